@@ -1,0 +1,421 @@
+"""The talk around any `Game`: many negotiations at once, as arrays.
+
+Each game is in one of three phases. OPEN: moves and symbols are legal; if all agents move, the moves are played, if any
+agent says a symbol, the talk is entered. TALK: only symbols are legal, until all agents say EOT in the same round or
+`max_rounds` is reached. ACT: only moves are legal; they are played at the same moment, the buffer is emptied, and the
+game goes on or ends.
+
+Actions are one `Discrete(n_tokens + 1 + n_moves)`: the tokens, then EOT, then the moves.
+Axes: `B` game, `N` agent, `W` window of rounds, `A` action, `D` games whose moves were played in a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args, get_type_hints
+
+import numpy as np
+
+from envs.game import Bools, Floats, Game, Ints
+
+SILENT = -1
+"""Marks a cell of the buffer in which nothing was said."""
+
+OPEN, TALK, ACT = 0, 1, 2
+PHASES = ("OPEN", "TALK", "ACT")
+
+Opening = Literal["free", "talk"]
+Speaking = Literal["simultaneous", "sequential"]
+Order = Literal["fixed", "episode", "round"]
+Channel = Literal["open", "off", "constant", "shuffled", "self", "noisy", "oracle"]
+
+
+class IllegalAction(ValueError):
+    """An action that the agent's mask forbids."""
+
+
+class GameOver(RuntimeError):
+    """A step after the end of a game, or before the first reset."""
+
+
+@dataclass(frozen=True)
+class TalkRules:
+    """The options of the channel; the defaults are the game of the 2022 talk."""
+
+    n_tokens: int = 5
+    """Free symbols an agent may say, besides EOT (symbols)."""
+    max_rounds: int | None = 32
+    """Rounds after which the talk is cut and the moves are due; None: unbounded (rounds)."""
+    opening: Opening = "free"
+    """How a decision starts. free: agents may move at once or talk; talk: they must talk."""
+    speaking: Speaking = "simultaneous"
+    """simultaneous: all speak at once; sequential: one after the other, hearing what was said before."""
+    order: Order = "fixed"
+    """Order of sequential speaking: always the same, or shuffled for every episode or every round."""
+    channel: Channel = "open"
+    """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (from another
+    dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told: the upper bound)."""
+    noise: float = 0.1
+    """With --channel noisy: probability that a heard symbol is replaced by a random one (0 to 1)."""
+    round_cost: float = 0.0
+    """Subtracted from every agent's reward for each round of talk (reward)."""
+    window: int = 8
+    """Rounds of the buffer that an agent sees (rounds)."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value, choices = getattr(self, name), get_args(hint)
+            if choices and isinstance(choices[0], str) and value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        if not 1 <= self.n_tokens <= 126:
+            raise ValueError(f"n_tokens must be from 1 to 126, not {self.n_tokens}")
+        if self.max_rounds is not None and not 1 <= self.max_rounds <= 32767:
+            raise ValueError(f"max_rounds must be from 1 to 32767, or None for no limit, not {self.max_rounds}")
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise is a probability from 0 to 1, not {self.noise}")
+        if not 0 <= self.round_cost < float("inf"):
+            raise ValueError(f"round_cost must be a number from 0 up, not {self.round_cost}")
+        if not 1 <= self.window <= 1024:
+            raise ValueError(f"window must be from 1 to 1024 rounds, not {self.window}")
+
+    @property
+    def eot(self) -> int:
+        """The end-of-talk symbol."""
+        return self.n_tokens
+
+
+class Observation(NamedTuple):
+    """What every agent sees; swapping two agents swaps their rows and nothing else."""
+
+    features: Floats
+    """`[B, N, F + 3]` the game's features and the phase, one-hot."""
+    buffer: Ints
+    """int8 `[B, N, W, N]` the last rounds, newest last, own column first, SILENT where empty."""
+    mask: Bools
+    """`[B, N, A]` the legal actions."""
+
+
+class Dialogues(NamedTuple):
+    """`D` finished negotiations with the moves after them, in the order in which they finished."""
+
+    game: Ints
+    """`[D]` index of the game in the batch."""
+    n_rounds: Ints
+    """`[D]` rounds of the dialogue, the closing EOT/EOT round included; 0 where nothing was said."""
+    symbols: Ints
+    """int8 `[sum(n_rounds), N]` what was said, round after round, dialogue after dialogue."""
+    order: Ints
+    """int8 `[sum(n_rounds), N]` the agents in the order in which they spoke; 0 rows where all spoke at once."""
+    moves: Ints
+    """int8 `[D, N]` the joint move, counted from 0."""
+    rewards: Floats
+    """`[D, N]` the game's rewards for it, without the cost of talking."""
+    success: Bools
+    """`[D]` whether the joint move did what the game asks for."""
+    cut: Bools
+    """`[D]` the talk ran into `max_rounds`."""
+    private: Floats
+    """`[D, N, P]` what only that agent knew."""
+    last: Bools
+    """`[D]` the episode ended with this move."""
+
+
+class Step(NamedTuple):
+    """What one environment step brought."""
+
+    rewards: Floats
+    """`[B, N]` the game's reward less the cost of talking."""
+    terminated: Bools
+    """`[B, N]` the agent has reached an end of the game."""
+    truncated: Bools
+    """`[B, N]` the agent was stopped by a limit outside the game."""
+    over: Bools
+    """`[B]` the episode has ended; `reset` before the next step."""
+    dialogues: Dialogues
+    """The negotiations whose moves were played in this step."""
+
+
+class Negotiation:
+    """`B` games with talk, stepped at once.
+
+    Every method works on all games; `reset(which)` starts the marked ones anew. With sequential speaking a step is one
+    agent's turn, and the mask of the others leaves a single placeholder action, neither written nor heard.
+    """
+
+    def __init__(self, game: Game, rules: TalkRules, rng: np.random.Generator) -> None:
+        self.game, self.rules, self._rng = game, rules, rng
+        games, agents = game.n_games, game.n_agents
+        self.n_games, self.n_agents = games, agents
+        self.n_actions = rules.n_tokens + 1 + len(game.move_names)
+        self.phase = np.full(games, OPEN)
+        self.n_rounds = np.zeros(games, np.int64)
+        self.over = np.ones(games, np.bool_)
+        capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
+        self._said = np.full((games, capacity, agents), SILENT, np.int8)
+        self._row = np.full((games, agents), SILENT, np.int8)  # the round in progress
+        self._heard = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
+        self._cut = np.zeros(games, np.bool_)
+        self._columns = np.tile(_own_column_first(agents), (games, 1, 1))
+        self._phase_mask = _legal_by_phase(rules, len(game.move_names))
+        self._mask: Bools | None = None
+        if rules.speaking == "sequential":
+            self._chosen = np.zeros((games, agents), np.int64)
+            self._turn = np.zeros(games, np.int64)
+            self._order = np.tile(np.arange(agents, dtype=np.int8), (games, 1))
+            self._orders = np.zeros((games, capacity, agents), np.int8)
+        if rules.channel == "oracle":
+            self._role = np.zeros((games, agents), np.int8)
+        if rules.channel == "shuffled":
+            self._bank = _DialogueBank(rules, agents, max(games, 64), capacity, rng)
+            self._donor = np.zeros((games, agents), np.int64)
+
+    # -- what the agents see -------------------------------------------------------------------------------------
+
+    def observe(self) -> Observation:
+        """What every agent of every game sees now."""
+        phase = np.eye(3, dtype=np.float32)[self.phase][:, None].repeat(self.n_agents, axis=1)
+        features = np.concatenate([self.game.observe(), phase], axis=2)
+        return Observation(features, self._heard.copy(), self.mask())
+
+    def mask(self) -> Bools:
+        """`[B, N, A]` the legal actions; never empty."""
+        if self._mask is None:
+            mask = self._phase_mask[self.phase][:, None].repeat(self.n_agents, axis=1)
+            mask[..., self.rules.eot + 1 :] &= self.game.legal_moves()
+            waiting = ~(self._acting() & self.game.active())
+            if waiting.any():
+                placeholder = np.where(self.phase == ACT, self.rules.eot + 1, self.rules.eot)
+                only = np.arange(self.n_actions) == placeholder[:, None]
+                mask = np.where(waiting[..., None], only[:, None], mask)
+            self._mask = mask
+        return self._mask
+
+    def _acting(self) -> Bools:
+        """`[B, N]` whose turn it is: everyone's, unless agents speak one after the other."""
+        if self.rules.speaking == "simultaneous":
+            return np.ones((self.n_games, self.n_agents), np.bool_)
+        speaker = np.take_along_axis(self._order, self._turn[:, None], 1)
+        return (np.arange(self.n_agents) == speaker) | (self.phase == ACT)[:, None]
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def reset(self, which: Bools | None = None) -> None:
+        """Start anew the games marked in `which` `[B]` (default: all)."""
+        which = np.ones(self.n_games, np.bool_) if which is None else which
+        count = int(which.sum())
+        if not count:
+            return
+        self.game.reset(which)
+        self.over[which] = False
+        if self.n_agents > 2:  # so that a column is no identity
+            others = self._rng.permuted(self._columns[which][..., 1:], axis=2)
+            self._columns[which] = np.concatenate([self._columns[which][..., :1], others], axis=2)
+        if self.rules.channel == "oracle":
+            roles = self._rng.permuted(np.tile(np.arange(self.n_agents), (count, 1)), axis=1)
+            self._role[which] = roles % (self.rules.n_tokens + 1)
+        if self.rules.speaking == "sequential" and self.rules.order != "fixed":
+            self._order[which] = self._rng.permuted(self._order[which], axis=1)
+        self._begin(which)
+
+    def _begin(self, which: Bools) -> None:
+        """Empty the buffer: the next decision starts."""
+        start = ACT if self.rules.channel == "off" else TALK if self.rules.opening == "talk" else OPEN
+        self.phase[which] = start
+        self.n_rounds[which] = 0
+        self._row[which] = SILENT
+        self._heard[which] = SILENT
+        self._cut[which] = False
+        self._mask = None
+        if self.rules.channel == "oracle":
+            self._heard[which, :, -1, 1:] = self._role[which][..., None]
+        if self.rules.channel == "shuffled":
+            self._donor[which] = self._bank.draw(int(which.sum()))
+
+    # -- stepping ------------------------------------------------------------------------------------------------
+
+    def step(self, actions: Ints) -> Step:
+        """All agents act at once: `actions` `[B, N]`.
+
+        Raises IllegalAction where the mask forbids an action, GameOver where a game has ended.
+        """
+        self._check(actions)
+        rules, turn = self.rules, self._acting()
+        rewards = np.zeros((self.n_games, self.n_agents), np.float32)
+        spoken = turn & self.game.active() & (actions <= rules.eot)
+        self._row[spoken] = actions[spoken]
+        self._hear(turn)
+        joint, complete = self._take_turns(actions, turn)
+        talks = complete & (self._row != SILENT).any(axis=1)
+        if talks.any():
+            rewards[talks] -= rules.round_cost
+            self._write(talks)
+        self._mask = None
+        return self._play(complete & ~talks, joint, rewards)
+
+    def _check(self, actions: Ints) -> None:
+        if self.over.any():
+            raise GameOver(f"game {int(self.over.argmax())} has ended or was never started: reset it before the next step")
+        if actions.shape != (self.n_games, self.n_agents):
+            raise IllegalAction(f"actions must have shape {(self.n_games, self.n_agents)}, not {actions.shape}")
+        known = (actions >= 0) & (actions < self.n_actions)
+        legal = known & np.take_along_axis(self.mask(), np.where(known, actions, 0)[..., None], 2)[..., 0]
+        if not legal.all():
+            game, agent = map(int, np.argwhere(~legal)[0])
+            allowed = np.flatnonzero(self.mask()[game, agent]).tolist()
+            raise IllegalAction(
+                f"action {int(actions[game, agent])} of agent {agent} in game {game} is illegal in phase "
+                f"{PHASES[self.phase[game]]}: legal are {allowed}"
+            )
+
+    def _take_turns(self, actions: Ints, turn: Bools) -> tuple[Ints, Bools]:
+        """The joint action `[B, N]` of the round so far, and the games `[B]` in which everyone has had a turn."""
+        if self.rules.speaking == "simultaneous":
+            return actions, np.ones(self.n_games, np.bool_)
+        self._chosen = np.where(turn, actions, self._chosen)
+        self._turn += 1
+        complete = (self._turn == self.n_agents) | (self.phase == ACT)
+        self._turn[complete] = 0
+        return self._chosen, complete
+
+    def _write(self, talks: Bools) -> None:
+        """Add the completed round to the buffers of the games in `talks`; some talks end with it."""
+        rules = self.rules
+        if self.n_rounds[talks].max() == self._said.shape[1]:
+            self._said = _doubled(self._said)
+            if rules.speaking == "sequential":
+                self._orders = _doubled(self._orders)
+        games = np.flatnonzero(talks)
+        self._said[games, self.n_rounds[games]] = self._row[games]
+        if rules.speaking == "sequential":
+            self._orders[games, self.n_rounds[games]] = self._order[games]
+            if rules.order == "round":
+                self._order[games] = self._rng.permuted(self._order[games], axis=1)
+        self.n_rounds += talks
+        agreed = talks & ((self._row == rules.eot) | ~self.game.active()).all(axis=1)
+        self._cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or -1))
+        self.phase[talks] = TALK
+        self.phase[agreed | self._cut] = ACT
+        self._row[talks] = SILENT
+
+    def _play(self, plays: Bools, joint: Ints, rewards: Floats) -> Step:
+        """Play the joint moves of the games in `plays`, hand over their dialogues and empty their buffers."""
+        terminated = np.zeros((self.n_games, self.n_agents), np.bool_)
+        truncated = terminated.copy()
+        games = np.flatnonzero(plays)
+        moves = joint[games] - (self.rules.eot + 1)
+        private = self.game.private()[games]
+        outcome = self.game.play(moves, games)
+        rewards[games] += outcome.rewards
+        terminated[games], truncated[games] = outcome.terminated, outcome.truncated
+        self.over[games] = last = (outcome.terminated | outcome.truncated).all(axis=1)
+        rounds = self.n_rounds[games]
+        in_use = np.arange(self._said.shape[1]) < rounds[:, None]
+        symbols = self._said[games][in_use]
+        order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
+        cut = self._cut[games]
+        dialogues = Dialogues(
+            games, rounds, symbols, order, moves.astype(np.int8), outcome.rewards, outcome.success, cut, private, last
+        )
+        if len(games):
+            if self.rules.channel == "shuffled":
+                self._bank.add(self._said[games], rounds)
+            self._begin(plays)
+        return Step(rewards, terminated, truncated, self.over.copy(), dialogues)
+
+    # -- hearing -------------------------------------------------------------------------------------------------
+
+    def _hear(self, turn: Bools) -> None:
+        """Let every agent hear the cells of this round that were filled in this turn (all, unless sequential)."""
+        games = np.flatnonzero(self.phase != ACT)
+        if not len(games):
+            return
+        heard = self._heard[games]
+        columns = self._columns[games]
+        first = slice(None) if self.rules.speaking == "simultaneous" else self._turn[games] == 0
+        heard[first, :, :-1] = heard[first, :, 1:]
+        heard[first, :, -1] = self._silence(games)[first]
+        row = np.take_along_axis(self._row[games][:, None], columns, 2)  # [b, N, N]
+        row = self._distort(row, games, columns)
+        if self.rules.speaking == "sequential":
+            own = self.rules.channel == "self"
+            filled = turn[games][:, :, None] if own else np.take_along_axis(turn[games][:, None], columns, 2)
+            row = np.where(filled, row, heard[:, :, -1])
+        heard[:, :, -1] = row
+        self._heard[games] = heard
+
+    def _silence(self, games: Ints) -> Ints:
+        """A round in which nobody has spoken yet, as heard: `[b, N, N]`."""
+        silence = np.full((len(games), self.n_agents, self.n_agents), SILENT, np.int8)
+        if self.rules.channel == "oracle":
+            silence[..., 1:] = self._role[games][..., None]
+        return silence
+
+    def _distort(self, row: Ints, games: Ints, columns: Ints) -> Ints:
+        """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
+        rules, others = self.rules, row[..., 1:]
+        if rules.channel == "constant":
+            others[...] = 0
+        elif rules.channel == "self":
+            others[...] = row[..., :1]
+        elif rules.channel == "noisy":
+            replaced = self._rng.random(others.shape) < rules.noise
+            random = self._rng.integers(rules.n_tokens + 1, size=others.shape, dtype=np.int8)
+            others[...] = np.where(replaced, random, others)
+        elif rules.channel == "oracle":
+            others[...] = self._role[games][..., None]
+        elif rules.channel == "shuffled":
+            others[...] = self._bank.recall(self._donor[games], self.n_rounds[games], columns[..., 1:])
+        return row
+
+
+class _DialogueBank:
+    """The last finished dialogues, from which `--channel shuffled` lets agents hear.
+
+    Two agents of one game never share a donor dialogue: hearing opposite sides of the same one would tell them apart.
+    """
+
+    def __init__(self, rules: TalkRules, agents: int, size: int, capacity: int, rng: np.random.Generator) -> None:
+        self._rng, self._eot, self._next = rng, rules.eot, 0
+        shape = (size, capacity, agents)
+        self._symbols = rng.integers(rules.n_tokens + 1, size=shape, dtype=np.int8)  # until there is something better
+
+    def add(self, said: Ints, n_rounds: Ints) -> None:
+        talked = n_rounds > 0
+        said, n_rounds = said[talked], n_rounds[talked]
+        while said.shape[1] > self._symbols.shape[1]:
+            self._symbols = _doubled(self._symbols, self._eot)
+        slots = (self._next + np.arange(len(said))) % len(self._symbols)
+        self._next = int(self._next + len(said)) % len(self._symbols)
+        self._symbols[slots] = self._eot  # also what is heard after a dialogue's end
+        self._symbols[slots, : said.shape[1]] = np.where(
+            (np.arange(said.shape[1]) < n_rounds[:, None])[..., None], said, self._eot
+        )
+
+    def draw(self, games: int) -> Ints:
+        """`[games, N]` a donor for each agent, all different within a game."""
+        size, agents = len(self._symbols), self._symbols.shape[2]
+        first = self._rng.integers(size, size=(games, 1))
+        step = self._rng.integers(1, max(size // agents, 2), size=(games, 1))
+        return (first + step * np.arange(agents)) % size
+
+    def recall(self, donor: Ints, rounds: Ints, columns: Ints) -> Ints:
+        """`[b, N, N - 1]` what each agent hears in each of the others' columns."""
+        if rounds.max() >= self._symbols.shape[1]:
+            self._symbols = _doubled(self._symbols, self._eot)
+        return self._symbols[donor[:, :, None], rounds[:, None, None], columns]
+
+
+def _own_column_first(agents: int) -> Ints:
+    """`[N, N]` the agents in the order in which agent i sees them: itself, then the others."""
+    return np.array([[i, *(j for j in range(agents) if j != i)] for i in range(agents)])
+
+
+def _legal_by_phase(rules: TalkRules, n_moves: int) -> Bools:
+    """`[3, A]` symbols are legal in OPEN and TALK, moves in OPEN and ACT."""
+    symbol = np.arange(rules.n_tokens + 1 + n_moves) <= rules.eot
+    return np.stack([np.ones_like(symbol), symbol, ~symbol])
+
+
+def _doubled(rounds: Ints, fill: int = SILENT) -> Ints:
+    """A buffer `[B, rounds, N]` with room for twice as many rounds."""
+    return np.concatenate([rounds, np.full_like(rounds, fill)], axis=1)
