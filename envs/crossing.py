@@ -1,7 +1,8 @@
 """The crossing: two identical trains meet and must part.
 
 Each takes the main line or the detour, at the same moment. Same choice: crash (-1 each); otherwise +1 each.
-A train sees nothing that tells it from the other, so without talk no pair of identical trains succeeds more than half the time.
+A train sees nothing that tells it from the other, so without talk no pair of identical trains succeeds more than half
+the time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class CrossingGame:
     """
 
     n_agents = 2
+    agent_names = ("train_0", "train_1")
     move_names = ("main", "detour")
     feature_bounds = (np.zeros(0, np.float32), np.zeros(0, np.float32))
 

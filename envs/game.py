@@ -30,7 +30,10 @@ class Outcome(NamedTuple):
 
 
 class Game(Protocol):
-    """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`."""
+    """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`.
+
+    A game may also have `agent_names: tuple[str, ...]`; where it has none, they are `agent_0`, `agent_1`, …
+    """
 
     n_games: int
     n_agents: int

@@ -54,7 +54,7 @@ class TalkRules:
     """Order of sequential speaking: always the same, or shuffled for every episode or every round."""
     channel: Channel = "open"
     """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (from another
-    dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told: the upper bound)."""
+    dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound)."""
     noise: float = 0.1
     """With --channel noisy: probability that a heard symbol is replaced by a random one (0 to 1)."""
     round_cost: float = 0.0
@@ -151,9 +151,9 @@ class Negotiation:
         self.n_rounds = np.zeros(games, np.int64)
         self.over = np.ones(games, np.bool_)
         capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
-        self._said = np.full((games, capacity, agents), SILENT, np.int8)
+        self._said: Ints = np.full((games, capacity, agents), SILENT, np.int8)
         self._row = np.full((games, agents), SILENT, np.int8)  # the round in progress
-        self._heard = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
+        self._heard: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
         self._cut = np.zeros(games, np.bool_)
         self._columns = np.tile(_own_column_first(agents), (games, 1, 1))
         self._phase_mask = _legal_by_phase(rules, len(game.move_names))
@@ -162,7 +162,7 @@ class Negotiation:
             self._chosen = np.zeros((games, agents), np.int64)
             self._turn = np.zeros(games, np.int64)
             self._order = np.tile(np.arange(agents, dtype=np.int8), (games, 1))
-            self._orders = np.zeros((games, capacity, agents), np.int8)
+            self._orders: Ints = np.zeros((games, capacity, agents), np.int8)
         if rules.channel == "oracle":
             self._role = np.zeros((games, agents), np.int8)
         if rules.channel == "shuffled":
@@ -189,6 +189,19 @@ class Negotiation:
                 mask = np.where(waiting[..., None], only[:, None], mask)
             self._mask = mask
         return self._mask
+
+    def so_far(self, game: int) -> tuple[Ints, Ints]:
+        """What was said in one game since its last moves, and in which order, as in `Dialogues`: both `[rounds, N]`.
+
+        A round in which not everyone has spoken yet is the last row.
+        """
+        rounds = self.n_rounds[game]
+        said = self._said[game, :rounds]
+        order = said[:0] if self.rules.speaking == "simultaneous" else self._orders[game, :rounds]
+        if (self._row[game] != SILENT).any():
+            said = np.concatenate([said, self._row[game][None]])
+            order = np.concatenate([order, self._order[game][None]])
+        return said.copy(), order.copy()
 
     def _acting(self) -> Bools:
         """`[B, N]` whose turn it is: everyone's, unless agents speak one after the other."""
@@ -254,7 +267,9 @@ class Negotiation:
 
     def _check(self, actions: Ints) -> None:
         if self.over.any():
-            raise GameOver(f"game {int(self.over.argmax())} has ended or was never started: reset it before the next step")
+            raise GameOver(
+                f"game {int(self.over.argmax())} has ended or was never started: reset it before the next step"
+            )
         if actions.shape != (self.n_games, self.n_agents):
             raise IllegalAction(f"actions must have shape {(self.n_games, self.n_agents)}, not {actions.shape}")
         known = (actions >= 0) & (actions < self.n_actions)
@@ -307,7 +322,8 @@ class Negotiation:
         outcome = self.game.play(moves, games)
         rewards[games] += outcome.rewards
         terminated[games], truncated[games] = outcome.terminated, outcome.truncated
-        self.over[games] = last = (outcome.terminated | outcome.truncated).all(axis=1)
+        last: Bools = np.all(outcome.terminated | outcome.truncated, axis=1)
+        self.over[games] = last
         rounds = self.n_rounds[games]
         in_use = np.arange(self._said.shape[1]) < rounds[:, None]
         symbols = self._said[games][in_use]
@@ -334,8 +350,8 @@ class Negotiation:
         first = slice(None) if self.rules.speaking == "simultaneous" else self._turn[games] == 0
         heard[first, :, :-1] = heard[first, :, 1:]
         heard[first, :, -1] = self._silence(games)[first]
-        row = np.take_along_axis(self._row[games][:, None], columns, 2)  # [b, N, N]
-        row = self._distort(row, games, columns)
+        said: Ints = np.take_along_axis(self._row[games][:, None], columns, 2)  # [b, N, N]
+        row = self._distort(said, games, columns)
         if self.rules.speaking == "sequential":
             own = self.rules.channel == "self"
             filled = turn[games][:, :, None] if own else np.take_along_axis(turn[games][:, None], columns, 2)
@@ -377,7 +393,8 @@ class _DialogueBank:
     def __init__(self, rules: TalkRules, agents: int, size: int, capacity: int, rng: np.random.Generator) -> None:
         self._rng, self._eot, self._next = rng, rules.eot, 0
         shape = (size, capacity, agents)
-        self._symbols = rng.integers(rules.n_tokens + 1, size=shape, dtype=np.int8)  # until there is something better
+        # until there is something better
+        self._symbols: Ints = rng.integers(rules.n_tokens + 1, size=shape, dtype=np.int8)
 
     def add(self, said: Ints, n_rounds: Ints) -> None:
         talked = n_rounds > 0
