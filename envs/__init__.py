@@ -1,0 +1,46 @@
+"""The worlds: games, the talk around them, and their registration with PettingZoo.
+
+After `import envs`, `pettingzoo.make("parallel", "emcomm/crossing-v0", n_tokens=3)` makes an environment, and so does
+`"aec"`. A new game is one file and one line in `GAMES`.
+"""
+
+from collections.abc import Callable
+
+from pettingzoo.env_registry.registration import aec_registry, parallel_registry, register
+
+from envs.crossing import CrossingGame
+from envs.foreign import NegotiableEnv, ParallelGame, negotiable
+from envs.game import Game, Outcome
+from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
+from envs.parallel import NegotiationEnv, env, parallel_env
+from envs.rendering import Scene
+
+GAMES: dict[str, Callable[..., Game]] = {
+    "emcomm/crossing-v0": CrossingGame,
+}
+"""Every registered game; called as `GAMES[env_id](n_games, rng, **options)`."""
+
+for _id, _game in GAMES.items():
+    if _id not in parallel_registry:  # importing twice is no new registration
+        register("parallel", _id, "envs.parallel:parallel_env", kwargs={"game": _game})
+    if _id not in aec_registry:
+        register("aec", _id, "envs.parallel:env", kwargs={"game": _game})
+
+__all__ = [
+    "GAMES",
+    "SILENT",
+    "CrossingGame",
+    "Game",
+    "GameOver",
+    "IllegalAction",
+    "NegotiableEnv",
+    "Negotiation",
+    "NegotiationEnv",
+    "Outcome",
+    "ParallelGame",
+    "Scene",
+    "TalkRules",
+    "env",
+    "negotiable",
+    "parallel_env",
+]

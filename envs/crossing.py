@@ -22,8 +22,8 @@ class CrossingGame:
 
     n_agents = 2
     agent_names = ("train_0", "train_1")
-    move_names = ("main", "detour")
-    feature_bounds = (np.zeros(0, np.float32), np.zeros(0, np.float32))
+    move_names: tuple[str, ...] = ("main", "detour")
+    feature_bounds: tuple[Floats, Floats] = (np.zeros(0, np.float32), np.zeros(0, np.float32))
 
     def __init__(self, n_games: int, rng: np.random.Generator) -> None:
         del rng  # nothing in the crossing is random

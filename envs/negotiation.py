@@ -67,6 +67,11 @@ class TalkRules:
             value, choices = getattr(self, name), get_args(hint)
             if choices and isinstance(choices[0], str) and value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        for name in ("n_tokens", "max_rounds", "window"):
+            value = getattr(self, name)
+            unbounded = name == "max_rounds" and value is None
+            if not unbounded and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
         if not 1 <= self.n_tokens <= 126:
             raise ValueError(f"n_tokens must be from 1 to 126, not {self.n_tokens}")
         if self.max_rounds is not None and not 1 <= self.max_rounds <= 32767:
@@ -154,7 +159,7 @@ class Negotiation:
         self._said: Ints = np.full((games, capacity, agents), SILENT, np.int8)
         self._row = np.full((games, agents), SILENT, np.int8)  # the round in progress
         self._heard: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
-        self._cut = np.zeros(games, np.bool_)
+        self.cut = np.zeros(games, np.bool_)
         self._columns = np.tile(_own_column_first(agents), (games, 1, 1))
         self._phase_mask = _legal_by_phase(rules, len(game.move_names))
         self._mask: Bools | None = None
@@ -237,7 +242,7 @@ class Negotiation:
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT
-        self._cut[which] = False
+        self.cut[which] = False
         self._mask = None
         if self.rules.channel == "oracle":
             self._heard[which, :, -1, 1:] = self._role[which][..., None]
@@ -307,9 +312,9 @@ class Negotiation:
                 self._order[games] = self._rng.permuted(self._order[games], axis=1)
         self.n_rounds += talks
         agreed = talks & ((self._row == rules.eot) | ~self.game.active()).all(axis=1)
-        self._cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or -1))
+        self.cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or -1))
         self.phase[talks] = TALK
-        self.phase[agreed | self._cut] = ACT
+        self.phase[agreed | self.cut] = ACT
         self._row[talks] = SILENT
 
     def _play(self, plays: Bools, joint: Ints, rewards: Floats) -> Step:
@@ -328,7 +333,7 @@ class Negotiation:
         in_use = np.arange(self._said.shape[1]) < rounds[:, None]
         symbols = self._said[games][in_use]
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
-        cut = self._cut[games]
+        cut = self.cut[games]
         dialogues = Dialogues(
             games, rounds, symbols, order, moves.astype(np.int8), outcome.rewards, outcome.success, cut, private, last
         )
