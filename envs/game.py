@@ -58,4 +58,7 @@ class Game(Protocol):
         """`[B, N]` agents that still take part. The others neither talk nor move."""
 
     def play(self, moves: Ints, which: Ints) -> Outcome:
-        """Play `moves` `[D, N]` in the `D` games with indices `which`; the others stand still."""
+        """Play `moves` `[D, N]` in the `D` games with indices `which`; the others stand still.
+
+        The move of an agent that is not active is -1.
+        """

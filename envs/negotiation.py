@@ -112,7 +112,7 @@ class Dialogues(NamedTuple):
     order: Ints
     """int8 `[sum(n_rounds), N]` the agents in the order in which they spoke; 0 rows where all spoke at once."""
     moves: Ints
-    """int8 `[D, N]` the joint move, counted from 0."""
+    """int8 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
     rewards: Floats
     """`[D, N]` the game's rewards for it, without the cost of talking."""
     success: Bools
@@ -322,7 +322,7 @@ class Negotiation:
         terminated = np.zeros((self.n_games, self.n_agents), np.bool_)
         truncated = terminated.copy()
         games = np.flatnonzero(plays)
-        moves = joint[games] - (self.rules.eot + 1)
+        moves = np.where(self.game.active()[games], joint[games] - (self.rules.eot + 1), -1)
         private = self.game.private()[games]
         outcome = self.game.play(moves, games)
         rewards[games] += outcome.rewards

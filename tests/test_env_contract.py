@@ -1,0 +1,358 @@
+"""What every registered environment promises, with every option: PettingZoo's own tests, and stronger ones."""
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pettingzoo
+import pytest
+from gymnasium.utils.env_checker import data_equivalence
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pettingzoo.utils import BaseParallelWrapper
+
+import envs
+from envs import GAMES, IllegalAction, Negotiation, TalkRules, parallel_env
+
+DETERMINISTIC = [
+    {},
+    {"n_tokens": 1},
+    {"n_tokens": 126, "window": 1},
+    {"opening": "talk", "round_cost": 0.05},
+    {"max_rounds": 2},
+    {"max_rounds": None, "window": 40},
+    {"channel": "off"},
+    {"channel": "constant"},
+    {"channel": "self"},
+]
+VARIANTS = [
+    *DETERMINISTIC,
+    {"speaking": "sequential"},
+    {"speaking": "sequential", "opening": "talk", "order": "episode"},
+    {"speaking": "sequential", "order": "round", "channel": "self"},
+    {"speaking": "sequential", "channel": "oracle"},
+    {"channel": "noisy", "noise": 0.5},
+    {"channel": "shuffled"},
+    {"channel": "oracle", "opening": "talk"},
+]
+
+
+def name(options):
+    return "-".join(f"{key}={value}" for key, value in options.items()) or "default"
+
+
+every_game = pytest.mark.parametrize("env_id", GAMES)
+every_variant = pytest.mark.parametrize("options", VARIANTS, ids=name)
+every_deterministic_variant = pytest.mark.parametrize("options", DETERMINISTIC, ids=name)
+
+
+def make(env_id, options):
+    return pettingzoo.make("parallel", env_id, **options)
+
+
+def choose(rng, observations):
+    """A random legal action for every agent."""
+    return {agent: int(rng.choice(np.flatnonzero(seen["action_mask"]))) for agent, seen in observations.items()}
+
+
+def play(env, rng, steps, observations=None):
+    """Random legal play over episodes; yields what each reset and step gives, preceded by the actions."""
+    for _ in range(steps):
+        if not env.agents:
+            observations, infos = env.reset()
+            yield {}, observations, {}, {}, {}, infos
+        actions = choose(rng, {agent: observations[agent] for agent in env.agents})
+        observations, *rest = env.step(actions)
+        yield actions, observations, *rest
+
+
+# -- PettingZoo's own tests --------------------------------------------------------------------------------------
+
+
+class Obedient(BaseParallelWrapper):
+    """Replaces forbidden actions by legal ones: PettingZoo's seed test does not look at masks."""
+
+    def reset(self, seed=None, options=None):
+        self._seen, infos = super().reset(seed, options)
+        return self._seen, infos
+
+    def step(self, actions):
+        masks = {agent: seen["action_mask"] for agent, seen in self._seen.items()}
+        legal = {a: action if masks[a][action] else int(masks[a].argmax()) for a, action in actions.items()}
+        self._seen, *rest = super().step(legal)
+        return self._seen, *rest
+
+
+@every_game
+@every_variant
+@pytest.mark.filterwarnings("ignore")
+def test_pettingzoo_accepts_the_environment(env_id, options):
+    from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test
+
+    parallel_api_test(make(env_id, options), num_cycles=100)
+    api_test(pettingzoo.make("aec", env_id, **options), num_cycles=20)
+    parallel_seed_test(lambda: Obedient(make(env_id, options)), num_cycles=50)
+
+
+# -- spaces and masks --------------------------------------------------------------------------------------------
+
+
+@every_game
+@every_variant
+def test_observations_are_in_their_spaces_over_whole_episodes(env_id, options):
+    env = make(env_id, options)
+    first, _ = env.reset(seed=3)
+    spaces = {agent: env.observation_space(agent) for agent in env.possible_agents}
+    assert all(first[agent] in space for agent, space in spaces.items())
+    for _, observations, rewards, terminated, truncated, infos in play(env, np.random.default_rng(3), 150, first):
+        assert set(observations) == set(infos)
+        for agent, seen in observations.items():
+            assert env.observation_space(agent) is spaces[agent]
+            assert seen in spaces[agent]
+            assert {key: part.dtype for key, part in seen.items()} == {
+                "observation": np.float32,
+                "buffer": np.int8,
+                "action_mask": np.int8,
+            }
+        assert all(isinstance(reward, float) for reward in rewards.values())
+        assert all(isinstance(flag, bool) for flag in [*terminated.values(), *truncated.values()])
+
+
+@every_game
+@every_variant
+def test_masks_tell_exactly_what_is_accepted(env_id, options):
+    env, rng = make(env_id, {"n_tokens": 2, **options}), np.random.default_rng(5)
+    observations, _ = env.reset(seed=5)
+    for _ in range(6):
+        if not env.agents:
+            observations, _ = env.reset()
+        before = pickle.dumps(env)
+        actions = choose(rng, observations)
+        for agent in env.agents:
+            mask = observations[agent]["action_mask"]
+            assert mask.any()
+            for action in {*range(min(len(mask), 8)), len(mask) - 1, len(mask), -1}:
+                trial = pickle.loads(before)
+                if 0 <= action < len(mask) and mask[action]:
+                    trial.step({**actions, agent: action})
+                    continue
+                with pytest.raises(
+                    IllegalAction, match=rf"^action {action} \(.*\) of {agent} is illegal in phase [A-Z]+"
+                ):
+                    trial.step({**actions, agent: action})
+                assert data_equivalence(trial.step(actions), pickle.loads(before).step(actions))  # nothing has changed
+        observations, *_ = env.step(actions)
+
+
+# -- repeatable --------------------------------------------------------------------------------------------------
+
+
+@every_game
+@every_variant
+def test_one_seed_is_one_history(env_id, options):
+    histories = []
+    for past in (0, 7):  # what was played before a reset with a seed does not matter
+        env = make(env_id, options)
+        list(play(env, np.random.default_rng(1), past))
+        observations, _ = env.reset(seed=11)
+        histories.append(list(play(env, np.random.default_rng(2), 1000, observations)))
+    assert all(data_equivalence(one, other) for one, other in zip(*histories, strict=True))
+
+
+@every_game
+def test_seeds_differ_where_chance_plays(env_id):
+    heard = []
+    for seed in range(8):
+        env = make(env_id, {"channel": "oracle"})
+        observations, _ = env.reset(seed=seed)
+        heard.append(observations[env.agents[0]]["buffer"][-1, 1])
+    assert len(set(heard)) > 1
+
+
+@every_game
+@every_variant
+def test_pickling_in_mid_episode_changes_nothing(env_id, options):
+    env, rng = make(env_id, {"opening": "talk", "max_rounds": None, **options}), np.random.default_rng(13)
+    observations, _ = env.reset(seed=13)
+    *_, (_, observations, *_) = play(env, rng, 3, observations)
+    copy = pickle.loads(pickle.dumps(env))
+    assert copy.agents == env.agents
+    futures = [list(play(each, np.random.default_rng(4), 100, observations)) for each in (env, copy)]
+    assert all(data_equivalence(one, other) for one, other in zip(*futures, strict=True))
+
+
+# -- one rule book -----------------------------------------------------------------------------------------------
+
+
+@every_game
+@pytest.mark.parametrize("options", [*DETERMINISTIC, {"speaking": "sequential"}], ids=name)
+def test_a_batch_and_single_games_are_the_same_game(env_id, options):
+    games, rng = 5, np.random.default_rng(17)
+    batch = Negotiation(GAMES[env_id](games, rng), TalkRules(**options), rng)
+    batch.reset()
+    singles = [make(env_id, options) for _ in range(games)]
+    seen_alone = [env.reset()[0] for env in singles]
+    for _ in range(40):
+        seen = batch.observe()
+        for game, env in enumerate(singles):
+            for i, agent in enumerate(env.possible_agents):
+                assert (seen.features[game, i] == seen_alone[game][agent]["observation"]).all()
+                assert (seen.buffer[game, i] == seen_alone[game][agent]["buffer"]).all()
+                assert (seen.mask[game, i] == seen_alone[game][agent]["action_mask"]).all()
+        actions = np.array([list(choose(rng, observations).values()) for observations in seen_alone])
+        result = batch.step(actions)
+        for game, env in enumerate(singles):
+            joint = dict(zip(env.possible_agents, actions[game].tolist(), strict=True))
+            seen_alone[game], rewards, terminated, truncated, _ = env.step(joint)
+            assert list(rewards.values()) == result.rewards[game].tolist()
+            assert list(terminated.values()) == result.terminated[game].tolist()
+            assert list(truncated.values()) == result.truncated[game].tolist()
+            assert (not env.agents) == result.over[game]
+            if not env.agents:
+                seen_alone[game], _ = env.reset()
+        batch.reset(result.over)
+
+
+@every_game
+@every_deterministic_variant
+def test_swapping_the_agents_swaps_what_they_see_and_nothing_else(env_id, options):
+    env, mirror, rng = make(env_id, options), make(env_id, options), np.random.default_rng(19)
+    if len(env.possible_agents) > 2:
+        pytest.skip("the columns of more than two agents are permuted at random")
+    one, other = env.possible_agents
+    for _ in range(60):
+        if not env.agents:
+            observations, _ = env.reset()
+            reflected, _ = mirror.reset()
+        assert data_equivalence(reflected, {one: observations[other], other: observations[one]})
+        actions = choose(rng, observations)
+        observations, rewards, *_ = env.step(actions)
+        reflected, reflected_rewards, *_ = mirror.step({one: actions[other], other: actions[one]})
+        assert reflected_rewards == {one: rewards[other], other: rewards[one]}
+        assert mirror.agents == env.agents
+        if not env.agents:
+            assert mirror.dialogue.symbols == tuple(round_[::-1] for round_ in env.dialogue.symbols)
+            assert mirror.dialogue.success == env.dialogue.success
+
+
+@given(
+    n_tokens=st.integers(1, 6),
+    max_rounds=st.one_of(st.none(), st.integers(1, 40)),
+    opening=st.sampled_from(["free", "talk"]),
+    speaking=st.sampled_from(["simultaneous", "sequential"]),
+    order=st.sampled_from(["fixed", "episode", "round"]),
+    channel=st.sampled_from(["open", "off", "constant", "shuffled", "self", "noisy", "oracle"]),
+    round_cost=st.sampled_from([0.0, 0.125]),
+    window=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_dialogue_keeps_the_rules(seed, round_cost, **options):
+    rules, total = TalkRules(round_cost=round_cost, **options), 0.0
+    env = parallel_env(round_cost=round_cost, **options)
+    observations, _ = env.reset(seed=seed)
+    for _, seen, rewards, *_ in play(env, np.random.default_rng(seed), 400, observations):
+        assert all(seen[agent] in env.observation_space(agent) for agent in seen)
+        total += sum(rewards.values())
+        if not env.agents:
+            break
+    if env.agents:  # without a limit, talk may outlast any patience
+        return
+    symbols, eots = env.dialogue.symbols, (rules.eot, rules.eot)
+    assert eots not in symbols[:-1]
+    assert env.dialogue.cut == (bool(symbols) and symbols[-1] != eots)
+    assert not env.dialogue.cut or len(symbols) == rules.max_rounds
+    assert len(symbols) <= (rules.max_rounds or 400)
+    assert not symbols or rules.channel != "off"
+    assert symbols or rules.opening == "free" or rules.channel == "off"
+    assert all(-1 not in round_ for round_ in symbols[1:])
+    assert len(env.dialogue.order) == (len(symbols) if rules.speaking == "sequential" else 0)
+    assert total == sum(env.dialogue.rewards) - 2 * round_cost * len(symbols)
+
+
+# -- making them, and mistakes -----------------------------------------------------------------------------------
+
+
+@every_game
+@pytest.mark.parametrize("kind", ["parallel", "aec"])
+def test_an_unknown_option_is_named_and_the_valid_ones_are_listed(env_id, kind):
+    with pytest.raises(
+        TypeError, match=r"^unknown option 'tokens': the options are n_tokens, .*window.*, render_mode$"
+    ):
+        pettingzoo.make(kind, env_id, tokens=3)
+
+
+@every_game
+def test_mistakes_are_named_in_one_line(env_id):
+    env = make(env_id, {})
+    one, other = env.possible_agents[:2]
+    with pytest.raises(envs.GameOver, match="call reset before step"):
+        env.step({one: 0, other: 0})
+    env.reset()
+    with pytest.raises(IllegalAction, match=rf"^the action of {other} is missing in phase OPEN: legal are 0, 1, "):
+        env.step({one: 0})
+    with pytest.raises(IllegalAction, match=rf"^agent 'nobody' is unknown: the agents are {one}, {other}"):
+        env.step({one: 0, other: 0, "nobody": 0})
+    with pytest.raises(IllegalAction, match=rf"^action 'left' of {one} is no integer in phase OPEN"):
+        env.step({one: "left", other: 0})
+    with pytest.raises(IllegalAction, match=rf"^action 8 \(no such action\) of {one} is illegal in phase OPEN"):
+        env.step({one: 8, other: 0})
+    env.step({one: 0, other: 0})
+    with pytest.raises(
+        IllegalAction, match=rf"^action 7 \(move detour\) of {other} .* TALK: legal are 0, 1, 2, 3, 4, 5$"
+    ):
+        env.step({one: 0, other: 7})
+    with pytest.raises(ValueError, match=r"^render_mode must be one of ansi, rgb_array, human, or None, not 'film'"):
+        make(env_id, {"render_mode": "film"})
+
+
+def test_numpy_integers_are_actions():
+    env = parallel_env()
+    env.reset()
+    env.step({"train_0": np.int64(3), "train_1": np.array(4)})
+    assert env.scene().symbols == ((3, 4),)
+
+
+def test_the_last_dialogue_survives_a_reset():
+    env = parallel_env()
+    assert env.dialogue is None
+    env.reset()
+    env.step({"train_0": 6, "train_1": 7})
+    env.reset()
+    assert env.dialogue.moves == (0, 1)
+    assert env.scene().moves == ()
+
+
+class Sized:
+    """A game with an option of its own."""
+
+    def __new__(cls, n_games, rng, size=1):
+        game = envs.CrossingGame(n_games, rng)
+        game.size = size
+        return game
+
+
+def test_the_options_of_a_game_are_options_of_its_environment():
+    env = parallel_env(Sized, size=4, n_tokens=2)
+    assert env._talk.game.size == 4
+    with pytest.raises(TypeError, match=r"unknown option 'length': .*, size, render_mode"):
+        parallel_env(Sized, length=4)
+
+
+def test_importing_twice_is_no_new_registration():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importlib.reload(envs)
+
+
+def test_importing_envs_loads_neither_learning_nor_drawing():
+    heavy = "{'torch', 'ray', 'pandas', 'PIL', 'matplotlib', 'pygame', 'emcomm', 'analysis'}"
+    root = str(Path(envs.__file__).parents[1])
+    command = [sys.executable, "-c", f"import sys, envs; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
