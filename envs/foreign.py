@@ -115,7 +115,6 @@ class ParallelGame:
             seen, mask = observations[agent], infos.get(agent, {}).get("action_mask")
             if isinstance(seen, dict) and "action_mask" in seen:
                 mask = seen["action_mask"]
-                seen = {key: value for key, value in seen.items() if key != "action_mask"}
             flat = np.asarray(gymnasium.spaces.flatten(self._spaces[i], seen))
             self._features[game, i, : len(flat)] = flat
             self._legal[game, i] = self._every_move[i]

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 class Ferry(ParallelEnv):
     """Four passengers with different spaces ride for three stops; ann leaves after the first stop, zoe comes there.
 
-    Actions are counted from 10. The pilot's are masked in its observation, those of bob in his info.
+    Actions are counted from 10. The pilot's are masked in its observation, and nothing is left of them at stop 2; those
+    of bob are masked in his info, at stop 0 only.
     """
 
     def __init__(self, render_mode=None):
@@ -41,13 +42,16 @@ class Ferry(ParallelEnv):
 
     def _told(self, agents):
         seen = {
-            "pilot": {"observation": np.full(3, self.luck, np.float32), "action_mask": np.array([0, 1, 0, 1], np.int8)},
+            "pilot": {
+                "observation": np.full(3, self.luck, np.float32),
+                "action_mask": np.array([0, self.stop < 2] * 2, np.int8),
+            },
             "ann": 2,
             "bob": np.array([[200], [self.stop]], np.uint8),
             "zoe": np.ones(2, np.int8),
         }
         infos = {agent: {"stop": self.stop} for agent in agents}
-        if "bob" in agents:
+        if self.stop == 0:
             infos["bob"]["action_mask"] = np.array([1, 1, 0])
         return {agent: seen[agent] for agent in agents}, infos
 
@@ -159,6 +163,15 @@ def test_the_masks_of_the_wrapped_environment_are_honoured():
     assert infos == {agent: {"stop": 0} for agent in env.agents}
     with pytest.raises(IllegalAction, match=r"^action 6 \(move 0\) of pilot is illegal in phase ACT: legal are 7, 9$"):
         env.step({"pilot": 6, "ann": 6, "bob": 6})
+
+
+def test_masks_are_forgotten_when_they_are_gone():
+    env, _, _ = ferry()
+    seen, *_ = env.step({"pilot": 9, "ann": 7, "bob": 6})
+    assert seen["pilot"]["action_mask"][6:].tolist() == [0, 1, 0, 1]
+    assert seen["bob"]["action_mask"][6:].tolist() == [1, 1, 1, 0]
+    seen, *_ = env.step({"pilot": 9, "bob": 8, "zoe": 6})
+    assert seen["pilot"]["action_mask"][6:].tolist() == [1, 1, 1, 1]  # an empty mask leaves nothing to choose
 
 
 def test_agents_come_and_leave():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from envs import Scene, parallel_env
-from envs.pictures import draw, side_by_side
+from envs.pictures import AGENTS, draw, side_by_side
 from envs.rendering import text
 
 TRAINS, LINES = ("train_0", "train_1"), ("main", "detour")
@@ -95,6 +95,32 @@ def test_a_picture_is_a_repeatable_array_of_one_size(shown):
 def test_different_scenes_give_different_pictures():
     pictures = {draw(shown).tobytes() for shown in [*SCENES.values(), *TABLES.values()]}
     assert len(pictures) == len(SCENES) + len(TABLES)
+
+
+def shows(picture, agent, left, right, top, bottom):
+    """Whether a part of a picture has the full colour of an agent."""
+    return bool((picture[top:bottom, left:right] == AGENTS[agent]).all(axis=2).any())
+
+
+@pytest.mark.parametrize(
+    ("moves", "on_detour", "on_main_line"),
+    [((0, 1), [1], [0]), ((1, 0), [0], [1]), ((0, 0), [], [0, 1]), ((1, 1), [0, 1], []), ((), [], [])],
+)
+def test_the_trains_are_where_they_moved(moves, on_detour, on_main_line):
+    picture = draw(scene(moves=moves, success=len(set(moves)) == 2 if moves else None))
+    assert [agent for agent in (0, 1) if shows(picture, agent, 350, 610, 330, 366)] == on_detour
+    assert [agent for agent in (0, 1) if shows(picture, agent, 350, 610, 414, 450)] == on_main_line
+    assert [agent for agent in (0, 1) if shows(picture, agent, 0, 960, 414, 450)] == (on_main_line if moves else [0, 1])
+
+
+def test_the_newest_round_is_at_the_bottom_and_points_at_the_speaker():
+    words = ((1, 1),) * 9 + ((5, 1),)
+    talking, moved = draw(scene(symbols=words)), draw(scene(symbols=words, moves=(0, 1), success=True))
+    assert shows(talking, 0, 120, 200, 362, 390)  # EOT is in full colour
+    assert not shows(talking, 0, 120, 200, 60, 355)
+    assert shows(talking, 0, 120, 200, 393, 402)  # the tail of the bubble
+    assert shows(moved, 0, 120, 200, 362, 390)
+    assert not shows(moved, 0, 120, 200, 393, 402)  # nothing is in the air any more
 
 
 def test_pictures_side_by_side_have_one_height():
