@@ -12,7 +12,7 @@ Axes: `B` game, `N` agent, `W` window of rounds, `A` action, `D` games whose mov
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 
@@ -173,6 +173,15 @@ class Negotiation:
         if rules.channel == "shuffled":
             self._bank = _DialogueBank(rules, agents, max(games, 64), capacity, rng)
             self._donor = np.zeros((games, agents), np.int64)
+
+    @property
+    def random_state(self) -> dict[str, Any]:
+        """The state of the generator behind the games and the channel, as plain values."""
+        return dict(self._rng.bit_generator.state)
+
+    @random_state.setter
+    def random_state(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state
 
     # -- what the agents see -------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""From dialogue logs (and, where one is at hand, a policy) to findings."""

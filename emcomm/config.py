@@ -1,0 +1,104 @@
+"""All settings of a run, each declared once with its help and unit.
+
+A `Config` travels as one object from the command line to config.json to the Ray workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from emcomm.errors import BadInput
+from envs.negotiation import TalkRules
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything needed to repeat a run."""
+
+    env: str = "emcomm/crossing-v0"
+    """The game: a registered id, or module:Name of a class like envs.game.Game."""
+    rules: TalkRules = field(default_factory=lambda: TalkRules(window=1))
+    seed: int = 0
+    """Fixes all randomness of the run, bit for bit with --workers 0."""
+    episodes: int = 1_000_000
+    """Length of the training (episodes)."""
+    workers: int = os.cpu_count() or 1
+    """Ray actors that play and compute gradients; 0 trains in this process, without Ray (processes)."""
+    in_flight: int = 0
+    """Gradients under way at the same time; bounds the staleness. 0: one more than there are cores (gradients)."""
+    games: int = 64
+    """Games that a worker steps at once (games)."""
+    unroll: int = 16
+    """Steps of each game behind one gradient (steps)."""
+    hidden_size: int = 64
+    """Width of the network's memory (units)."""
+    memory: Literal["gru", "none"] = "gru"
+    """gru: recurrent; none: only the visible window of the buffer."""
+    learning_rate: float = 3e-3
+    """Step size at the start; it falls linearly to 0 with the episodes."""
+    discount: float = 0.99
+    """γ, per step; below 1 it makes long talks a little less worth than short ones."""
+    trace: float = 0.8
+    """λ of the λ-returns: 1 is the n-step return, 0 bootstraps at every step."""
+    entropy_bonus: float = 0.01
+    """Weight of the policy's entropy at the start (reward per nat)."""
+    entropy_until: float = 0.5
+    """Share of the episodes after which the entropy bonus has fallen linearly to 0 (0 to 1; 0: never any bonus)."""
+    value_weight: float = 0.5
+    """Weight of the critic's error in the loss."""
+    max_grad_norm: float = 1.0
+    """Longer gradients are shortened to this norm."""
+    checkpoint_every: float = 60.0
+    """Time between checkpoints (seconds)."""
+    evaluation_games: int = 100_000
+    """Games the frozen policy plays after training (games)."""
+    device: str = "auto"
+    """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "games", "unroll", "hidden_size", "evaluation_games"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("seed", "workers", "in_flight", "entropy_bonus", "value_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        for name in ("learning_rate", "max_grad_norm", "checkpoint_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("discount", "trace", "entropy_until"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.memory not in ("gru", "none"):
+            raise ValueError(f"memory must be gru or none, not {self.memory!r}")
+
+    def entropy_bonus_at(self, episodes: int) -> float:
+        """The weight of the entropy after `episodes` episodes."""
+        end = self.entropy_until * self.episodes
+        return self.entropy_bonus * max(0.0, 1 - episodes / end) if end else 0.0
+
+    def learning_rate_at(self, episodes: int) -> float:
+        """The step size after `episodes` episodes."""
+        return self.learning_rate * max(0.0, 1 - episodes / self.episodes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As nested dictionaries of plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Config:
+        """The inverse of `to_json`; raises BadInput for a setting that is unknown or out of range."""
+        try:
+            return cls(**{**saved, "rules": TalkRules(**saved["rules"])})
+        except (TypeError, ValueError, KeyError) as error:
+            raise BadInput(f"not a configuration of this version of emcomm: {error}") from error
+
+
+PRESETS: dict[str, Config] = {
+    "talk": Config(),
+    "terse": Config(rules=TalkRules(window=1, round_cost=0.05)),
+    "silent": Config(rules=TalkRules(window=1, channel="off")),
+}
+"""Named starting points for the command line: the talk's game, a price on talking, and the baseline without talk."""

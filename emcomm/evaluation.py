@@ -1,0 +1,103 @@
+"""A frozen policy plays: success with its interval, sampled and with greedy moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from emcomm.config import Config
+from emcomm.dialogues import DialogueTable, EpisodeCollector
+from emcomm.policy import Policy
+from emcomm.rollout import sample
+from emcomm.statistics import Rate, rate
+from emcomm.worlds import make_negotiation
+
+
+def play(
+    policy: Policy, config: Config, games: int, greedy_moves: bool = False, batch: int = 4096, version: int = 0
+) -> Iterator[DialogueTable]:
+    """The dialogues of exactly `games` games, a part at a time.
+
+    The games counted are the first that were *started*: to count the first that end would favour short talks.
+    Symbols are always sampled: identical agents that talk greedily say the same for ever and never part.
+    """
+    games_seed, action_seed = np.random.SeedSequence(config.seed, spawn_key=(2**32 - 1,)).spawn(2)
+    batch = min(batch, games)
+    negotiation = make_negotiation(config, batch, games_seed)
+    generator = torch.Generator(policy.device).manual_seed(int(action_seed.generate_state(1)[0]))
+    collector = EpisodeCollector(batch, worker=-1, limit=games)
+    greedy_from = config.rules.eot + 1 if greedy_moves else None
+    rows = batch * negotiation.n_agents
+    negotiation.reset()
+    memory = policy.initial_memory(rows)
+    steps = 0
+    with torch.no_grad():
+        while not collector.complete:
+            seen = negotiation.observe()
+            memory = policy.remember(policy.encode(seen), memory)
+            mask = torch.from_numpy(seen.mask).to(policy.device).view(rows, -1)
+            action = sample(policy, memory, mask, generator, greedy_from)
+            step = negotiation.step(action.view(batch, -1).cpu().numpy())
+            collector.add(step.dialogues, version)
+            negotiation.reset(step.over)
+            memory[torch.from_numpy(step.over.repeat(negotiation.n_agents))] = 0
+            steps += 1
+            if steps % 64 == 0 and (table := collector.take()) is not None:
+                yield table
+    if (table := collector.take()) is not None:
+        yield table
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a number of dialogues amounts to."""
+
+    success: Rate
+    mean_rounds: float
+    cut: float
+    """Share of talks cut at `max_rounds`."""
+    silent: float
+    """Share of decisions without talk."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "games": self.success.trials, "success": self.success.value,
+            "success_low": self.success.low, "success_high": self.success.high,
+            "mean_rounds": self.mean_rounds, "cut": self.cut, "silent": self.silent,
+        }  # fmt: skip
+
+
+class Tally:
+    """Adds dialogues up to `Figures`."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(5)
+
+    def add(self, table: DialogueTable) -> None:
+        """Count in the dialogues of `table`."""
+        self._sums += (
+            len(table),
+            table.success.sum(),
+            table.n_rounds.sum(),
+            table.cut.sum(),
+            (table.n_rounds == 0).sum(),
+        )
+
+    def figures(self) -> Figures:
+        """The figures over all dialogues so far."""
+        count, successes, rounds, cut, silent = self._sums
+        share = 1 / max(count, 1)
+        return Figures(rate(int(successes), int(count)), rounds * share, cut * share, silent * share)
+
+
+def evaluate(policy: Policy, config: Config, games: int, greedy_moves: bool = False) -> Figures:
+    """Play `games` games and add them up."""
+    tally = Tally()
+    for table in play(policy, config, games, greedy_moves):
+        tally.add(table)
+    return tally.figures()

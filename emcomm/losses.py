@@ -1,0 +1,46 @@
+"""The losses of the advantage actor-critic: pure functions over tensors `[T, B, N]` (time, game, agent).
+
+Source: Mnih et al. 2016, "Asynchronous methods for deep reinforcement learning", with the λ-returns of
+Schulman et al. 2016 (λ = 1 gives the n-step returns of the former).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def returns(reward_t: Tensor, ended_t: Tensor, value_tp1: Tensor, discount: float, trace: float) -> Tensor:
+    """λ-returns: `G_t = r_t + γ (1 - ended_t) ((1 - λ) v_{t+1} + λ G_{t+1})`, with `G_T = v_T`.
+
+    `reward_t`, `ended_t` (1 where the episode ended with this step) and `value_tp1` are `[T, ...]`; so is the result.
+
+    >>> returns(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]), torch.tensor([9.0, 9.0, 4.0]), 0.5, 1.0)
+    tensor([0.5000, 1.0000, 2.0000])
+    """
+    assert reward_t.shape == ended_t.shape == value_tp1.shape
+    target_t = torch.empty_like(reward_t)
+    following = value_tp1[-1]
+    for t in range(len(reward_t) - 1, -1, -1):
+        following = reward_t[t] + discount * (1 - ended_t[t]) * ((1 - trace) * value_tp1[t] + trace * following)
+        target_t[t] = following
+    return target_t
+
+
+def policy_gradient(log_prob_t: Tensor, advantage_t: Tensor, weight_t: Tensor) -> Tensor:
+    """`-log π(a_t) A_t`, mean over the steps with weight 1; no gradient flows through the advantage."""
+    return -weighted_mean(log_prob_t * advantage_t.detach(), weight_t)
+
+
+def value_error(value_t: Tensor, target_t: Tensor, weight_t: Tensor) -> Tensor:
+    """`(G_t - v_t)² / 2`, mean over the steps with weight 1; no gradient flows through the target."""
+    return weighted_mean((target_t.detach() - value_t).square() / 2, weight_t)
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Mean of `x` where `weight` is 1; 0 where it is nowhere.
+
+    >>> weighted_mean(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([1.0, 1.0, 0.0]))
+    tensor(1.5000)
+    """
+    return (x * weight).sum() / weight.sum().clamp(min=1)

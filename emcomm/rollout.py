@@ -1,0 +1,104 @@
+"""Policies × games -> trajectories and finished dialogues."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emcomm.policy import Policy
+from envs.negotiation import Dialogues, Negotiation
+
+
+class Trajectory(NamedTuple):
+    """`T` steps of `B` games of `N` agents, with gradients to the policy that played them."""
+
+    log_prob: Tensor
+    """`[T, B, N]` of the action taken."""
+    entropy: Tensor
+    """`[T, B, N]` of the policy (nats)."""
+    value: Tensor
+    """`[T + 1, B, N]` the critic's estimate, the step after the last included."""
+    reward: Tensor
+    """`[T, B, N]`"""
+    ended: Tensor
+    """`[T, B, N]` 1 where the episode ended with the step."""
+    choice: Tensor
+    """`[T, B, N]` 1 where the agent had more than one legal action."""
+    active: Tensor
+    """`[T, B, N]` 1 where the agent took part in the game."""
+
+
+class Rollout:
+    """Plays a batch of games for ever, `T` steps at a time; memory and games go on from one call to the next."""
+
+    def __init__(self, negotiation: Negotiation, generator: torch.Generator) -> None:
+        self.negotiation, self._generator = negotiation, generator
+        self.memory: Tensor | None = None
+        negotiation.reset()
+
+    def play(self, policy: Policy, steps: int) -> tuple[Trajectory, list[Dialogues]]:
+        """Play `steps` steps; games that end are started anew."""
+        negotiation = self.negotiation
+        games, agents = negotiation.n_games, negotiation.n_agents
+        memory = policy.initial_memory(games * agents) if self.memory is None else self.memory
+        memories, masks, actions, actives, rewards, endings, dialogues = [], [], [], [], [], [], []
+        for _ in range(steps):
+            seen = negotiation.observe()
+            memory = policy.remember(policy.encode(seen), memory)  # [B·N, H]
+            mask = torch.from_numpy(seen.mask).to(policy.device).view(games * agents, -1)
+            actives.append(negotiation.game.active().copy())
+            action = sample(policy, memory.detach(), mask, self._generator)
+            step = negotiation.step(action.view(games, agents).cpu().numpy())
+            memories.append(memory)
+            masks.append(mask)
+            actions.append(action)
+            rewards.append(step.rewards)
+            endings.append(step.terminated | step.truncated)
+            if len(step.dialogues.game):
+                dialogues.append(step.dialogues)
+            if step.over.any():
+                negotiation.reset(step.over)
+                memory = memory * _goes_on(step.over, agents, policy.device)
+        self.memory = memory.detach()
+        last = policy.remember(policy.encode(negotiation.observe()), self.memory)
+        trajectory = self._evaluate(policy, [*memories, last], masks, actions, actives, rewards, endings)
+        return trajectory, dialogues
+
+    def _evaluate(
+        self, policy: Policy, memories: list[Tensor], masks: list[Tensor], actions: list[Tensor],
+        actives: list[np.ndarray], rewards: list[np.ndarray], endings: list[np.ndarray],
+    ) -> Trajectory:  # fmt: skip
+        """Actor and critic over all steps at once."""
+        shape = (len(actions), self.negotiation.n_games, self.negotiation.n_agents)
+        memory, mask, action = torch.stack(memories), torch.stack(masks), torch.stack(actions)
+        log_probs = policy.log_probs(memory[:-1], mask)  # [T, R, A]
+        log_prob = log_probs.gather(2, action[..., None]).view(shape)
+        entropy = -(log_probs.exp() * log_probs).sum(2).view(shape)
+        value = policy.value(memory).view(shape[0] + 1, *shape[1:])
+        reward = torch.from_numpy(np.stack(rewards)).to(policy.device)
+        ended = torch.from_numpy(np.stack(endings)).to(policy.device, torch.float32)
+        choice = (mask.sum(2) > 1).float().view(shape)
+        active = torch.from_numpy(np.stack(actives)).to(policy.device, torch.float32)
+        return Trajectory(log_prob, entropy, value, reward, ended, choice, active)
+
+
+@torch.no_grad()
+def sample(
+    policy: Policy, memory: Tensor, mask: Tensor, generator: torch.Generator, greedy_from: int | None = None
+) -> Tensor:
+    """`[R]` actions drawn from the policy (by an exponential race); from action `greedy_from` up, the most likely one."""
+    log_probs = policy.log_probs(memory, mask)
+    race = torch.empty_like(log_probs).exponential_(generator=generator)
+    action = (log_probs.exp() / race).argmax(-1)
+    if greedy_from is None:
+        return action
+    best = log_probs[:, greedy_from:].argmax(-1) + greedy_from
+    return torch.where(action >= greedy_from, best, action)
+
+
+def _goes_on(over: np.ndarray, agents: int, device: torch.device) -> Tensor:
+    """`[B·N, 1]` 0 for the agents of games that have ended: their memory starts anew."""
+    return torch.from_numpy((~over).repeat(agents)[:, None].astype(np.float32)).to(device)

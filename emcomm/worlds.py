@@ -1,0 +1,57 @@
+"""From a configuration to the objects it names: games with talk, policy, device."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from emcomm.config import Config
+from emcomm.errors import BadInput
+from emcomm.policy import Policy, Sizes
+from envs import GAMES
+from envs.game import Game
+from envs.negotiation import Negotiation
+
+
+def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
+    """The game behind a registered id or `module:Name`; raises BadInput for an unknown one."""
+    if env in GAMES:
+        return GAMES[env]
+    module, _, name = env.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"unknown env {env!r}: give module:Name of a game class, or one of {', '.join(GAMES)}"
+        ) from error
+
+
+def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence) -> Negotiation:
+    """`n_games` games with talk, all their randomness from `seed`."""
+    rng = np.random.default_rng(seed)
+    return Negotiation(game_class(config.env)(n_games, rng), config.rules, rng)
+
+
+def make_policy(config: Config, device: torch.device | None = None) -> Policy:
+    """A new policy, its weights drawn from the configuration's seed."""
+    negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        policy = Policy(Sizes.of(negotiation, config.hidden_size), recurrent=config.memory == "gru")
+    return policy.to(device or torch.device("cpu"))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; `auto` takes a GPU where there is one. Raises BadInput where it cannot be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"the device {name!r} cannot be used here ({reason}): try --device cpu or auto") from error
+    return device

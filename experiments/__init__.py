@@ -1,0 +1,1 @@
+"""One file per question: conditions, seeds, expected result."""
