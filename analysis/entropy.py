@@ -1,0 +1,60 @@
+"""Entropies of counted symbols and their successions, with bias correction.
+
+The plug-in entropy of K observed outcomes in N draws is too low by about (K - 1) / (2 N ln 2) bits; Miller and Madow
+(Miller 1955) add that. It is enough while N is much larger than K, and `Entropy.trusted` says whether it is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOLERANCE = 0.05
+"""A correction above this says that there are too few draws for the correction itself (bits)."""
+
+
+class Entropy(NamedTuple):
+    """An entropy in bits; NaN where nothing was drawn."""
+
+    bits: float
+    """With the Miller–Madow correction."""
+    plug_in: float
+    """Without it."""
+    draws: int
+    outcomes: int
+    """Different outcomes among the draws (for a conditional entropy: of context and outcome together)."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the correction is small enough to be one."""
+        return self.draws > 0 and abs(self.bits - self.plug_in) <= TOLERANCE
+
+
+def entropy(counts: NDArray[np.integer]) -> Entropy:
+    """The entropy behind the counts of outcomes.
+
+    >>> entropy(np.array([2, 2])).plug_in
+    1.0
+    >>> round(entropy(np.array([2, 2])).bits, 4)  # 1 + 1 / (2 * 4 * ln 2)
+    1.1803
+    """
+    seen = counts[counts > 0].astype(np.float64)
+    draws, outcomes = seen.sum(), len(seen)
+    if not outcomes:
+        return Entropy(float("nan"), float("nan"), 0, 0)
+    plug_in = float(np.log2(draws) - seen @ np.log2(seen) / draws)
+    return Entropy(plug_in + float((outcomes - 1) / (2 * draws * np.log(2))), plug_in, int(draws), outcomes)
+
+
+def conditional_entropy(counts: NDArray[np.integer]) -> Entropy:
+    """The entropy of the last symbol given those before it, from the counts `[S, ..., S]` of successions.
+
+    The difference of two Miller–Madow entropies: of the whole succession and of its context.
+
+    >>> conditional_entropy(np.array([[50, 0], [0, 50]])).plug_in
+    0.0
+    """
+    whole, context = entropy(counts.ravel()), entropy(counts.sum(axis=-1).ravel())
+    return Entropy(whole.bits - context.bits, whole.plug_in - context.plug_in, whole.draws, whole.outcomes)
