@@ -66,8 +66,8 @@ class Worker:
         games_seed, action_seed = seed.spawn(2)
         self._policy = make_policy(config, device)
         self._negotiation = make_negotiation(config, config.games, games_seed)
-        self._generator = torch.Generator(device).manual_seed(int(action_seed.generate_state(1)[0]))
-        self._rollout = Rollout(self._negotiation, self._generator)
+        self._rng = np.random.default_rng(action_seed)
+        self._rollout = Rollout(self._negotiation, self._rng)
         self._collector = EpisodeCollector(config.games, index)
 
     def contribute(self, assignment: Assignment) -> Contribution:
@@ -96,19 +96,26 @@ class Worker:
             entropy.item(), value_error.item(),
         )  # fmt: skip
 
-    def random_states(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The states of the torch and the numpy generator, for a checkpoint."""
-        return {"actions": self._generator.get_state()}, self._negotiation.random_state
+    @property
+    def random_state(self) -> dict[str, Any]:
+        """The states of the generators behind the actions and the games, as plain values."""
+        return {"actions": self._rng.bit_generator.state, "games": self._negotiation.random_state}
 
-    def restore_random_states(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
-        """Go on drawing where `random_states` was taken."""
-        self._generator.set_state(tensors["actions"])
-        self._negotiation.random_state = state
+    @random_state.setter
+    def random_state(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state["actions"]
+        self._negotiation.random_state = state["games"]
 
 
 def seed_of_worker(config: Config, number: int) -> np.random.SeedSequence:
     """The seed of the `number`-th worker that the run has started, replacements and resumes counted."""
     return np.random.SeedSequence(config.seed, spawn_key=(number,))
+
+
+def use_one_core() -> None:
+    """Settle this process for many small operations: one thread, and no slow arithmetic on denormal numbers."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 # -- the learner --------------------------------------------------------------------------------------------------------
@@ -174,7 +181,6 @@ class InProcess:
     """One worker in this process: no Ray, and bit-for-bit repeatable."""
 
     def __init__(self, config: Config) -> None:
-        torch.set_num_threads(1)
         self.worker = Worker(config, 0, seed_of_worker(config, 0))
         self.started = 1
 
@@ -191,7 +197,7 @@ class _RayWorker:
     """A worker in a process of its own; built in `build`, so that an error there reaches the learner as it is."""
 
     def build(self, config: Config, index: int, seed: np.random.SeedSequence) -> None:
-        torch.set_num_threads(1)
+        use_one_core()
         self._worker = Worker(config, index, seed)
 
     def contribute(self, *assignment: Any) -> Contribution:
@@ -207,6 +213,7 @@ class OnRay:
 
     def __init__(self, config: Config, started: int, address: str | None, on_death: Callable[[int], None]) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: other work on the machine would come first
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 

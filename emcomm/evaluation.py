@@ -12,7 +12,7 @@ import torch
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from emcomm.policy import Policy
-from emcomm.rollout import sample
+from emcomm.rollout import draw_races, sample
 from emcomm.statistics import Rate, rate
 from emcomm.worlds import make_negotiation
 
@@ -28,7 +28,7 @@ def play(
     games_seed, action_seed = np.random.SeedSequence(config.seed, spawn_key=(2**32 - 1,)).spawn(2)
     batch = min(batch, games)
     negotiation = make_negotiation(config, batch, games_seed)
-    generator = torch.Generator(policy.device).manual_seed(int(action_seed.generate_state(1)[0]))
+    rng = np.random.default_rng(action_seed)
     collector = EpisodeCollector(batch, worker=-1, limit=games)
     greedy_from = config.rules.eot + 1 if greedy_moves else None
     rows = batch * negotiation.n_agents
@@ -40,7 +40,8 @@ def play(
             seen = negotiation.observe()
             memory = policy.remember(policy.encode(seen), memory)
             mask = torch.from_numpy(seen.mask).to(policy.device).view(rows, -1)
-            action = sample(policy, memory, mask, generator, greedy_from)
+            race = draw_races((rows, negotiation.n_actions), rng).to(policy.device)
+            action = sample(policy, memory, mask, race, greedy_from)
             step = negotiation.step(action.view(batch, -1).cpu().numpy())
             collector.add(step.dialogues, version)
             negotiation.reset(step.over)
@@ -93,6 +94,11 @@ class Tally:
         count, successes, rounds, cut, silent = self._sums
         share = 1 / max(count, 1)
         return Figures(rate(int(successes), int(count)), rounds * share, cut * share, silent * share)
+
+
+def ten_of(table: DialogueTable) -> DialogueTable:
+    """Ten dialogues drawn at random (the first to end would be the shortest), always the same ones."""
+    return table[np.random.default_rng(0).permutation(len(table))[:10]]
 
 
 def evaluate(policy: Policy, config: Config, games: int, greedy_moves: bool = False) -> Figures:

@@ -39,11 +39,11 @@ class Policy(nn.Module):
         self.core = nn.GRUCell(n_inputs, sizes.hidden_size) if recurrent else nn.Linear(n_inputs, sizes.hidden_size)
         self.actor = nn.Linear(sizes.hidden_size, sizes.n_actions)
         self.critic = nn.Linear(sizes.hidden_size, 1)
-        # Where both agents are undecided, E[reward] has a saddle: the gain of one agent's leaning is proportional to the
-        # other's. Strong initial leanings leave it some ten thousand episodes sooner than the usual small ones.
+        # Where both agents are undecided, E[reward] has a saddle: the gain of one agent's leaning is proportional to
+        # the other's. Strong initial leanings leave it tens of thousands of episodes sooner than the usual small ones.
         nn.init.orthogonal_(self.actor.weight, gain=3.0)
         nn.init.zeros_(self.actor.bias)
-        self.register_buffer("_one_hot", torch.eye(sizes.n_symbols + 1), persistent=False)
+        self._one_hot = np.eye(sizes.n_symbols + 1, dtype=np.float32)
 
     @property
     def device(self) -> torch.device:
@@ -57,17 +57,21 @@ class Policy(nn.Module):
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
         rows = seen.features.shape[0] * seen.features.shape[1]
-        features = torch.from_numpy(seen.features).to(self.device).view(rows, -1)
-        symbols = torch.from_numpy(seen.buffer.reshape(rows, -1).astype(np.int64)).to(self.device)
-        return torch.cat([features, self._one_hot[symbols].view(rows, -1)], dim=1)
+        symbols = self._one_hot[seen.buffer.reshape(rows, -1)].reshape(rows, -1)
+        inputs = np.concatenate([seen.features.reshape(rows, -1), symbols], axis=1)
+        return torch.from_numpy(inputs).to(self.device)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
         """`[R, H]` the memory after seeing `inputs` `[R, I]`."""
         return self.core(inputs, memory) if self.recurrent else torch.tanh(self.core(inputs))
 
+    def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
+        """`[..., A]` unnormalised log-probabilities of the actions; -1e9 where `mask` forbids one."""
+        return torch.where(mask, self.actor(memory), -1e9)
+
     def log_probs(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` log-probabilities of the actions; -1e9 or less where `mask` forbids one."""
-        return torch.log_softmax(torch.where(mask, self.actor(memory), -1e9), dim=-1)
+        return torch.log_softmax(self.logits(memory, mask), dim=-1)
 
     def value(self, memory: Tensor) -> Tensor:
         """`[...]` the expected return."""

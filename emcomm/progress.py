@@ -71,7 +71,7 @@ class Curves:
         self._writer = SummaryWriter(folder)
         self._next = 0.0
 
-    def add(self, course: Course, contribution: Contribution, learner: Learner, rate: float) -> None:
+    def add(self, course: Course, contribution: Contribution, staleness: int, learner: Learner, rate: float) -> None:
         """A point on every curve, unless the last one is too fresh."""
         if time.monotonic() < self._next:
             return
@@ -81,7 +81,7 @@ class Curves:
             "mean rounds": course.rounds,
             "entropy (nats)": contribution.entropy,
             "value error": contribution.value_error,
-            "staleness (updates)": learner.version - contribution.version - 1,
+            "staleness (updates)": staleness,
             "learning rate": learner.config.learning_rate_at(course.episodes),
             "entropy bonus": learner.config.entropy_bonus_at(course.episodes),
             "episodes per second": rate,

@@ -34,8 +34,8 @@ class Trajectory(NamedTuple):
 class Rollout:
     """Plays a batch of games for ever, `T` steps at a time; memory and games go on from one call to the next."""
 
-    def __init__(self, negotiation: Negotiation, generator: torch.Generator) -> None:
-        self.negotiation, self._generator = negotiation, generator
+    def __init__(self, negotiation: Negotiation, rng: np.random.Generator) -> None:
+        self.negotiation, self._rng = negotiation, rng
         self.memory: Tensor | None = None
         negotiation.reset()
 
@@ -45,12 +45,13 @@ class Rollout:
         games, agents = negotiation.n_games, negotiation.n_agents
         memory = policy.initial_memory(games * agents) if self.memory is None else self.memory
         memories, masks, actions, actives, rewards, endings, dialogues = [], [], [], [], [], [], []
-        for _ in range(steps):
+        races = draw_races((steps, games * agents, negotiation.n_actions), self._rng).to(policy.device)
+        for race in races:
             seen = negotiation.observe()
             memory = policy.remember(policy.encode(seen), memory)  # [B·N, H]
             mask = torch.from_numpy(seen.mask).to(policy.device).view(games * agents, -1)
             actives.append(negotiation.game.active().copy())
-            action = sample(policy, memory.detach(), mask, self._generator)
+            action = sample(policy, memory, mask, race)
             step = negotiation.step(action.view(games, agents).cpu().numpy())
             memories.append(memory)
             masks.append(mask)
@@ -85,17 +86,23 @@ class Rollout:
         return Trajectory(log_prob, entropy, value, reward, ended, choice, active)
 
 
+def draw_races(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+    """Noise for `sample`, `[..., A]`: the logarithms of exponential waiting times."""
+    waits = rng.standard_exponential(shape, dtype=np.float32)
+    return torch.from_numpy(np.log(np.maximum(waits, np.finfo(np.float32).tiny)))
+
+
 @torch.no_grad()
-def sample(
-    policy: Policy, memory: Tensor, mask: Tensor, generator: torch.Generator, greedy_from: int | None = None
-) -> Tensor:
-    """`[R]` actions drawn from the policy (by an exponential race); from action `greedy_from` up, the most likely one."""
-    log_probs = policy.log_probs(memory, mask)
-    race = torch.empty_like(log_probs).exponential_(generator=generator)
-    action = (log_probs.exp() / race).argmax(-1)
+def sample(policy: Policy, memory: Tensor, mask: Tensor, race: Tensor, greedy_from: int | None = None) -> Tensor:
+    """`[R]` actions drawn from the policy; from action `greedy_from` up, the most likely one instead.
+
+    Each action waits an exponential time with rate π(a), and the first one is taken (the Gumbel-max trick).
+    """
+    logits = policy.logits(memory, mask)  # [R, A]
+    action = (logits - race).argmax(-1)
     if greedy_from is None:
         return action
-    best = log_probs[:, greedy_from:].argmax(-1) + greedy_from
+    best = logits[:, greedy_from:].argmax(-1) + greedy_from
     return torch.where(action >= greedy_from, best, action)
 
 

@@ -42,9 +42,9 @@ class Checkpoint:
     """A moment of training from which it can go on."""
 
     tensors: dict[str, Tensor]
-    """`policy.*` the weights, `optimiser.*` its moments, `random.*` states of torch generators."""
+    """`policy.*` the weights, `optimiser.*` its moments."""
     facts: dict[str, Any]
-    """Counters and the states of numpy generators: plain values."""
+    """Counters and the states of random generators: plain values."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names start with `prefix` and a dot, without it."""

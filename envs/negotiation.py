@@ -23,6 +23,7 @@ SILENT = -1
 
 OPEN, TALK, ACT = 0, 1, 2
 PHASES = ("OPEN", "TALK", "ACT")
+_PHASE_FEATURES = np.eye(len(PHASES), dtype=np.float32)
 
 Opening = Literal["free", "talk"]
 Speaking = Literal["simultaneous", "sequential"]
@@ -161,6 +162,7 @@ class Negotiation:
         self._heard: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
         self.cut = np.zeros(games, np.bool_)
         self._columns = np.tile(_own_column_first(agents), (games, 1, 1))
+        self._game_index, self._agent_index = np.arange(games)[:, None], np.arange(agents)
         self._phase_mask = _legal_by_phase(rules, len(game.move_names))
         self._mask: Bools | None = None
         if rules.speaking == "sequential":
@@ -187,7 +189,7 @@ class Negotiation:
 
     def observe(self) -> Observation:
         """What every agent of every game sees now."""
-        phase = np.eye(3, dtype=np.float32)[self.phase][:, None].repeat(self.n_agents, axis=1)
+        phase = _PHASE_FEATURES[self.phase][:, None].repeat(self.n_agents, axis=1)
         features = np.concatenate([self.game.observe(), phase], axis=2)
         return Observation(features, self._heard.copy(), self.mask())
 
@@ -286,8 +288,8 @@ class Negotiation:
             )
         if actions.shape != (self.n_games, self.n_agents):
             raise IllegalAction(f"actions must have shape {(self.n_games, self.n_agents)}, not {actions.shape}")
-        known = (actions >= 0) & (actions < self.n_actions)
-        legal = known & np.take_along_axis(self.mask(), np.where(known, actions, 0)[..., None], 2)[..., 0]
+        known = np.clip(actions, 0, self.n_actions - 1)
+        legal = (known == actions) & self.mask()[self._game_index, self._agent_index, known]
         if not legal.all():
             game, agent = map(int, np.argwhere(~legal)[0])
             allowed = np.flatnonzero(self.mask()[game, agent]).tolist()
@@ -364,7 +366,7 @@ class Negotiation:
         first = slice(None) if self.rules.speaking == "simultaneous" else self._turn[games] == 0
         heard[first, :, :-1] = heard[first, :, 1:]
         heard[first, :, -1] = self._silence(games)[first]
-        said: Ints = np.take_along_axis(self._row[games][:, None], columns, 2)  # [b, N, N]
+        said: Ints = self._row[games[:, None, None], columns]  # [b, N, N]
         row = self._distort(said, games, columns)
         if self.rules.speaking == "sequential":
             own = self.rules.channel == "self"

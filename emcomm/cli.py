@@ -1,0 +1,82 @@
+"""What the command lines share: flags from dataclasses, and tables for the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from emcomm.dialogues import DialogueTable
+from emcomm.errors import BadInput, Fault
+from emcomm.evaluation import Figures
+
+Options = TypeVar("Options")
+
+
+def parse(options: type[Options], args: Sequence[str], program: str, default: Options | None = None) -> Options:
+    """Flags -> dataclass, flat; a value out of range raises BadInput naming its flag."""
+    given = {} if default is None else {"default": default}
+    try:
+        return tyro.cli(
+            options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,), **given
+        )  # fmt: skip
+    except ValueError as error:
+        setting, _, rest = str(error).partition(" ")
+        raise BadInput(f"--{setting.replace('_', '-')} {rest}") from error
+
+
+def run_command(command: Callable[[], int | None]) -> None:
+    """Call `command` and leave with its exit code; faults become one line on stderr, bugs keep their traceback."""
+    try:
+        code = command() or 0
+    except BadInput as error:
+        code = _say(error, 2)
+    except Fault as error:
+        code = _say(error, 1)
+    except KeyboardInterrupt:
+        code = _say("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _say(message: object, code: int) -> int:
+    print("emcomm: " + " ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
+    """One line per condition: success with its interval, and what the talk looks like."""
+    table = Table("play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=title, title_justify="left")
+    for name, figures in rows.items():
+        table.add_row(
+            name, str(figures.success), f"{figures.mean_rounds:.2f}",
+            f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
+        )  # fmt: skip
+    console.print(table)
+
+
+def print_dialogues(console: Console, table: DialogueTable, move_names: Sequence[str], eot: int) -> None:
+    """Dialogues as in the talk's table: timestep, actions of each agent, outcome."""
+    agents = table.moves.shape[1]
+    shown = Table(
+        "dialogue", "timestep", *(f"agent {i + 1}" for i in range(agents)), "outcome",
+        title=f"{len(table)} dialogues ({eot} = EOT)", title_justify="left",
+    )  # fmt: skip
+    for d in range(len(table)):
+        one = table[d]
+        for t, said in enumerate(one.symbols):
+            shown.add_row(str(d + 1) if t == 0 else "", str(t + 1), *("-" if s < 0 else str(s) for s in said), "")
+        moves = ["-" if m < 0 else move_names[m] for m in one.moves[0]]
+        outcome = "success" if one.success[0] else "crash"
+        shown.add_row("" if len(one.symbols) else str(d + 1), "move", *moves, outcome, end_section=True)
+    console.print(shown)

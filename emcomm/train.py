@@ -1,0 +1,127 @@
+"""Train agents that talk: `python -m emcomm.train --workers 32`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from emcomm.cli import parse, print_dialogues, print_figures, run_command
+from emcomm.config import PRESETS, Config
+from emcomm.errors import BadInput
+from emcomm.runs import Run
+from emcomm.training import Training
+from emcomm.worlds import game_class
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train one shared recurrent actor-critic by A3C on games with talk, and log every dialogue."""
+
+    config: Config = field(default_factory=Config)
+    preset: Literal["talk", "terse", "silent"] = "talk"
+    """Starting point for all other flags. talk: the game of the 2022 talk; terse: a price of 0.05 on each round;
+    silent: no talk at all, the baseline."""
+    log_dir: Path = Path("logs")
+    """Folder for runs."""
+    run_name: str = ""
+    """Name of the run's folder; by default made of env, seed and start time."""
+    resume: Path | None = None
+    """Continue the run in this folder from its last checkpoint, with its settings."""
+    ray_address: str | None = None
+    """Ray cluster to join (address, or auto); by default a local one is started and stopped."""
+
+
+def options_from(args: list[str]) -> TrainOptions:
+    """The flags; their defaults come from --preset, or from the run given to --resume."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="talk")
+    first.add_argument("--resume", type=Path)
+    start, _ = first.parse_known_args(args)
+    if start.resume is None:
+        return parse(TrainOptions, args, "emcomm.train", TrainOptions(PRESETS.get(start.preset, Config())))
+    saved = Run.open(start.resume).config
+    options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
+    for name in ("env", "rules", "hidden_size", "memory", "seed"):
+        if getattr(options.config, name) != getattr(saved, name):
+            raise BadInput(
+                f"the checkpoint in {start.resume} does not fit: {name} is {getattr(saved, name)} there, "
+                f"not {getattr(options.config, name)}; a resumed run keeps its game, talk, network and seed"
+            )
+    return options
+
+
+def default_name(config: Config) -> str:
+    """Env, seed and start time."""
+    env = config.env.rpartition("/")[2].replace(":", "-")
+    return f"{env}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def train(options: TrainOptions, console: Console) -> int:
+    """Train, evaluate, and say what was made; the exit code."""
+    config = options.config
+    game = game_class(config.env)
+    if options.resume is not None:
+        run = Run(options.resume, config)
+        resume = run.newest()
+    else:
+        run, resume = Run.create(options.log_dir, options.run_name or default_name(config), config), None
+    where = shlex.quote(str(run.path))
+    with run.lock():
+        training = Training(run, config, console, resume)
+        console.print(f"{'resuming' if resume else 'training'} {where}: {_headline(config)}", soft_wrap=True)
+        try:
+            training.learn(options.ray_address)
+            console.print(f"playing {config.evaluation_games:,} games with the frozen policy", soft_wrap=True)
+            sampled, greedy, shown = training.evaluate()
+        except KeyboardInterrupt:
+            run.save_json("summary.json", training.summary(interrupted=True))
+            course = training.course
+            console.print(
+                f"interrupted after {course.episodes:,} episodes, success {100 * course.success:.2f} % over the last 1,000; "
+                f"continue with: python -m emcomm.train --resume {where}", soft_wrap=True,
+            )  # fmt: skip
+            return 130
+        summary = training.summary(
+            interrupted=False, evaluation={"sampled": sampled.to_json(), "greedy_moves": greedy.to_json()}
+        )
+        run.save_json("summary.json", summary)
+    print_dialogues(console, shown, game.move_names, config.rules.eot)
+    print_figures(console, {"sampled": sampled, "greedy moves": greedy}, "the frozen policy")
+    _print_end(console, summary, where)
+    return 0
+
+
+def _headline(config: Config) -> str:
+    workers = f"{config.workers} workers" if config.workers else "in this process"
+    return f"{config.env}, channel {config.rules.channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
+
+
+def _print_end(console: Console, summary: dict, where: str) -> None:
+    reached = summary["episodes_to_95"]
+    console.print(
+        f"{summary['episodes']:,} episodes in {summary['wall_s']:.0f} s; 95 % success "
+        + (f"after {reached:,} episodes" if reached else "not reached during training")
+        + f"; staleness {summary['staleness_mean']:.1f} updates (at most {summary['staleness_max']})"
+        + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
+        soft_wrap=True,
+    )
+    console.print(f"the run lies in {where}; next: python -m emcomm.evaluate {where} --channel shuffled", soft_wrap=True)
+
+
+_COUNTED = {"workers_died": "workers died and were replaced", "gradients_refused": "gradients refused", "resumes": "resumes"}
+
+
+def main() -> int:
+    """The command line."""
+    return train(options_from(sys.argv[1:]), Console(highlight=False))
+
+
+if __name__ == "__main__":
+    run_command(main)
