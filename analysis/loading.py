@@ -1,0 +1,257 @@
+"""A run's dialogues, and its policy where one is at hand, as an analysis meets them: nothing is ever written.
+
+What cannot be read is passed over and noted, one line each, in `LoadedRun.problems`. Dialogues are streamed part by
+part, so memory does not grow with the log; torch is imported by `LoadedRun.checkpoint` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, read_part
+from emcomm.errors import BadInput
+from envs.negotiation import SILENT
+
+if TYPE_CHECKING:
+    from emcomm.config import Config
+    from emcomm.policy import Policy
+
+LOGS = ("dialogues", "evaluation")
+PARTS = "part-*.parquet"
+
+
+class TrainedPolicy(NamedTuple):
+    """The network behind the dialogues."""
+
+    policy: Policy
+    """In evaluation mode, on the CPU."""
+    config: Config
+    version: int
+    """Updates that the weights had seen."""
+
+
+@dataclass
+class LoadedRun:
+    """One run on disk, opened for reading."""
+
+    path: Path
+    config: dict[str, Any] | None
+    """The `config` of config.json as plain values; None where it cannot be read."""
+    facts: LogFacts | None
+    """Number of tokens and names of the moves; None where no part can be read."""
+    problems: list[str]
+    """What was missing, damaged or passed over: one line each, longer after more has been read."""
+    parts: dict[str, list[Path]] = field(repr=False)
+    """The readable parts of each log, in order."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run folder."""
+        return self.path.resolve().name
+
+    def training(self) -> Iterator[DialogueTable]:
+        """The dialogues of training, part by part, in the order in which they reached the learner."""
+        return self._stream("dialogues")
+
+    def evaluation(self) -> Iterator[DialogueTable]:
+        """The dialogues of the frozen policy, part by part."""
+        return self._stream("evaluation")
+
+    def sample(self, n: int, seed: int = 0) -> DialogueTable | None:
+        """At most `n` dialogues of the frozen policy, drawn evenly over its log; None where no dialogue can be read.
+
+        Where there is no evaluation, the last part of training stands in; that is noted, for it mixes policies.
+        """
+        table = _draw(self.evaluation(), n, np.random.default_rng(seed))
+        if table is not None:
+            return table
+        for part in reversed(self.parts["dialogues"]):
+            last = self._read(part)
+            if last is not None and len(last):
+                low, high = last.policy_version.min(), last.policy_version.max()
+                self._note(
+                    f"{self.path} has no evaluation: the last part of training stands in, {len(last)} dialogues of "
+                    f"policy versions {low} to {high}"
+                )
+                return _draw(iter([last]), n, np.random.default_rng(seed))
+        return None
+
+    def checkpoint(self) -> TrainedPolicy | None:
+        """The newest policy; None, and a noted problem, where it is missing, damaged or cannot be built."""
+        from emcomm.runs import Run, load_weights
+        from emcomm.worlds import make_policy
+
+        try:
+            run = Run.open(self.path)
+            saved = run.newest()
+            policy = make_policy(run.config)
+            load_weights(policy, saved.part("policy"), run.path)
+        except (BadInput, OSError, ValueError, TypeError) as error:
+            self._note(f"no policy: {error}")
+            return None
+        policy.eval()
+        return TrainedPolicy(policy, run.config, int(saved.facts.get("version", 0)))
+
+    def _stream(self, log: str) -> Iterator[DialogueTable]:
+        for part in self.parts[log]:
+            table = self._read(part)
+            if table is not None and len(table):
+                yield table
+
+    def _read(self, part: Path) -> DialogueTable | None:
+        try:
+            table = read_part(part)
+            _check(table, part, self.facts)
+        except BadInput as error:
+            self._note(f"{error}; passed over")
+            return None
+        return table
+
+    def _note(self, problem: str) -> None:
+        line = " ".join(problem.split())
+        if line not in self.problems:
+            self.problems.append(line)
+
+
+def load(path: str | Path) -> LoadedRun:
+    """Open one run folder for reading; raises BadInput where `path` is none.
+
+    A folder without config.json can be analysed as long as it holds dialogues.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BadInput(f"there is no run folder {path}")
+    if not is_run(path):
+        raise BadInput(_why_no_run(path))
+    config, problem = _config(path)
+    run = LoadedRun(path, config, None, [problem] if problem else [], {})
+    facts = {log: _facts(run, log) for log in LOGS}
+    run.facts = _common({**facts["dialogues"], **facts["evaluation"]}, config)
+    for log, of_part in facts.items():
+        run.parts[log] = [part for part, fact in of_part.items() if _fits(run, part, fact)]
+    if not any(run.parts.values()):
+        run._note(f"{path} holds no dialogues that can be read")
+    return run
+
+
+def find_runs(folder: str | Path) -> list[Path]:
+    """The run folders at or below `folder`, sorted; raises BadInput, saying why, where there is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}")
+    found = list(_runs_below(folder))
+    if not found:
+        raise BadInput(_why_no_run(folder))
+    return found
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run: it has a config.json or a folder of dialogues."""
+    return (path / "config.json").is_file() or any((path / log).is_dir() for log in LOGS)
+
+
+def _runs_below(folder: Path) -> Iterator[Path]:
+    if is_run(folder):
+        yield folder
+        return
+    for below in sorted(folder.iterdir()):
+        if below.is_dir() and not below.is_symlink() and not below.name.startswith("."):
+            yield from _runs_below(below)
+
+
+def _why_no_run(folder: Path) -> str:
+    if any(folder.glob(PARTS)):
+        return f"{folder} holds the parts of one log: give the run folder above it"
+    if not any(folder.iterdir()):
+        return f"the folder {folder} is empty"
+    return f"there is no run in {folder}: a run folder has a config.json, or dialogues in dialogues/ or evaluation/"
+
+
+def _config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """The configuration as plain values, and what is wrong with it."""
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text())["config"]
+    except FileNotFoundError:
+        return None, f"{path} has no config.json"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return None, f"{file} is damaged: {' '.join(str(error).split())}"
+    return (config, None) if isinstance(config, dict) else (None, f"{file} is damaged: its config is no object")
+
+
+def _facts(run: LoadedRun, log: str) -> dict[Path, LogFacts]:
+    """What each readable part of a log says of itself; the others are noted."""
+    found: dict[Path, LogFacts] = {}
+    for part in sorted((run.path / log).glob(PARTS)):
+        try:
+            facts = facts_of(part)
+        except BadInput as error:
+            run._note(f"{error}; passed over")
+        else:
+            found[part] = facts._replace(move_names=tuple(facts.move_names))
+    return found
+
+
+def _common(facts: dict[Path, LogFacts], config: dict[str, Any] | None) -> LogFacts | None:
+    """What most parts say; where they are even, what the configuration says."""
+    if not facts:
+        return None
+    rules = (config or {}).get("rules")
+    configured = rules.get("n_tokens") if isinstance(rules, dict) else None
+    counts = Counter(facts.values())
+    return max(counts, key=lambda f: (counts[f], f.n_tokens == configured))
+
+
+def _fits(run: LoadedRun, part: Path, facts: LogFacts) -> bool:
+    """Whether a part speaks the run's language; noted where it does not."""
+    common = run.facts
+    if common is None or facts[1:] == common[1:]:
+        return True
+    run._note(
+        f"{part} has {facts.n_tokens} tokens and moves {', '.join(facts.move_names)}, most of the run "
+        f"{common.n_tokens} and {', '.join(common.move_names)}; passed over"
+    )
+    return False
+
+
+def _check(table: DialogueTable, part: Path, facts: LogFacts | None) -> None:
+    """Raise BadInput where the columns of a part contradict each other or the log."""
+    assert facts is not None
+    whole = (table.symbols, table.moves, table.n_rounds, table.episode)
+    if any(column.dtype.kind not in "iu" for column in whole) or table.cut.dtype.kind != "b":
+        raise BadInput(f"{part} is damaged: it has empty cells")
+    if len(table.symbols) != table.n_rounds.sum() or (table.n_rounds < 0).any():
+        raise BadInput(f"{part} is damaged: n_rounds and symbols do not agree")
+    if len(table.speakers) not in (0, len(table.symbols)):
+        raise BadInput(f"{part} is damaged: speakers and symbols do not agree")
+    if table.symbols.size and not SILENT <= table.symbols.min() <= table.symbols.max() <= facts.n_tokens:
+        raise BadInput(f"{part} is damaged: it has symbols outside 0 to {facts.n_tokens}")
+    if table.moves.size and not -1 <= table.moves.min() <= table.moves.max() < len(facts.move_names):
+        raise BadInput(f"{part} is damaged: it has moves outside 0 to {len(facts.move_names) - 1}")
+
+
+def _draw(tables: Iterator[DialogueTable], n: int, rng: np.random.Generator) -> DialogueTable | None:
+    """`n` dialogues drawn evenly and without replacement from a stream, in its order; None where it has none.
+
+    The first `n` would favour short talks, which end first.
+    """
+    kept: DialogueTable | None = None
+    keys = np.zeros(0)
+    for table in tables:
+        keys = np.concatenate([keys, rng.random(len(table))])
+        if len(keys) <= n:
+            kept = table if kept is None else concatenate([kept, table])
+            continue
+        chosen = np.sort(np.argpartition(keys, n - 1)[:n]) if n > 0 else np.zeros(0, np.intp)
+        keys = keys[chosen]
+        held = 0 if kept is None else len(kept)
+        new = table[chosen[chosen >= held] - held]
+        kept = new if kept is None else concatenate([kept[chosen[chosen < held]], new])
+    return kept
