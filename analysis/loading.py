@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, read_part
 from emcomm.errors import BadInput
@@ -99,6 +100,10 @@ class LoadedRun:
         policy.eval()
         return TrainedPolicy(policy, run.config, int(saved.facts.get("version", 0)))
 
+    def count(self, log: str = "dialogues") -> int:
+        """How many dialogues the readable parts of a log ("dialogues" or "evaluation") say they hold."""
+        return sum(pq.read_metadata(part).num_rows for part in self.parts[log])
+
     def _stream(self, log: str) -> Iterator[DialogueTable]:
         for part in self.parts[log]:
             table = self._read(part)
@@ -136,7 +141,7 @@ def load(path: str | Path) -> LoadedRun:
     run.facts = _common({**facts["dialogues"], **facts["evaluation"]}, config)
     for log, of_part in facts.items():
         run.parts[log] = [part for part, fact in of_part.items() if _fits(run, part, fact)]
-    if not any(run.parts.values()):
+    if not any(map(run.count, LOGS)):
         run._note(f"{path} holds no dialogues that can be read")
     return run
 

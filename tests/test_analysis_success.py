@@ -1,0 +1,152 @@
+"""Success, its course, kinds of failure, and the summary over seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.failures import KINDS, failure_kinds, tied
+from analysis.seeds import over_seeds
+from analysis.success import SuccessReport, SuccessTally
+from analysis.tables import line, table_of
+from emcomm.dialogues import DialogueTable
+from emcomm.statistics import rate
+from envs.crossing import CrossingGame
+from envs.negotiation import Negotiation, TalkRules
+
+TALK = [  # the table of the 2022 talk
+    ([(4, 2), (5, 5)], True),
+    ([(3, 0), (1, 5), (5, 5)], True),
+    ([(3, 5), (5, 5)], True),
+    ([(3, 1), (3, 2), (5, 0), (5, 5)], False),
+    ([(3, 2), (5, 3), (5, 4), (2, 5), (5, 5)], True),
+    ([(4, 3), (3, 1), (5, 5)], True),
+]
+
+
+def talk_table() -> DialogueTable:
+    return table_of([d for d, _ in TALK], moves=[(1, 0) if ok else (0, 0) for _, ok in TALK])
+
+
+def tally(*tables: DialogueTable) -> SuccessReport:
+    adding = SuccessTally()
+    for table in tables:
+        adding.add(table)
+    return adding.result()
+
+
+def test_the_talks_own_table() -> None:
+    report = tally(talk_table())
+    assert report.overall[:2] == (5, 6)
+    # Wilson, by hand: (5/6 + z²/12 ± z √(5/36/6 + z²/144)) / (1 + z²/6), z = 1.959964
+    assert report.overall.low == pytest.approx(0.43650, abs=1e-4)
+    assert report.overall.high == pytest.approx(0.96995, abs=1e-4)
+    assert {r: found[:2] for r, found in report.by_rounds.items()} == {2: (2, 2), 3: (2, 2), 4: (0, 1), 5: (1, 1)}
+    assert report.mean_rounds == pytest.approx(19 / 6)
+    assert report.failures["slip or misreading"] == 1
+    assert [line(np.array(d)) for d, _ in TALK][4] == "3 2 · 5 3 · 5 4 · 2 5 · 5 5"
+    assert report.to_frame().iloc[0]["success"] == pytest.approx(5 / 6)
+    assert report.failures_frame()["share"].sum() == 1
+
+
+def test_adding_part_by_part_changes_nothing() -> None:
+    table = talk_table()
+    assert tally(table[:1], table[1:1], table[1:5], table[5:]) == tally(table)
+
+
+def test_nothing_divides_by_zero() -> None:
+    report = tally()
+    assert report.overall == (0, 0, 0.0, 1.0)
+    assert np.isnan(report.overall.value)
+    assert np.isnan(report.mean_rounds)
+    assert report.course == ()
+    assert len(report.to_frame()) == 3
+    assert len(report.course_frame()) == 0
+    assert report.failures_frame()["share"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("dialogues", "moves", "kind"),
+    [([[]] * 3, [(0, 0)] * 3, "no talk"), ([[(1, 2), (5, 5)]] * 3, [(1, 1)] * 3, "slip or misreading")],
+)
+def test_only_failures_and_only_silence(dialogues: list, moves: list, kind: str) -> None:
+    report = tally(table_of(dialogues, moves))
+    assert report.overall[:2] == (0, 3)
+    assert report.failures[kind] == 3
+
+
+def test_every_kind_of_failure() -> None:
+    dialogues = [[], [(1, 1), (2, 2)], [(1, 1), (2, 0)], [(1, 1), (5, 5)], [(1, 0), (5, 5)], [(1, 0), (5, 5)], [(1, 0)]]
+    moves = [(0, 0), (1, 1), (0, 0), (1, 1), (0, 0), (1, 1), (0, 1)]
+    table = table_of(dialogues, moves, cut=[False, True, True, False, False, False, False])
+    probabilities = np.full((7, 2, 2), 0.5)
+    probabilities[4] = [[0.6, 0.4], [0.3, 0.7]]  # the most probable moves part
+    probabilities[5] = [[0.4, 0.6], [0.3, 0.7]]  # they crash
+    with_network = [KINDS[k] if k >= 0 else "" for k in failure_kinds(table, probabilities)]
+    assert with_network == [
+        "no talk", "cut while tied", "cut", "tie at the end", "slip of sampling", "misreading", "",
+    ]  # fmt: skip
+    without = [KINDS[k] if k >= 0 else "" for k in failure_kinds(table)]
+    assert without == [*with_network[:4], "slip or misreading", "slip or misreading", ""]
+
+
+def test_what_tells_agents_apart() -> None:
+    table = table_of([[(1, 1), (5, 5)]] * 2)
+    plain = table.__dict__
+    assert tied(table).tolist() == [True, True]
+    assert tied(DialogueTable(**{**plain, "private": np.array([[[0.0], [1]], [[2], [2]]])})).tolist() == [False, True]
+    assert tied(DialogueTable(**{**plain, "negotiation": np.array([0, 1])})).tolist() == [True, False]
+    speakers = np.array([[0, 1]] * 4, np.int8)
+    assert tied(DialogueTable(**{**plain, "speakers": speakers})).tolist() == [False, False]
+
+
+def test_the_course_doubles_its_stretches() -> None:
+    """1 000 episodes in at most 8 stretches: of 128 episodes each, the last one of 104. The second half succeeds."""
+    table = table_of([[(1, 0), (5, 5)]] * 1000, moves=[(0, 0)] * 500 + [(1, 0)] * 500)
+    adding = SuccessTally(course_bins=8)
+    for start in range(0, 1000, 90):
+        adding.add(table[start : start + 90])
+    course = adding.result().course
+    assert [b.first_episode for b in course] == list(range(0, 1000, 128))
+    assert [b.success.trials for b in course] == [128] * 7 + [104]
+    assert [b.success.successes for b in course] == [0, 0, 0, 12, 128, 128, 128, 104]
+    assert course[0].mean_rounds == 2
+    assert adding.result().course_frame()["cut"].sum() == 0
+
+
+def test_failures_of_a_planted_tie_in_the_real_game() -> None:
+    """Two agents that say the same token of 2 and then EOT part only by luck: every failure is a tie."""
+    games, rng = 400, np.random.default_rng(0)
+    world = Negotiation(CrossingGame(games, rng), TalkRules(n_tokens=2, opening="talk"), rng)
+    world.reset()
+    same = rng.integers(2, size=(games, 1)).repeat(2, axis=1)
+    world.step(same)
+    world.step(np.full((games, 2), 2))
+    done = world.step(rng.integers(3, 5, size=(games, 2))).dialogues
+    table = DialogueTable(
+        episode=done.game, negotiation=np.zeros(games, np.int32), worker=done.game, policy_version=done.game,
+        n_rounds=done.n_rounds, symbols=done.symbols, speakers=done.order, moves=done.moves, rewards=done.rewards,
+        success=done.success, cut=done.cut, private=done.private,
+    )  # fmt: skip
+    report = tally(table)
+    assert report.failures["tie at the end"] == games - report.overall.successes > 100
+    assert report.overall.low < 0.5 < report.overall.high
+
+
+def test_over_seeds_by_hand() -> None:
+    """Eight seeds: the middle half is .8 .9 .9 .9; two failed seeds pull the mean, not the interquartile mean."""
+    rates = [rate(int(1000 * s), 1000) for s in (0.2, 0.5, 0.8, 0.9, 0.9, 0.9, 1.0, 1.0)]
+    summary = over_seeds(rates)
+    assert summary.mean.value == pytest.approx(6.2 / 8)
+    assert summary.interquartile_mean.value == pytest.approx(3.5 / 4)
+    assert summary.formed[:2] == (6, 8)
+    assert summary.mean.low < summary.mean.value < summary.mean.high
+    # the standard error of the mean over seeds is 0.272 / √8 = 0.096
+    assert summary.mean.high - summary.mean.low == pytest.approx(2 * 1.96 * 0.0899, rel=0.1)
+
+
+def test_few_games_do_not_prove_a_protocol() -> None:
+    assert over_seeds([rate(9, 10)]).formed.successes == 0  # 0.9, but the interval reaches below 0.75
+    assert over_seeds([rate(900, 1000)]).formed.successes == 1
+    assert np.isnan(over_seeds([]).mean.value)
+    assert over_seeds([rate(0, 0), rate(3, 4)]).success == (0.75,)
