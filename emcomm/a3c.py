@@ -204,6 +204,15 @@ class _RayWorker:
         return self._worker.contribute(Assignment(*assignment))
 
 
+_RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a local cluster listens on the loopback address only
+    "RAY_worker_niceness": "0",  # 15 by default: other work on the machine would come first
+    "RAY_maximum_startup_concurrency": "1024",  # more workers than cores is meant; OnRay itself starts them a few at a time
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share may still see the GPU
+}
+
+
 class OnRay:
     """Workers as Ray actors; more of them than cores is normal. A worker that dies is replaced.
 
@@ -212,17 +221,17 @@ class OnRay:
     """
 
     def __init__(self, config: Config, started: int, address: str | None, on_death: Callable[[int], None]) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: other work on the machine would come first
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        for name, value in _RAY_SETTINGS.items():
+            os.environ.setdefault(name, value)
         import ray
 
         self._ray, self._config, self._on_death = ray, config, on_death
         self.started = started
         local: dict[str, Any] = {
-            "num_cpus": os.cpu_count(), "include_dashboard": False, "_node_ip_address": "127.0.0.1",
+            "num_cpus": os.cpu_count(),
+            "include_dashboard": False,
             "object_store_memory": 256 * 2**20,
-        }  # fmt: skip
+        }
         try:
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **({} if address else local))
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from emcomm.a3c import Contribution, InProcess, Learner, OnRay, use_one_core
@@ -151,6 +153,7 @@ class Training:
     def evaluate(self) -> tuple[Figures, Figures, DialogueTable]:
         """The frozen policy plays: sampled (into the log `evaluation/`) and with greedy moves; and ten dialogues."""
         device = choose_device(self.config.device)
+        torch.set_num_threads(os.cpu_count() or 1)  # the workers are gone: all cores for this
         policy, config = self.learner.current_policy().to(device), self.config
         sampled, greedy, shown = Tally(), Tally(), None
         try:
