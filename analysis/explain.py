@@ -1,0 +1,344 @@
+"""Which explanation of the talk holds, and how far: "explains", "describes" or none, in one plain sentence.
+
+Prediction is not cause. A rule counts as the explanation only if it names at least 90 % of the held-out yielders, holds on
+random dialogues fed to the network (at least 90 % of its moves), and its machine plays within 2 points of the network.
+Without a network a rule can only describe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from analysis.competition import (
+    AT_LEAST,
+    METHODS,
+    Family,
+    Fitted,
+    Frame,
+    Method,
+    SelfCheck,
+    choose,
+    fit,
+    self_check,
+)
+from analysis.decisions import Decisions, NotApplicable, decisions, split, who_yields
+from analysis.machines import ProtocolMachine, bits_per_action
+from analysis.players import MachinePlayer, MakeGame, Player, play_games, success_of
+from analysis.rules import Difference, Vote
+from emcomm.dialogues import DialogueTable
+from emcomm.statistics import Rate, rate
+from envs.crossing import CrossingGame
+from envs.negotiation import TalkRules
+
+if TYPE_CHECKING:
+    from emcomm.policy import Policy
+
+Verdict = Literal["explained", "describes", "none"]
+WITHIN = 0.02
+"""How far a machine's success may lie from the network's."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """A pair playing in the real environment."""
+
+    success: Rate
+    mean_rounds: float
+    cut: float
+    """Share of talks cut at `max_rounds`."""
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """One explanation, fitted on one half of the dialogues and scored on the other."""
+
+    method: Method
+    check: SelfCheck
+    """Where `check.passed` is false, the figures below are no evidence and must not be shown."""
+    accuracy: Rate
+    """Held-out dialogues that parted, whose yielder it names."""
+    random: Rate | None
+    """The network's greedy moves after random dialogues that it names; None without a network."""
+    bits: float | None
+    """Mean surprise at the held-out actions (bits per action); None where it has no machine."""
+    n_states: int
+    """States of the rule or automaton (a machine with a clock counts them all), leaves of a tree."""
+    self_play: Play | None
+    """Its machine against itself; None where it has no machine or speaking is sequential."""
+    network_play: Play | None
+    """Its machine against the network, in both seats."""
+    machine: ProtocolMachine | None
+
+
+@dataclass(frozen=True)
+class NetworkFigures:
+    """The network that the machines are measured against."""
+
+    play: Play
+    surprise: float
+    """At the held-out actions (bits per action): what no explanation can go below, but for chance."""
+    entropy: float
+    """Mean entropy in the same places (bits per action)."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the talk does, as far as the dialogues and the network tell."""
+
+    family: Family
+    verdict: Verdict
+    sentence: str
+    competitors: tuple[Competitor, ...]
+    """All of them, the simplest first."""
+    best: Competitor | None
+    """The competitor behind the sentence: the rule of the family; for a vote, whichever of its two machines plays better."""
+    weights: Mapping[str, float] | None
+    """Of the vote: symbol -> weight, by which the larger sum yields; None for other families."""
+    order: tuple[str, ...] | None
+    """Of a first or last difference: the symbols, the one that yields to all others first."""
+    network: NetworkFigures | None
+    n_dialogues: int
+
+    @property
+    def machine(self) -> ProtocolMachine | None:
+        """The extracted machine."""
+        return self.best.machine if self.best else None
+
+
+def explain(
+    table: DialogueTable,
+    n_tokens: int,
+    rules: TalkRules | None = None,
+    policy: Policy | None = None,
+    *,
+    move_names: tuple[str, ...] = ("main", "detour"),
+    make_game: MakeGame = CrossingGame,
+    methods: tuple[Method, ...] = METHODS,
+    dialogues: int = 10_000,
+    games: int = 5_000,
+    seed: int = 0,
+) -> Explanation:
+    """Fit, score and play the competing explanations of the dialogues of one frozen policy.
+
+    `dialogues` are taken from the table at random, half of them to fit; each machine plays `games` games. `rules` are those of
+    the run (default: the talk's game). Raises NotApplicable where there are not two agents with two moves.
+    """
+    rules = rules or TalkRules(n_tokens=n_tokens)
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(table))[:dialogues])
+    fitting, scoring = split(decisions(table[chosen], n_tokens), seed)
+    if not len(scoring):
+        return Explanation("none", "none", "Too few dialogues to explain anything.", (), None, None, None, None, len(table))
+    frame = Frame(move_names, "talk" if rules.opening == "talk" else "free")
+    fitted = {method: fit(method, fitting, frame) for method in methods}
+    arena = _Arena(rules, make_game, games, seed, policy)
+    judge = _Judge(scoring, rules, policy, rng)
+    competitors = tuple(
+        Competitor(
+            method,
+            self_check(method, len(chosen), n_tokens),
+            judge.accuracy(one),
+            judge.on_random(one),
+            bits_per_action(one.machine, scoring, frame.opening) if one.machine else None,
+            one.n_states,
+            arena.self_play(one.machine),
+            arena.network_play(one.machine),
+            one.machine,
+        )
+        for method, one in fitted.items()
+    )
+    checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
+    family = choose(checked, scoring)
+    network = _network_figures(arena, judge)
+    best = _best(family, competitors, network)
+    verdict = _verdict(family, best, network)
+    weights, order = _meaning(fitted[best.method].rule if best else None, fitted, family, n_tokens)
+    sentence = _sentence(family, verdict, best, weights, order, network, competitors)
+    return Explanation(family, verdict, sentence, competitors, best, weights, order, network, len(table))
+
+
+# -- measuring -----------------------------------------------------------------------------------------------------------
+
+
+class _Judge:
+    """Scores rules on held-out dialogues and on random ones."""
+
+    def __init__(self, scoring: Decisions, rules: TalkRules, policy: Policy | None, rng: np.random.Generator) -> None:
+        self.scoring, self.rules, self.policy = scoring, rules, policy
+        self._random: tuple[Any, Any] | None = None
+        self._yields: Any = None
+        self._bits: tuple[float, float] | None = None
+        if policy is None:
+            return
+        from analysis.network import network_bits, random_dialogues, yielding
+
+        try:
+            self._bits = network_bits(policy, rules, scoring)
+            said = scoring.symbols[scoring.spoken]
+            share = float((said == scoring.n_tokens).mean()) if len(said) else 0.0
+            talked = scoring.n_rounds[scoring.n_rounds > 0]
+            lengths = rng.choice(talked, 2000) if len(talked) else np.full(2000, 3)
+            symbols, n_rounds = random_dialogues(lengths, scoring.n_tokens, min(share, 0.5) / 2, rng)
+            self._random = symbols, n_rounds
+            self._yields = yielding(policy, rules, symbols, n_rounds)
+        except NotApplicable:
+            self.policy = None
+
+    def accuracy(self, one: Fitted) -> Rate:
+        return rate(*who_yields(one.scores(self.scoring.symbols, self.scoring.n_rounds), self.scoring))
+
+    def on_random(self, one: Fitted) -> Rate | None:
+        if self._random is None or self._yields is None:
+            return None
+        from analysis.network import agreement
+
+        return rate(*agreement(one.scores(*self._random), self._yields))
+
+
+class _Arena:
+    """Plays machines in the real environment."""
+
+    def __init__(self, rules: TalkRules, make_game: MakeGame, games: int, seed: int, policy: Policy | None) -> None:
+        self.rules, self.make_game, self.games, self.seed, self.policy = rules, make_game, games, seed, policy
+
+    def play(self, pair: tuple[Player, Player], games: int) -> Play:
+        table = play_games(pair, self.rules, games, self.seed, self.make_game)
+        return Play(success_of(table), float(table.n_rounds.mean()), float(table.cut.mean()))
+
+    def self_play(self, machine: ProtocolMachine | None) -> Play | None:
+        if machine is None or self.rules.speaking != "simultaneous":
+            return None
+        return self.play((MachinePlayer(machine), MachinePlayer(machine)), self.games)
+
+    def network_play(self, machine: ProtocolMachine | None) -> Play | None:
+        if machine is None or self.policy is None or self.rules.speaking != "simultaneous":
+            return None
+        from analysis.network import PolicyPlayer
+
+        half = max(self.games // 2, 1)
+        seats = [
+            self.play((MachinePlayer(machine), PolicyPlayer(self.policy)), half),
+            self.play((PolicyPlayer(self.policy), MachinePlayer(machine)), half),
+        ]
+        success = rate(sum(s.success.successes for s in seats), sum(s.success.trials for s in seats))
+        return Play(success, sum(s.mean_rounds for s in seats) / 2, sum(s.cut for s in seats) / 2)
+
+    def network_alone(self) -> Play | None:
+        if self.policy is None or self.rules.speaking != "simultaneous":
+            return None
+        from analysis.network import PolicyPlayer
+
+        return self.play((PolicyPlayer(self.policy), PolicyPlayer(self.policy)), 2 * self.games)
+
+
+def _network_figures(arena: _Arena, judge: _Judge) -> NetworkFigures | None:
+    play = arena.network_alone()
+    return NetworkFigures(play, *judge._bits) if play and judge._bits else None
+
+
+# -- judging -------------------------------------------------------------------------------------------------------------
+
+
+def _best(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:
+    """The competitor of the family; of the vote's two machines the one that plays more like the network."""
+    named = [c for c in competitors if c.method == family or (family == "vote" and c.method == "vote × clock")]
+    named = [c for c in named if c.check.passed]
+    if not named:
+        return None
+    target = network.play.success.value if network else 1.0
+    return min(named, key=lambda c: abs(c.self_play.success.value - target) if c.self_play else 0.0)
+
+
+def _verdict(family: Family, best: Competitor | None, network: NetworkFigures | None) -> Verdict:
+    if family == "none" or best is None:
+        return "none"
+    if network is None or best.self_play is None:
+        return "describes"
+    plays = abs(best.self_play.success.value - network.play.success.value) <= WITHIN
+    if family == "silent":
+        return "explained" if plays else "describes"
+    holds = best.random is not None and best.random.value >= AT_LEAST
+    return "explained" if holds and plays and best.accuracy.value >= AT_LEAST else "describes"
+
+
+def _meaning(
+    rule: Any, fitted: Mapping[Method, Fitted], family: Family, n_tokens: int
+) -> tuple[dict[str, float] | None, tuple[str, ...] | None]:
+    """Weights of a vote, or the ranking of a difference."""
+    names = [*map(str, range(n_tokens)), "EOT"]
+    if family == "vote":
+        vote = next((f.rule for f in fitted.values() if isinstance(f.rule, Vote)), rule)
+        if not isinstance(vote, Vote):
+            return None, None
+        return {name: round(float(w), 3) for name, w in zip(names, vote.weights, strict=False)}, None
+    if isinstance(rule, Difference) and not rule.cyclic:
+        wins = rule.beats[: n_tokens + 1, : n_tokens + 1].sum(axis=1)
+        return None, tuple(names[k] for k in np.argsort(-wins, kind="stable"))
+    return None, None
+
+
+def _sentence(
+    family: Family,
+    verdict: Verdict,
+    best: Competitor | None,
+    weights: Mapping[str, float] | None,
+    order: tuple[str, ...] | None,
+    network: NetworkFigures | None,
+    competitors: tuple[Competitor, ...],
+) -> str:
+    if best is None:
+        return _no_family(competitors)
+    parts = {
+        "vote": f"The trains vote: {_for_and_against(weights or {})}",
+        "first difference": f"The first difference decides: the agent who says the earlier of {' '.join(order or ())} yields",
+        "last difference": f"The last difference decides: the agent who says the earlier of {' '.join(order or ())} yields",
+        "cyclic order": "The first telling pair of symbols decides, and symbols beat each other in a circle",
+        "silent": "The trains do not talk",
+    }
+    claims = []
+    if family != "silent":
+        claims.append(f"this describes {100 * best.accuracy.value:.1f} % of held-out moves")
+    if network is not None and best.self_play is not None:
+        gap = 100 * abs(best.self_play.success.value - network.play.success.value)
+        claims.append(f"plays within {gap:.1f} points of the network")
+    if network is not None and best.random is not None and family != "silent":
+        holds = "holds" if best.random.value >= AT_LEAST else "does not hold"
+        claims.append(f"{holds} on random dialogues ({best.random.value:.2f})")
+    listed = claims[0] if len(claims) == 1 else ", ".join(claims[:-1]) + (", and " if len(claims) > 2 else " and ") + claims[-1] if claims else ""  # fmt: skip
+    end = ": explained." if verdict == "explained" else ": describes, not explained."
+    if network is None:
+        end = "; without a network this only describes."
+    return parts[family] + (f"; {listed}" if listed else "") + end
+
+
+def _no_family(competitors: tuple[Competitor, ...]) -> str:
+    checked = [c for c in competitors if c.check.passed and c.accuracy.trials]
+    if not checked:
+        return "No rule can be named: with this few dialogues every method fails its planted case."
+    closest = max(checked, key=lambda c: c.accuracy.value)
+    return (
+        f"No rule tells who yields: the closest, {closest.method}, names {100 * closest.accuracy.value:.1f} % "
+        "of held-out yielders (50 % is chance)."
+    )
+
+
+def _for_and_against(weights: Mapping[str, float]) -> str:
+    """Which symbols count: those beyond a quarter of the largest weight.
+
+    >>> _for_and_against({"0": -0.6, "1": 0.02, "2": 0.3, "3": -0.1, "4": 0.4, "EOT": 0.0})
+    '4 and 2 count for yielding, 0 against'
+    """
+    strongest = max(map(abs, weights.values()), default=0.0)
+    pro = [s for s, w in sorted(weights.items(), key=lambda item: -item[1]) if w >= strongest / 4 and w > 0]
+    con = [s for s, w in sorted(weights.items(), key=lambda item: item[1]) if w <= -strongest / 4 and w < 0]
+    pros = f"{_listed(pro)} {'count' if len(pro) > 1 else 'counts'} for yielding" if pro else ""
+    cons = f"{_listed(con)} {'' if pro else 'count ' if len(con) > 1 else 'counts '}against" if con else ""
+    return ", ".join(filter(None, (pros, cons)))
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

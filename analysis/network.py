@@ -1,0 +1,144 @@
+"""Feeding dialogues to a trained network: what would it do after hearing this?
+
+The observations are exactly those the environment would show with an open channel and simultaneous speaking.
+Axes: `D` dialogue, `R` round, `N` agent, `A` action, `M` move.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from analysis.decisions import Decisions, NotApplicable, Scores
+from analysis.machines import Actions, Probabilities, actions_of, surprise
+from analysis.players import Seen
+from emcomm.policy import Policy
+from envs.game import Bools, Floats, Ints
+from envs.negotiation import ACT, OPEN, SILENT, TALK, Observation, TalkRules
+
+N_PHASES = 3
+
+
+def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
+    """float32 `[D, R + 1, N, A]` what each agent would do before each round and, at `n_rounds`, as its move; NaN after it.
+
+    `symbols` is `[D, R, N]` with R ≥ `n_rounds`. Raises NotApplicable where the observations cannot be rebuilt: features of the
+    game's own, sequential speaking, or more than two agents (whose columns are permuted).
+    """
+    _check(policy, rules)
+    games, rounds, agents = symbols.shape
+    out = np.full((games, rounds + 1, agents, policy.sizes.n_actions), np.nan, np.float32)
+    buffer: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)
+    memory = policy.initial_memory(games * agents)
+    is_symbol = np.arange(policy.sizes.n_actions) <= rules.eot
+    with torch.no_grad():
+        for t in range(min(rounds, int(n_rounds.max(initial=0))) + 1):
+            going = np.flatnonzero(t <= n_rounds)
+            if t:
+                buffer[going, :, :-1] = buffer[going, :, 1:]
+                buffer[going, :, -1] = np.stack([symbols[going, t - 1], symbols[going, t - 1, ::-1]], axis=1)
+            phase = np.where((t == n_rounds[going]) & (t > 0), ACT, TALK)
+            if t == 0 and rules.opening == "free":
+                phase[:] = OPEN
+            if rules.channel == "off":
+                phase[:] = ACT
+            mask = np.where((phase == ACT)[:, None], ~is_symbol, is_symbol) | (phase == OPEN)[:, None]
+            mask = mask[:, None].repeat(agents, axis=1)
+            features = np.eye(N_PHASES, dtype=np.float32)[phase][:, None].repeat(agents, axis=1)
+            rows = torch.from_numpy((going[:, None] * agents + np.arange(agents)).ravel()).to(policy.device)
+            seen = Observation(features, buffer[going], mask)
+            kept = policy.remember(policy.encode(seen), memory[rows])
+            memory[rows] = kept
+            log_probs = policy.log_probs(kept, torch.from_numpy(mask.reshape(len(rows), -1)).to(policy.device))
+            out[going, t] = log_probs.exp().cpu().numpy().reshape(len(going), agents, -1)
+    return out
+
+
+def _check(policy: Policy, rules: TalkRules) -> None:
+    if policy.sizes.n_features != N_PHASES:
+        raise NotApplicable("the network also sees features of the game, which a dialogue does not hold")
+    if rules.speaking != "simultaneous" or policy.sizes.n_agents != 2:
+        raise NotApplicable("dialogues are fed to networks of two agents that speak at the same time")
+
+
+def move_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
+    """`[D, N, M]` the probabilities of the moves after the whole dialogues `[D, R, N]`."""
+    every = action_probabilities(policy, rules, symbols, n_rounds)
+    moves = every[np.arange(len(symbols)), n_rounds][..., rules.eot + 1 :]
+    return moves / moves.sum(axis=-1, keepdims=True)
+
+
+def yielding(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
+    """`[D, N]` the probability of the last move, to yield."""
+    return move_probabilities(policy, rules, symbols, n_rounds)[..., -1]
+
+
+def network_bits(policy: Policy, rules: TalkRules, decided: Decisions) -> tuple[float, float]:
+    """The network's mean surprise at the actions of the dialogues, and its mean entropy in their place (bits per action)."""
+    every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds).astype(np.float64)
+    actions = actions_of(decided, every.shape[-1] - rules.eot - 1, rules.opening)
+    both: Probabilities = np.concatenate([every[:, :, 0], every[:, :, 1]])[actions.view, actions.round]
+    return surprise(both, actions, rules.n_tokens), _entropy(both, actions)
+
+
+def _entropy(probabilities: Probabilities, actions: Actions) -> float:
+    p = np.where(actions.legal, probabilities, 0)
+    return float(-(p * np.log2(np.maximum(p, 1e-30))).sum(axis=1).mean())
+
+
+# -- random dialogues ----------------------------------------------------------------------------------------------------
+
+
+def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Dialogues that nobody held: `[D, R, 2]` and rounds `[D]`, one per entry of `lengths` (of at least 2 rounds).
+
+    Tokens are uniform, EOT comes with probability `eot_share`, both say EOT in the last round and in no other.
+    """
+    n_rounds = np.maximum(lengths, 2)
+    rounds = int(n_rounds.max(initial=2))
+    shape = (len(lengths), rounds, 2)
+    symbols = rng.integers(n_tokens, size=shape, dtype=np.int8)
+    eot = rng.random(shape) < eot_share
+    eot &= ~eot.all(axis=2, keepdims=True)
+    symbols[eot] = n_tokens
+    symbols[np.arange(len(lengths)), n_rounds - 1] = n_tokens
+    symbols[np.arange(rounds) >= n_rounds[:, None]] = SILENT
+    return symbols, n_rounds
+
+
+def agreement(scores: Scores, yields: Floats) -> tuple[int, int]:
+    """Views in which a rule's answer is the network's greedy move, of all; a score of 0 agrees by half.
+
+    `scores` `[D]` are above 0 where agent 0 is expected to yield, `yields` `[D, 2]` are the network's probabilities.
+    """
+    expected = np.stack([scores, -scores], axis=1)
+    right = (expected > 0) == (yields > 0.5)
+    undecided = expected == 0
+    return int((right & ~undecided).sum() + undecided.sum() // 2), yields.size
+
+
+# -- a seat --------------------------------------------------------------------------------------------------------------
+
+
+class PolicyPlayer:
+    """A network in a seat, as `analysis.players.Player`; with `greedy_moves` it takes its likeliest move."""
+
+    def __init__(self, policy: Policy, greedy_moves: bool = False) -> None:
+        self.policy, self._greedy = policy, greedy_moves
+
+    def begin(self, games: int, rng: np.random.Generator) -> None:
+        self._memory = self.policy.initial_memory(games)
+        self._generator = torch.Generator(self.policy.device).manual_seed(int(rng.integers(2**62)))
+
+    def act(self, seen: Seen) -> Ints:
+        from emcomm.rollout import sample
+
+        with torch.no_grad():
+            one_seat = Observation(seen.features[:, None], seen.buffer[:, None], seen.mask[:, None])
+            self._memory = self.policy.remember(self.policy.encode(one_seat), self._memory)
+            mask = torch.from_numpy(seen.mask).to(self.policy.device)
+            greedy_from = self.policy.sizes.n_symbols if self._greedy else None
+            return sample(self.policy, self._memory, mask, self._generator, greedy_from).cpu().numpy()
+
+    def forget(self, over: Bools) -> None:
+        self._memory[torch.from_numpy(over)] = 0

@@ -1,0 +1,179 @@
+"""Rules that say who yields, fitted on dialogues: first and last difference, cyclic order, weighted vote.
+
+Each is antisymmetric: exchanging the two agents exchanges the answer. A rule scores dialogues, and is an automaton, to
+which `analysis.machines.fit_machine` adds when to say what, so that it can play. Axes as in `analysis.decisions`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from analysis.automata import Automaton, constant, counter, difference
+from analysis.decisions import Decisions, Scores, counts
+from envs.game import Bools, Floats, Ints
+
+LEVELS = 17
+"""Values that a vote counter tells apart, -8 … 8."""
+
+
+class Rule(Protocol):
+    """An antisymmetric prediction of who yields."""
+
+    def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
+        """`[D]` above 0 where agent 0 of the dialogues `[D, R, 2]` is expected to yield, 0 where undecided."""
+
+    def automaton(self) -> Automaton:
+        """The states that the rule needs to keep."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nothing is said, nothing is decided."""
+
+    n_kinds: int
+
+    def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
+        return np.zeros(len(symbols))
+
+    def automaton(self) -> Automaton:
+        return constant(self.n_kinds)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first, or the last, round in which one symbol beats the other decides."""
+
+    beats: Ints
+    """`[K, K]` 1 where saying the row's symbol against the column's makes one yield, -1 where it makes one stay."""
+    which: Literal["first", "last"] = "first"
+
+    def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
+        final = self.automaton().run(symbols, n_rounds)[:, -1]
+        return np.array([0.0, 1.0, -1.0])[final]
+
+    def automaton(self) -> Automaton:
+        return difference(self.beats, self.which == "last")
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether some symbols beat each other in a circle, so that no ranking of them tells the same."""
+        wins = self.beats > 0
+        reach = wins.copy()
+        for via in range(len(reach)):
+            reach |= reach[:, [via]] & reach[[via]]
+        return bool(reach.diagonal().any())
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Every symbol has a weight; the agent with the larger sum yields."""
+
+    weights: Floats
+    """`[K]` of tokens, EOT and SILENT; scaled so that the largest difference of two is 1, and centred."""
+    highest: int = LEVELS // 2
+    """The counter's largest value."""
+    resolution: int = 4
+    """Counter steps for the largest difference of two weights."""
+
+    def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
+        said = counts(symbols, np.arange(symbols.shape[1]) < n_rounds[:, None], len(self.weights))
+        sums = (said[:, 0] - said[:, 1]) @ self.weights.astype(np.float64)
+        return np.where(np.abs(sums) < 1e-6, 0, sums)
+
+    def automaton(self) -> Automaton:
+        return counter(np.round(self.weights * self.resolution).astype(np.int64), self.highest)
+
+
+# -- fitting -------------------------------------------------------------------------------------------------------------
+
+
+def fit_difference(decided: Decisions, which: Literal["first", "last"], ranked: bool = True) -> Difference:
+    """The ranking of the symbols (or, with `ranked=False`, what beats what, pair by pair) that explains who yielded.
+
+    A round in which both said the same decides nothing. The ranking is that of a Bradley-Terry model.
+    """
+    parted = decided[decided.parted]
+    differs = (parted.symbols[..., 0] != parted.symbols[..., 1]) & parted.spoken
+    if which == "first" and not ranked:
+        return Difference(_beats_of_pairs(parted), "first")
+    some = differs.any(axis=1)
+    rounds = differs.argmax(axis=1) if which == "first" else differs.shape[1] - 1 - differs[:, ::-1].argmax(axis=1)
+    pair = parted.symbols[np.arange(len(parted)), rounds][some] % decided.n_kinds
+    yielded = parted.moves[some, 0]
+    one_hot = np.eye(decided.n_kinds)
+    weights = _logistic(one_hot[pair[:, 0]] - one_hot[pair[:, 1]], yielded)
+    ranks = np.argsort(np.argsort(weights))
+    if not ranked:
+        return Difference(_majority(pair, yielded, decided.n_kinds)[0], which)
+    return Difference(np.sign(ranks[:, None] - ranks[None, :]), which)
+
+
+def _beats_of_pairs(parted: Decisions, sweeps: int = 8) -> Ints:
+    """`[K, K]` majority of pairs in the first deciding round; a pair that tells no more than chance decides nothing.
+
+    Which round decides depends on which pairs decide: pairs that fall to chance are dropped, and the rest counted anew.
+    """
+    decides = ~np.eye(parted.n_kinds, dtype=np.bool_)
+    beats = np.zeros((parted.n_kinds, parted.n_kinds), np.int64)
+    kinds = parted.symbols % parted.n_kinds
+    for _ in range(sweeps):
+        counting = decides[kinds[..., 0], kinds[..., 1]] & parted.spoken
+        some = counting.any(axis=1)
+        pair = kinds[np.arange(len(kinds)), counting.argmax(axis=1)][some]
+        beats, telling = _majority(pair, parted.moves[some, 0], parted.n_kinds)
+        if (decides & ~telling).any():
+            decides &= telling
+        else:
+            break
+    return beats * decides
+
+
+def _majority(pair: Ints, yielded: Ints, n_kinds: int) -> tuple[Ints, Bools]:
+    """`[K, K]` who wins each pair, and whether that is more than a coin would do (three standard errors)."""
+    won = np.zeros((n_kinds, n_kinds))
+    np.add.at(won, (pair[:, 0], pair[:, 1]), np.where(yielded == 1, 1, -1))
+    total = np.zeros((n_kinds, n_kinds))
+    np.add.at(total, (pair[:, 0], pair[:, 1]), 1)
+    margin, trials = won - won.T, total + total.T
+    return np.sign(margin).astype(np.int64), (np.abs(margin) > 3 * np.sqrt(trials)) | (
+        (np.abs(margin) == trials) & (trials > 0)
+    )
+
+
+def fit_vote(decided: Decisions) -> Vote:
+    """The weights by logistic regression of who yielded on own counts minus the other's; then a counter's resolution.
+
+    Of several resolutions, the counter keeps the one whose automaton tells best who yields.
+    """
+    parted = decided[decided.parted]
+    said = counts(parted.symbols, parted.spoken, decided.n_kinds)
+    weights = _logistic(said[:, 0] - said[:, 1], parted.moves[:, 0])
+    weights = weights - weights.mean()
+    spread = float(np.ptp(weights))
+    weights = (weights / spread if spread > 1e-9 else weights).astype(np.float32)
+    candidates = [Vote(weights, LEVELS // 2, resolution) for resolution in range(1, LEVELS // 2 + 1)]
+    return max(candidates, key=lambda vote: _agreement_of_counter(vote, parted))
+
+
+def _agreement_of_counter(vote: Vote, parted: Decisions) -> float:
+    automaton = vote.automaton()
+    values = np.array([int(label.removeprefix("vote ")) for label in automaton.labels])
+    final = values[automaton.run(parted.symbols, parted.n_rounds)[:, -1]]
+    right = np.sign(final) == np.where(parted.moves[:, 0] == 1, 1, -1)
+    return float(right.mean() + 0.5 * (final == 0).mean()) if len(parted) else 0.0
+
+
+def _logistic(features: Ints | Floats, yielded: Ints) -> Floats:
+    """`[F]` weights without intercept, both views of every dialogue counted; zeros where there is nothing to learn."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not len(features) or not np.any(features):
+        return np.zeros(features.shape[1])
+    both, labels = np.concatenate([features, -features]), np.concatenate([yielded, 1 - yielded])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return LogisticRegression(fit_intercept=False, C=100.0, max_iter=500).fit(both, labels).coef_[0]
