@@ -9,7 +9,7 @@ emcomm.errors.BadInput: there is no run folder logs/no-such-run
 
 from analysis.export import export_corpus, write_tables
 from analysis.failures import failure_kinds
-from analysis.information import information
+from analysis.information import decision_information
 from analysis.loading import LoadedRun, find_runs, load
 from analysis.seeds import over_seeds
 from analysis.success import SuccessTally
@@ -19,10 +19,10 @@ __all__ = [
     "LoadedRun",
     "SuccessTally",
     "TokenTally",
+    "decision_information",
     "export_corpus",
     "failure_kinds",
     "find_runs",
-    "information",
     "load",
     "over_seeds",
     "write_tables",

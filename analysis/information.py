@@ -112,7 +112,7 @@ class Information:
         )
 
 
-def information(
+def decision_information(
     table: DialogueTable,
     n_tokens: int,
     move: int = 1,
@@ -129,7 +129,7 @@ def information(
     >>> firsts = rng.integers(5, size=(3000, 2))  # the larger of two uniform tokens yields; a tie is a coin toss
     >>> yields = np.where(firsts[:, 0] == firsts[:, 1], rng.integers(2, size=3000), firsts[:, 0] > firsts[:, 1])
     >>> table = table_of([[f, (5, 5)] for f in firsts.tolist()], moves=[(y, 1 - y) for y in yields])
-    >>> found = information(table, n_tokens=5)
+    >>> found = decision_information(table, n_tokens=5)
     >>> bool(abs(found.bits[0] - 0.8) < 0.03), found.trusted, found.median_known_at
     (True, True, 1.0)
     """

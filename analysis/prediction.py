@@ -45,7 +45,7 @@ def held_out(seen: Oriented, n_symbols: int, rng: np.random.Generator, last_only
         views.hear(t)
         apart = seen.first <= t
         for k, context in enumerate(contexts):
-            context.descend(views.beginnings)
+            context.descend(views.beginnings, apart)
             if last_only and t < rounds - 1:
                 continue
             counted, fitted = apart & (third == k), apart & (third == (k + 1) % 3)
@@ -108,10 +108,11 @@ class _ContextTree:
         self._yields, self._counted = yields, counted
         self._share = np.full(len(yields), 0.5)
 
-    def descend(self, beginnings: Ints) -> None:
-        nodes = int(beginnings.max()) + 1
-        total = np.bincount(beginnings[self._counted], minlength=nodes)[beginnings]
-        for_it = np.bincount(beginnings[self._counted & self._yields], minlength=nodes)[beginnings]
+    def descend(self, beginnings: Ints, apart: Bools) -> None:
+        """One round further; before the agents can be told apart the share stays 1/2."""
+        nodes, counted = int(beginnings.max()) + 1, self._counted & apart
+        total = np.bincount(beginnings[counted], minlength=nodes)[beginnings]
+        for_it = np.bincount(beginnings[counted & self._yields], minlength=nodes)[beginnings]
         self._share = (for_it + SHRINKAGE * self._share) / (total + SHRINKAGE)
 
     @property
