@@ -225,6 +225,8 @@ class OnRay:
             os.environ.setdefault(name, value)
         import ray
 
+        # Ray prints a paragraph for every worker that dies; `on_death` says it in one line.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         self._ray, self._config, self._on_death = ray, config, on_death
         self.started = started
         local: dict[str, Any] = {

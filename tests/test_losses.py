@@ -1,0 +1,57 @@
+"""The losses, on arrays small enough to work out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from emcomm import losses
+
+REWARD = torch.tensor([1.0, 0.0, 2.0])
+VALUE_TP1 = torch.tensor([10.0, 20.0, 30.0])
+GOES_ON = torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("trace", "ended", "expected"),
+    [
+        # n-step: 2 + .5·30 = 17; 0 + .5·17 = 8.5; 1 + .5·8.5 = 5.25
+        (1.0, [0, 0, 0], [5.25, 8.5, 17.0]),
+        # one step: 1 + .5·10, 0 + .5·20, 2 + .5·30
+        (0.0, [0, 0, 0], [6.0, 10.0, 17.0]),
+        # half: 17; .5·(.5·20 + .5·17) = 9.25; 1 + .5·(.5·10 + .5·9.25) = 5.8125
+        (0.5, [0, 0, 0], [5.8125, 9.25, 17.0]),
+        # the episode ends with the second step: nothing flows back over it
+        (1.0, [0, 1, 0], [1.0, 0.0, 17.0]),
+    ],
+)
+def test_returns(trace: float, ended: list[int], expected: list[float]) -> None:
+    found = losses.returns(REWARD, torch.tensor(ended, dtype=torch.float32), VALUE_TP1, 0.5, trace)
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_policy_gradient_raises_what_went_well_and_leaves_the_advantage_alone() -> None:
+    log_prob = torch.tensor([-1.0, -2.0, -3.0], requires_grad=True)
+    advantage = torch.tensor([2.0, -1.0, 5.0], requires_grad=True)
+    weight = torch.tensor([1.0, 1.0, 0.0])  # in the third step there was no choice
+    loss = losses.policy_gradient(log_prob, advantage, weight)
+    assert loss.item() == pytest.approx(-(-2.0 + 2.0) / 2)
+    loss.backward()
+    assert log_prob.grad is not None
+    torch.testing.assert_close(log_prob.grad, torch.tensor([-1.0, 0.5, 0.0]))
+    assert advantage.grad is None
+
+
+def test_value_error_moves_the_value_not_the_target() -> None:
+    value = torch.tensor([1.0, 3.0], requires_grad=True)
+    target = torch.tensor([2.0, 1.0], requires_grad=True)
+    loss = losses.value_error(value, target, torch.ones(2))
+    assert loss.item() == pytest.approx((0.5 + 2.0) / 2)
+    loss.backward()
+    assert value.grad is not None
+    torch.testing.assert_close(value.grad, torch.tensor([-0.5, 1.0]))
+    assert target.grad is None
+
+
+def test_the_mean_over_nothing_is_zero() -> None:
+    assert losses.weighted_mean(torch.ones(3), torch.zeros(3)).item() == 0.0

@@ -1,0 +1,106 @@
+"""Policy, sampling and rollout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from emcomm.policy import Policy, Sizes
+from emcomm.rollout import Rollout, draw_races, sample
+from envs.crossing import CrossingGame
+from envs.negotiation import Negotiation, TalkRules
+
+
+def crossing(games: int, **options: object) -> Negotiation:
+    rng = np.random.default_rng(0)
+    return Negotiation(CrossingGame(games, rng), TalkRules(window=1, **options), rng)  # type: ignore[arg-type]
+
+
+def policy_for(negotiation: Negotiation, recurrent: bool = True) -> Policy:
+    torch.manual_seed(0)
+    return Policy(Sizes.of(negotiation, 16), recurrent)
+
+
+def test_symbols_are_one_hot_with_a_column_for_silence() -> None:
+    negotiation = crossing(1, opening="talk")
+    negotiation.reset()
+    policy = policy_for(negotiation)
+    start = policy.encode(negotiation.observe())
+    assert start.shape == (2, 3 + 2 * 7)
+    assert start[0].tolist() == [0, 1, 0] + 2 * [0, 0, 0, 0, 0, 0, 1]
+    negotiation.step(np.array([[4, 2]]))
+    after = policy.encode(negotiation.observe())
+    assert after[0, 3:].tolist() == [0, 0, 0, 0, 1, 0, 0] + [0, 0, 1, 0, 0, 0, 0]
+    assert after[1, 3:].tolist() == [0, 0, 1, 0, 0, 0, 0] + [0, 0, 0, 0, 1, 0, 0]
+
+
+def test_samples_follow_the_policy_and_the_mask() -> None:
+    negotiation = crossing(1)
+    policy = policy_for(negotiation)
+    rows = 40_000
+    memory = torch.randn(1, 16, generator=torch.Generator().manual_seed(1)).expand(rows, -1)
+    mask = torch.tensor([[True, True, True, False, True, True, True, False]]).expand(rows, -1)
+    drawn = sample(policy, memory, mask, draw_races((rows, 8), np.random.default_rng(0)))
+    share = torch.bincount(drawn, minlength=8) / rows
+    expected = policy.log_probs(memory[0], mask[0]).exp()
+    assert expected[3] == expected[7] == 0
+    assert share[3] == share[7] == 0
+    # four standard deviations of a share over 40 000 draws are at most 0.01
+    torch.testing.assert_close(share, expected, atol=0.01, rtol=0)
+
+
+def test_greedy_moves_leave_symbols_sampled() -> None:
+    negotiation = crossing(1)
+    policy = policy_for(negotiation)
+    rows = 5000
+    memory = torch.zeros(rows, 16)  # all logits equal the bias, which is 0
+    with torch.no_grad():
+        policy.actor.bias[7] = 0.1
+    races = draw_races((rows, 8), np.random.default_rng(0))
+    everything = torch.ones(rows, 8, dtype=torch.bool)
+    drawn = sample(policy, memory, everything, races, greedy_from=6)
+    assert set(drawn.tolist()) == {0, 1, 2, 3, 4, 5, 7}
+    assert set(sample(policy, memory, everything, races).tolist()) == set(range(8))
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_memory_starts_anew_with_every_episode(recurrent: bool) -> None:
+    """With no talk an episode is one step, so every step's value is that of an untouched memory."""
+    negotiation = crossing(4, channel="off")
+    policy = policy_for(negotiation, recurrent)
+    played, dialogues = Rollout(negotiation, np.random.default_rng(0)).play(policy, 5)
+    assert played.value.shape == (6, 4, 2)
+    torch.testing.assert_close(played.value, played.value[0, 0, 0].expand(6, 4, 2))
+    assert played.ended.min() == 1
+    assert sum(len(d.game) for d in dialogues) == 20
+
+
+def test_a_trajectory_agrees_with_the_policy_step_by_step() -> None:
+    """The same games played again, with the network applied one step at a time."""
+    policy = policy_for(crossing(3))
+    played, _ = Rollout(crossing(3), np.random.default_rng(5)).play(policy, 12)
+    again, rng = crossing(3), np.random.default_rng(5)
+    again.reset()
+    races = draw_races((12, 6, 8), rng)
+    memory = policy.initial_memory(6)
+    for t in range(12):
+        seen = again.observe()
+        memory = policy.remember(policy.encode(seen), memory)
+        mask = torch.from_numpy(seen.mask).view(6, 8)
+        action = sample(policy, memory, mask, races[t])
+        expected = policy.log_probs(memory, mask).gather(1, action[:, None]).view(3, 2)
+        torch.testing.assert_close(played.log_prob[t], expected)
+        step = again.step(action.view(3, 2).numpy())
+        np.testing.assert_array_equal(played.reward[t].numpy(), step.rewards)
+        again.reset(step.over)
+        memory = memory * torch.from_numpy(~step.over).repeat_interleave(2)[:, None]
+
+
+def test_gradients_reach_what_was_said_rounds_before() -> None:
+    """The log-probability of a late action depends on an early input through the memory."""
+    policy = policy_for(crossing(8, opening="talk", max_rounds=None))
+    played, _ = Rollout(crossing(8, opening="talk", max_rounds=None), np.random.default_rng(0)).play(policy, 6)
+    played.log_prob[5].sum().backward()
+    assert policy.core.weight_hh.grad is not None  # type: ignore[union-attr]
+    assert policy.core.weight_hh.grad.abs().sum() > 0  # type: ignore[union-attr]
