@@ -51,6 +51,7 @@ class LoadedRun:
     """What was missing, damaged or passed over: one line each, longer after more has been read."""
     parts: dict[str, list[Path]] = field(repr=False)
     """The readable parts of each log, in order."""
+    _n_agents: int | None = field(default=None, repr=False)  # of the first dialogues that were read
 
     @property
     def name(self) -> str:
@@ -117,6 +118,11 @@ class LoadedRun:
         except BadInput as error:
             self._note(f"{error}; passed over")
             return None
+        agents = table.moves.shape[1]
+        if len(table) and agents != (self._n_agents or agents):
+            self._note(f"{part} has {agents} agents, the dialogues before it {self._n_agents}; passed over")
+            return None
+        self._n_agents = agents if len(table) else self._n_agents
         return table
 
     def _note(self, problem: str) -> None:

@@ -164,6 +164,15 @@ def test_parts_with_another_number_of_tokens_are_passed_over(run: Path) -> None:
     assert "has 9 tokens" in loaded.problems[0]
 
 
+def test_parts_with_another_number_of_agents_are_passed_over(run: Path) -> None:
+    write(run / "dialogues", table_of([[(1, 2, 3), (5, 5, 5)]] * 2))
+    loaded = analysis.load(run)
+    assert figures(loaded) == (12, 12)
+    assert loaded.problems == [
+        f"{run / 'dialogues' / 'part-000003.parquet'} has 3 agents, the dialogues before it 2; passed over"
+    ]
+
+
 def test_the_configuration_decides_between_two_parts(tmp_path: Path) -> None:
     write(tmp_path / "dialogues", table_of([DIALOGUE]), n_tokens=5)
     write(tmp_path / "dialogues", table_of([[(7, 7)]]), n_tokens=7)
