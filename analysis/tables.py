@@ -56,5 +56,9 @@ def line(symbols: Ints) -> str:
     '4 2 · 5 5'
     >>> line(np.array([[3, SILENT], [5, 5]]))
     '3 – · 5 5'
+    >>> line(np.zeros((0, 2), np.int8))
+    '(no talk)'
     """
+    if not len(symbols):
+        return "(no talk)"
     return " · ".join(" ".join("–" if s == SILENT else str(s) for s in row) for row in symbols.tolist())
