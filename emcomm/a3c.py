@@ -23,11 +23,12 @@ from emcomm import losses
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from emcomm.errors import BadInput, Fault
+from emcomm.policy import Policy
 from emcomm.rollout import Rollout
 from emcomm.runs import Checkpoint
 from emcomm.worlds import choose_device, make_negotiation, make_policy
 
-# -- what travels -------------------------------------------------------------------------------------------------------
+# -- what travels ----------------------------------------------------------------------------------------------------
 
 
 class Assignment(NamedTuple):
@@ -55,7 +56,7 @@ class Contribution(NamedTuple):
     value_error: float
 
 
-# -- the worker ---------------------------------------------------------------------------------------------------------
+# -- the worker ------------------------------------------------------------------------------------------------------
 
 
 class Worker:
@@ -118,7 +119,7 @@ def use_one_core() -> None:
     torch.set_flush_denormal(True)
 
 
-# -- the learner --------------------------------------------------------------------------------------------------------
+# -- the learner -----------------------------------------------------------------------------------------------------
 
 
 class Learner:
@@ -127,16 +128,15 @@ class Learner:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.policy = make_policy(config, torch.device("cpu"))
-        self._weights = torch.nn.Parameter(parameters_to_vector(self.policy.parameters()).detach())
-        # β₁ = 0, as in A3C's shared RMSProp: momentum adds a delay to that of the staleness, and the vote oscillates.
-        self._optimiser = torch.optim.Adam([self._weights], betas=(0.0, 0.999), eps=1e-5)
+        self._weights = parameters_to_vector(self.policy.parameters()).detach().clone()
+        self._mean_square = torch.zeros_like(self._weights)
         self.version = 0
         self.refused = 0
         """Gradients that were not finite numbers, and so were not applied."""
 
     def assignment(self, episodes: int) -> Assignment:
         """Fresh weights for a worker, after `episodes` episodes of training."""
-        return Assignment(self._weights.detach().numpy().copy(), self.version, self.config.entropy_bonus_at(episodes))
+        return Assignment(self._weights.numpy().copy(), self.version, self.config.entropy_bonus_at(episodes))
 
     def apply(self, contribution: Contribution, episodes: int) -> int:
         """One update with a gradient; returns its staleness (updates). A gradient with a NaN is refused and counted."""
@@ -144,37 +144,44 @@ class Learner:
         if not np.isfinite(contribution.gradient).all():
             self.refused += 1
             return staleness
-        self._weights.grad = torch.from_numpy(np.array(contribution.gradient))
-        torch.nn.utils.clip_grad_norm_(self._weights, self.config.max_grad_norm)
-        self._optimiser.param_groups[0]["lr"] = self.config.learning_rate_at(episodes)
-        self._optimiser.step()
+        gradient = torch.from_numpy(np.array(contribution.gradient))
+        gradient *= min(1.0, self.config.max_grad_norm / (gradient.norm().item() + 1e-6))
+        self._descend(gradient, self.config.learning_rate_at(episodes))
         self.version += 1
         return staleness
 
-    def current_policy(self) -> torch.nn.Module:
+    def _descend(self, gradient: torch.Tensor, learning_rate: float) -> None:
+        """A3C's shared RMSProp, with Adam's correction for the start of the running mean.
+
+        Without momentum: it would add its delay to that of the staleness, and the votes of the agents would oscillate.
+        """
+        decay = 0.999
+        self._mean_square.mul_(decay).addcmul_(gradient, gradient, value=1 - decay)
+        root = (self._mean_square / (1 - decay ** (self.version + 1))).sqrt_()
+        self._weights.addcdiv_(gradient, root.add_(1e-5), value=-learning_rate)
+
+    def current_policy(self) -> Policy:
         """The policy with the present weights."""
-        vector_to_parameters(self._weights.detach(), self.policy.parameters())
+        vector_to_parameters(self._weights, self.policy.parameters())
         return self.policy
 
     def checkpoint(self) -> Checkpoint:
         """Weights, optimiser and counters."""
         tensors = {f"policy.{name}": tensor.clone() for name, tensor in self.current_policy().state_dict().items()}
-        moments = self._optimiser.state[self._weights]
-        tensors |= {f"optimiser.{name}": torch.as_tensor(tensor).clone() for name, tensor in moments.items()}
+        tensors["optimiser.mean_square"] = self._mean_square.clone()
         return Checkpoint(tensors, {"version": self.version, "refused": self.refused})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint whose weights have been loaded into `self.policy`."""
-        self._weights.data = parameters_to_vector(self.policy.parameters()).detach()
-        moments = checkpoint.part("optimiser")
-        if moments and moments["exp_avg"].shape != self._weights.shape:
+        self._weights = parameters_to_vector(self.policy.parameters()).detach().clone()
+        mean_square = checkpoint.part("optimiser")["mean_square"]
+        if mean_square.shape != self._weights.shape:
             raise BadInput("the optimiser's state in the checkpoint does not fit its weights")
-        if moments:
-            self._optimiser.state[self._weights] = moments
+        self._mean_square = mean_square
         self.version, self.refused = checkpoint.facts["version"], checkpoint.facts["refused"]
 
 
-# -- where gradients come from ------------------------------------------------------------------------------------------
+# -- where gradients come from ---------------------------------------------------------------------------------------
 
 
 class InProcess:
@@ -208,7 +215,7 @@ _RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a local cluster listens on the loopback address only
     "RAY_worker_niceness": "0",  # 15 by default: other work on the machine would come first
-    "RAY_maximum_startup_concurrency": "1024",  # more workers than cores is meant; OnRay itself starts them a few at a time
+    "RAY_maximum_startup_concurrency": "1024",  # OnRay itself starts workers a few at a time
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share may still see the GPU
 }
 

@@ -51,7 +51,7 @@ def n_tokens_said(symbols: Ints, n_tokens: int) -> Ints:
     return ((symbols != SILENT) & (symbols < n_tokens)).sum(axis=0)
 
 
-# -- dialogues in memory ------------------------------------------------------------------------------------------------
+# -- dialogues in memory ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:
 class EpisodeCollector:
     """Turns the negotiations of `B` endless games into tables of whole episodes.
 
-    With a `limit`, only the first `limit` episodes to *start* are kept, and `complete` tells when all of them have ended.
+    With a `limit`, only the first `limit` episodes to *start* are kept; `complete` tells when all of them have ended.
     """
 
     def __init__(self, n_games: int, worker: int, limit: int | None = None) -> None:
@@ -156,7 +156,7 @@ class EpisodeCollector:
                 done.success,
                 done.cut,
                 done.private,
-            )  # fmt: skip
+            )
         )
         self._negotiation[done.game] += 1
         ended = done.game[done.last]
@@ -188,7 +188,7 @@ class EpisodeCollector:
         return DialogueTable(**{**table.__dict__, "episode": rank})
 
 
-# -- dialogues on disk --------------------------------------------------------------------------------------------------
+# -- dialogues on disk -----------------------------------------------------------------------------------------------
 
 
 class DialogueWriter:
