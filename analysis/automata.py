@@ -27,7 +27,7 @@ class Automaton:
         return len(self.labels)
 
     def run(self, symbols: Ints, n_rounds: Ints) -> Ints:
-        """`[V, R + 1]` the state before each round of `symbols` `[V, R, 2]`, and after the last; it stays at the end."""
+        """`[V, R + 1]` the state before each round of `symbols` `[V, R, 2]`, and after the last."""
         states = np.full((len(symbols), symbols.shape[1] + 1), self.initial)
         for t in range(symbols.shape[1]):
             own, other = symbols[:, t, 0], symbols[:, t, 1]
@@ -68,7 +68,7 @@ def constant(n_kinds: int) -> Automaton:
 def difference(beats: Ints, last: bool = False) -> Automaton:
     """Three states: undecided, yield, stay; the first (or with `last` the last) round that decides, decides.
 
-    `beats` `[K, K]` is antisymmetric: 1 where own symbol a against other's b makes one yield, -1 where it makes one stay.
+    `beats` `[K, K]` is antisymmetric: 1 where own symbol a against the other's b makes one yield, -1 where stay.
     """
     decided = np.where(beats > 0, 1, np.where(beats < 0, 2, 0))
     undone = [np.where(decided == 0, state, decided) if last else np.full_like(decided, state) for state in (1, 2)]

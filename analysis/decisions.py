@@ -55,7 +55,7 @@ class Decisions:
         return np.arange(self.symbols.shape[1]) < self.n_rounds[:, None]
 
     def views(self) -> tuple[Ints, Ints, Ints]:
-        """Own symbol first, agent 0 of every dialogue and then agent 1: `[2D, R, 2]`, rounds `[2D]`, own move `[2D]`."""
+        """Own symbol first, agent 0 of every dialogue, then agent 1: `[2D, R, 2]`, rounds and own move `[2D]`."""
         symbols = np.concatenate([self.symbols, self.symbols[..., ::-1]])
         return symbols, np.tile(self.n_rounds, 2), self.moves.T.ravel()
 

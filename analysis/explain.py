@@ -1,7 +1,7 @@
 """Which explanation of the talk holds, and how far: "explains", "describes" or none, in one plain sentence.
 
-Prediction is not cause. A rule counts as the explanation only if it names at least 90 % of the held-out yielders, holds on
-random dialogues fed to the network (at least 90 % of its moves), and its machine plays within 2 points of the network.
+Prediction is not cause. A rule counts as the explanation only if it names at least 90 % of the held-out yielders,
+holds on random dialogues fed to the network (at least 90 % of its moves), and its machine plays within 2 points of it.
 Without a network a rule can only describe.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from analysis.competition import (
     AT_LEAST,
     METHODS,
+    Asked,
     Family,
     Fitted,
     Frame,
@@ -95,7 +96,9 @@ class Explanation:
     competitors: tuple[Competitor, ...]
     """All of them, the simplest first."""
     best: Competitor | None
-    """The competitor behind the sentence: the rule of the family; for a vote, whichever of its two machines plays better."""
+    """The rule of the family."""
+    player: Competitor | None
+    """Whose machine plays for the rule; for a vote, the one with a clock where the plain counter is too far off."""
     weights: Mapping[str, float] | None
     """Of the vote: symbol -> weight, by which the larger sum yields; None for other families."""
     order: tuple[str, ...] | None
@@ -106,7 +109,7 @@ class Explanation:
     @property
     def machine(self) -> ProtocolMachine | None:
         """The extracted machine."""
-        return self.best.machine if self.best else None
+        return self.player.machine if self.player else None
 
 
 def explain(
@@ -124,15 +127,17 @@ def explain(
 ) -> Explanation:
     """Fit, score and play the competing explanations of the dialogues of one frozen policy.
 
-    `dialogues` are taken from the table at random, half of them to fit; each machine plays `games` games. `rules` are those of
-    the run (default: the talk's game). Raises NotApplicable where there are not two agents with two moves.
+    `dialogues` are taken from the table at random, half of them to fit; each machine plays `games` games. `rules` are
+    those of the run (default: the talk's game). Raises NotApplicable where there are not two agents with two moves.
     """
     rules = rules or TalkRules(n_tokens=n_tokens)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(table))[:dialogues])
     fitting, scoring = split(decisions(table[chosen], n_tokens), seed)
     if not len(scoring):
-        return Explanation("none", "none", "Too few dialogues to explain anything.", (), None, None, None, None, len(table))
+        return Explanation(
+            "none", "none", "Too few dialogues to explain anything.", (), None, None, None, None, None, len(table)
+        )
     frame = Frame(move_names, "talk" if rules.opening == "talk" else "free")
     fitted = {method: fit(method, fitting, frame) for method in methods}
     arena = _Arena(rules, make_game, games, seed, policy)
@@ -152,16 +157,17 @@ def explain(
         for method, one in fitted.items()
     )
     checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
-    family = choose(checked, scoring)
+    family = choose(checked, scoring, judge.asked)
     network = _network_figures(arena, judge)
-    best = _best(family, competitors, network)
-    verdict = _verdict(family, best, network)
+    best = next((c for c in competitors if c.method == family), None)
+    player = _player(family, competitors, network)
+    verdict = _verdict(best, player, network)
     weights, order = _meaning(fitted[best.method].rule if best else None, fitted, family, n_tokens)
-    sentence = _sentence(family, verdict, best, weights, order, network, competitors)
-    return Explanation(family, verdict, sentence, competitors, best, weights, order, network, len(table))
+    sentence = _sentence(family, verdict, best, player, weights, order, network, competitors)
+    return Explanation(family, verdict, sentence, competitors, best, player, weights, order, network, len(table))
 
 
-# -- measuring -----------------------------------------------------------------------------------------------------------
+# -- measuring ---------------------------------------------------------------------------------------------------------
 
 
 class _Judge:
@@ -169,22 +175,20 @@ class _Judge:
 
     def __init__(self, scoring: Decisions, rules: TalkRules, policy: Policy | None, rng: np.random.Generator) -> None:
         self.scoring, self.rules, self.policy = scoring, rules, policy
-        self._random: tuple[Any, Any] | None = None
-        self._yields: Any = None
-        self._bits: tuple[float, float] | None = None
+        self.asked: Asked | None = None
+        self.bits: tuple[float, float] | None = None
         if policy is None:
             return
         from analysis.network import network_bits, random_dialogues, yielding
 
         try:
-            self._bits = network_bits(policy, rules, scoring)
+            self.bits = network_bits(policy, rules, scoring)
             said = scoring.symbols[scoring.spoken]
             share = float((said == scoring.n_tokens).mean()) if len(said) else 0.0
             talked = scoring.n_rounds[scoring.n_rounds > 0]
             lengths = rng.choice(talked, 2000) if len(talked) else np.full(2000, 3)
             symbols, n_rounds = random_dialogues(lengths, scoring.n_tokens, min(share, 0.5) / 2, rng)
-            self._random = symbols, n_rounds
-            self._yields = yielding(policy, rules, symbols, n_rounds)
+            self.asked = Asked(symbols, n_rounds, yielding(policy, rules, symbols, n_rounds))
         except NotApplicable:
             self.policy = None
 
@@ -192,11 +196,10 @@ class _Judge:
         return rate(*who_yields(one.scores(self.scoring.symbols, self.scoring.n_rounds), self.scoring))
 
     def on_random(self, one: Fitted) -> Rate | None:
-        if self._random is None or self._yields is None:
+        if self.asked is None:
             return None
-        from analysis.network import agreement
-
-        return rate(*agreement(one.scores(*self._random), self._yields))
+        right = self.asked.right(one.scores(self.asked.symbols, self.asked.n_rounds))
+        return rate(int(right.sum()), len(right))
 
 
 class _Arena:
@@ -237,32 +240,35 @@ class _Arena:
 
 def _network_figures(arena: _Arena, judge: _Judge) -> NetworkFigures | None:
     play = arena.network_alone()
-    return NetworkFigures(play, *judge._bits) if play and judge._bits else None
+    return NetworkFigures(play, *judge.bits) if play and judge.bits else None
 
 
-# -- judging -------------------------------------------------------------------------------------------------------------
+# -- judging -----------------------------------------------------------------------------------------------------------
 
 
-def _best(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:
-    """The competitor of the family; of the vote's two machines the one that plays more like the network."""
+def _player(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:
+    """The competitor of the family; of the vote's two machines the simpler, unless it plays too unlike the network."""
     named = [c for c in competitors if c.method == family or (family == "vote" and c.method == "vote × clock")]
-    named = [c for c in named if c.check.passed]
-    if not named:
-        return None
-    target = network.play.success.value if network else 1.0
-    return min(named, key=lambda c: abs(c.self_play.success.value - target) if c.self_play else 0.0)
+    target = network.play.success.value if network else None
+    return min(named, key=lambda c: _too_far(c, target), default=None)
 
 
-def _verdict(family: Family, best: Competitor | None, network: NetworkFigures | None) -> Verdict:
-    if family == "none" or best is None:
+def _too_far(competitor: Competitor, target: float | None) -> float:
+    """How far a machine's success lies beyond what is tolerated; 0 within."""
+    if competitor.self_play is None or target is None:
+        return 0.0
+    return max(abs(competitor.self_play.success.value - target) - WITHIN, 0.0)
+
+
+def _verdict(best: Competitor | None, player: Competitor | None, network: NetworkFigures | None) -> Verdict:
+    if best is None or player is None:
         return "none"
-    if network is None or best.self_play is None:
+    if network is None or player.self_play is None or _too_far(player, network.play.success.value) > 0:
         return "describes"
-    plays = abs(best.self_play.success.value - network.play.success.value) <= WITHIN
-    if family == "silent":
-        return "explained" if plays else "describes"
+    if best.method == "silent":
+        return "explained"
     holds = best.random is not None and best.random.value >= AT_LEAST
-    return "explained" if holds and plays and best.accuracy.value >= AT_LEAST else "describes"
+    return "explained" if holds and best.accuracy.value >= AT_LEAST else "describes"
 
 
 def _meaning(
@@ -285,6 +291,7 @@ def _sentence(
     family: Family,
     verdict: Verdict,
     best: Competitor | None,
+    player: Competitor | None,
     weights: Mapping[str, float] | None,
     order: tuple[str, ...] | None,
     network: NetworkFigures | None,
@@ -292,23 +299,25 @@ def _sentence(
 ) -> str:
     if best is None:
         return _no_family(competitors)
+    ranks = f"the agent who says the earlier of {' '.join(order or ())} yields"
     parts = {
         "vote": f"The trains vote: {_for_and_against(weights or {})}",
-        "first difference": f"The first difference decides: the agent who says the earlier of {' '.join(order or ())} yields",
-        "last difference": f"The last difference decides: the agent who says the earlier of {' '.join(order or ())} yields",
+        "first difference": f"The first difference decides: {ranks}",
+        "last difference": f"The last difference decides: {ranks}",
         "cyclic order": "The first telling pair of symbols decides, and symbols beat each other in a circle",
         "silent": "The trains do not talk",
     }
     claims = []
     if family != "silent":
         claims.append(f"this describes {100 * best.accuracy.value:.1f} % of held-out moves")
-    if network is not None and best.self_play is not None:
-        gap = 100 * abs(best.self_play.success.value - network.play.success.value)
+    if network is not None and player is not None and player.self_play is not None:
+        gap = 100 * abs(player.self_play.success.value - network.play.success.value)
         claims.append(f"plays within {gap:.1f} points of the network")
     if network is not None and best.random is not None and family != "silent":
         holds = "holds" if best.random.value >= AT_LEAST else "does not hold"
-        claims.append(f"{holds} on random dialogues ({best.random.value:.2f})")
-    listed = claims[0] if len(claims) == 1 else ", ".join(claims[:-1]) + (", and " if len(claims) > 2 else " and ") + claims[-1] if claims else ""  # fmt: skip
+        claims.append(f"{holds} on random dialogues ({np.floor(100 * best.random.value) / 100:.2f})")
+    listed = ", ".join(claims[:-1]) + (", and " if len(claims) > 2 else " and ") if len(claims) > 1 else ""
+    listed += claims[-1] if claims else ""
     end = ": explained." if verdict == "explained" else ": describes, not explained."
     if network is None:
         end = "; without a network this only describes."

@@ -105,7 +105,7 @@ class ProtocolMachine:
         return cls.from_json(json.loads(path.read_text()))
 
 
-# -- actions as they were taken ------------------------------------------------------------------------------------------
+# -- actions as they were taken ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def actions_of(decided: Decisions, n_moves: int = 2, opening: str = "free") -> A
     return Actions(view, t, taken[view, t], legal)
 
 
-# -- fitting and scoring ---------------------------------------------------------------------------------------------------
+# -- fitting and scoring -----------------------------------------------------------------------------------------------
 
 
 def fit_machine(
@@ -157,14 +157,12 @@ def fit_machine(
     counted = _count(whole, symbols, n_rounds, actions)
     if clock > 1:
         coarse = _count(automaton, symbols, n_rounds, actions)
-        base = {label: row for label, row in zip(automaton.labels, _frequencies(coarse, 0.05), strict=True)}
+        base = dict(zip(automaton.labels, _frequencies(coarse, 0.05), strict=True))
         prior = np.stack([base[label.rpartition(" @")[0]] for label in whole.labels])
     else:
         prior = np.full_like(counted, 0.05)
     emission = _frequencies(counted, prior)
-    return ProtocolMachine(
-        name, whole, emission, decided.n_tokens, move_names, counted.sum(axis=1).astype(np.float32)
-    )
+    return ProtocolMachine(name, whole, emission, decided.n_tokens, move_names, counted.sum(axis=1).astype(np.float32))
 
 
 def _count(automaton: Automaton, symbols: Ints, n_rounds: Ints, actions: Actions) -> Probabilities:
@@ -176,7 +174,7 @@ def _count(automaton: Automaton, symbols: Ints, n_rounds: Ints, actions: Actions
     n_symbols = automaton.transition.shape[1] - 1
     n_moves = counted.shape[1] - n_symbols
     for move in range(n_symbols, counted.shape[1]):
-        np.add.at(counted, (states[~known], move), 1 / n_moves)
+        np.add.at(counted[:, move], states[~known], 1 / n_moves)
     return counted
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from analysis.decisions import Decisions, NotApplicable, Scores
+from analysis.decisions import Decisions, NotApplicable
 from analysis.machines import Actions, Probabilities, actions_of, surprise
-from analysis.players import Seen
+from analysis.players import Seen, draw
 from emcomm.policy import Policy
 from envs.game import Bools, Floats, Ints
 from envs.negotiation import ACT, OPEN, SILENT, TALK, Observation, TalkRules
@@ -20,10 +20,10 @@ N_PHASES = 3
 
 
 def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
-    """float32 `[D, R + 1, N, A]` what each agent would do before each round and, at `n_rounds`, as its move; NaN after it.
+    """float32 `[D, R + 1, N, A]` what each agent would do before each round and, at `n_rounds`, as its move.
 
-    `symbols` is `[D, R, N]` with R ≥ `n_rounds`. Raises NotApplicable where the observations cannot be rebuilt: features of the
-    game's own, sequential speaking, or more than two agents (whose columns are permuted).
+    `symbols` is `[D, R, N]` with R ≥ `n_rounds`; after the move there is NaN. Raises NotApplicable where the
+    observations cannot be rebuilt: features of the game's own, sequential speaking, or more than two agents.
     """
     _check(policy, rules)
     games, rounds, agents = symbols.shape
@@ -74,7 +74,7 @@ def yielding(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) ->
 
 
 def network_bits(policy: Policy, rules: TalkRules, decided: Decisions) -> tuple[float, float]:
-    """The network's mean surprise at the actions of the dialogues, and its mean entropy in their place (bits per action)."""
+    """The network's mean surprise at the actions of the dialogues, and its mean entropy there (bits per action)."""
     every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds).astype(np.float64)
     actions = actions_of(decided, every.shape[-1] - rules.eot - 1, rules.opening)
     both: Probabilities = np.concatenate([every[:, :, 0], every[:, :, 1]])[actions.view, actions.round]
@@ -86,7 +86,7 @@ def _entropy(probabilities: Probabilities, actions: Actions) -> float:
     return float(-(p * np.log2(np.maximum(p, 1e-30))).sum(axis=1).mean())
 
 
-# -- random dialogues ----------------------------------------------------------------------------------------------------
+# -- random dialogues --------------------------------------------------------------------------------------------------
 
 
 def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -106,18 +106,7 @@ def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.ran
     return symbols, n_rounds
 
 
-def agreement(scores: Scores, yields: Floats) -> tuple[int, int]:
-    """Views in which a rule's answer is the network's greedy move, of all; a score of 0 agrees by half.
-
-    `scores` `[D]` are above 0 where agent 0 is expected to yield, `yields` `[D, 2]` are the network's probabilities.
-    """
-    expected = np.stack([scores, -scores], axis=1)
-    right = (expected > 0) == (yields > 0.5)
-    undecided = expected == 0
-    return int((right & ~undecided).sum() + undecided.sum() // 2), yields.size
-
-
-# -- a seat --------------------------------------------------------------------------------------------------------------
+# -- a seat ------------------------------------------------------------------------------------------------------------
 
 
 class PolicyPlayer:
@@ -128,17 +117,20 @@ class PolicyPlayer:
 
     def begin(self, games: int, rng: np.random.Generator) -> None:
         self._memory = self.policy.initial_memory(games)
-        self._generator = torch.Generator(self.policy.device).manual_seed(int(rng.integers(2**62)))
+        self._rng = rng
 
     def act(self, seen: Seen) -> Ints:
-        from emcomm.rollout import sample
-
         with torch.no_grad():
             one_seat = Observation(seen.features[:, None], seen.buffer[:, None], seen.mask[:, None])
             self._memory = self.policy.remember(self.policy.encode(one_seat), self._memory)
-            mask = torch.from_numpy(seen.mask).to(self.policy.device)
-            greedy_from = self.policy.sizes.n_symbols if self._greedy else None
-            return sample(self.policy, self._memory, mask, self._generator, greedy_from).cpu().numpy()
+            log_probs = self.policy.log_probs(self._memory, torch.from_numpy(seen.mask).to(self.policy.device))
+        probabilities = log_probs.exp().cpu().numpy().astype(np.float64)
+        action = draw(probabilities, self._rng)
+        first_move = self.policy.sizes.n_symbols
+        if self._greedy:
+            best = probabilities[:, first_move:].argmax(axis=1) + first_move
+            action = np.where(action >= first_move, best, action)
+        return action
 
     def forget(self, over: Bools) -> None:
         self._memory[torch.from_numpy(over)] = 0

@@ -52,10 +52,8 @@ def planted_dialogues(family: Planted, seed: int, dialogues: int = 5000, n_token
     return play_games(players, TalkRules(n_tokens=n_tokens, window=1), dialogues, seed)
 
 
-def _talk(
-    automaton: Automaton, leaning: Ints, rng: np.random.Generator, n_tokens: int, silent: bool
-) -> Probabilities:
-    """`[S, A]` what is said: tokens with random preferences, EOT more often once decided; moves as `leaning` `[S]` says."""
+def _talk(automaton: Automaton, leaning: Ints, rng: np.random.Generator, n_tokens: int, silent: bool) -> Probabilities:
+    """`[S, A]` tokens with random preferences, EOT more often once decided; moves as `leaning` `[S]` says."""
     eot_early, eot_late = rng.uniform(0.02, 0.1), rng.uniform(0.3, 0.7)
     tokens = rng.dirichlet(np.full(n_tokens, 5.0))
     eot = np.where((leaning == 0) & (len(automaton) > 1), eot_early, eot_late)

@@ -88,7 +88,7 @@ class Vote:
         return counter(np.round(self.weights * self.resolution).astype(np.int64), self.highest)
 
 
-# -- fitting -------------------------------------------------------------------------------------------------------------
+# -- fitting -----------------------------------------------------------------------------------------------------------
 
 
 def fit_difference(decided: Decisions, which: Literal["first", "last"], ranked: bool = True) -> Difference:
@@ -118,7 +118,7 @@ def _beats_of_pairs(parted: Decisions, sweeps: int = 8) -> Ints:
     Which round decides depends on which pairs decide: pairs that fall to chance are dropped, and the rest counted anew.
     """
     decides = ~np.eye(parted.n_kinds, dtype=np.bool_)
-    beats = np.zeros((parted.n_kinds, parted.n_kinds), np.int64)
+    beats: Ints = np.zeros((parted.n_kinds, parted.n_kinds), np.int64)
     kinds = parted.symbols % parted.n_kinds
     for _ in range(sweeps):
         counting = decides[kinds[..., 0], kinds[..., 1]] & parted.spoken
@@ -167,7 +167,7 @@ def _agreement_of_counter(vote: Vote, parted: Decisions) -> float:
     return float(right.mean() + 0.5 * (final == 0).mean()) if len(parted) else 0.0
 
 
-def _logistic(features: Ints | Floats, yielded: Ints) -> Floats:
+def _logistic(features: Ints | Floats | Scores, yielded: Ints) -> Scores:
     """`[F]` weights without intercept, both views of every dialogue counted; zeros where there is nothing to learn."""
     from sklearn.linear_model import LogisticRegression
 

@@ -52,9 +52,7 @@ def fit_tree(decided: Decisions, leaf: int = 10) -> Tree:
 def _features(symbols: Ints, n_rounds: Ints, n_kinds: int) -> Ints:
     """Symbols of the first and last rounds one-hot, differences of counts, and the number of rounds."""
     views, rounds = symbols.shape[:2]
-    places = np.concatenate(
-        [np.tile(np.arange(FIRST), (views, 1)), n_rounds[:, None] - 1 - np.arange(LAST)], axis=1
-    )
+    places = np.concatenate([np.tile(np.arange(FIRST), (views, 1)), n_rounds[:, None] - 1 - np.arange(LAST)], axis=1)
     there = (places >= 0) & (places < n_rounds[:, None])
     picked = symbols[np.arange(views)[:, None], places.clip(0, rounds - 1)]
     kinds = np.where(there[..., None], picked % n_kinds, n_kinds)
