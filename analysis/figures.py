@@ -1,0 +1,400 @@
+"""The figures of a report, each a pure function from findings to an SVG element; None where there is nothing to show."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from analysis.explain import Explanation
+from analysis.flow import flow
+from analysis.information import Information
+from analysis.success import SuccessReport
+from analysis.themes import COLOURS, canvas, svg
+from analysis.tokens import TokenReport
+from emcomm.dialogues import DialogueTable
+from emcomm.statistics import Rate
+
+MOST_BARS = 12
+"""Groups in a figure; beyond them only the largest are shown."""
+
+_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
+_EPISODES = FuncFormatter(lambda n, _: f"{n / 1e6:g} M" if n >= 1e6 else f"{n / 1e3:g} k" if n >= 1e3 else f"{n:g}")
+
+
+def course(report: SuccessReport) -> str | None:
+    """Success and length of the dialogues over training."""
+    bins = [b for b in report.course if b.success.trials]
+    if len(bins) < 2:
+        return None
+    at = np.array([b.first_episode for b in bins])
+    with canvas(5.2, 3.4) as figure:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        above.fill_between(
+            at, [b.success.low for b in bins], [b.success.high for b in bins], color=COLOURS["first"], alpha=0.25, lw=0
+        )
+        above.plot(at, [b.success.value for b in bins], color=COLOURS["first"], lw=1.8)
+        above.axhline(0.5, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        above.annotate(
+            "best without talk",
+            (at[-1], 0.5),
+            (0, 3),
+            textcoords="offset points",
+            ha="right",
+            color=COLOURS["muted"],
+            fontsize=9,
+        )
+        above.set_ylim(min(0.45, min(b.success.low for b in bins)) - 0.02, 1.02)
+        above.yaxis.set_major_formatter(_PERCENT)
+        above.set_ylabel("success")
+        below.plot(at, [b.mean_rounds for b in bins], color=COLOURS["second"], lw=1.8)
+        below.set_ylim(bottom=0)
+        below.set_ylabel("rounds")
+        below.set_xlabel("episodes of training")
+        below.xaxis.set_major_formatter(_EPISODES)
+        figure.align_ylabels()
+        last = bins[-1]
+        return svg(
+            figure,
+            f"Learning curve: success reaches {100 * last.success.value:.1f} % with {last.mean_rounds:.1f} rounds",
+        )
+
+
+def rates(
+    groups: dict[str, Rate], xlabel: str = "success, with 95 % interval", reference: float | None = None
+) -> str | None:
+    """Rates with their intervals, one line each, the first on top."""
+    shown = {name: r for name, r in groups.items() if r.trials}
+    if not shown:
+        return None
+    with canvas(5.2, 0.75 + 0.29 * len(shown)) as figure:
+        axes = figure.subplots()
+        if reference is not None:
+            axes.axvline(reference, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        for y, found in enumerate(shown.values()):
+            axes.plot([found.low, found.high], [y, y], color=COLOURS["first"], lw=2.4, solid_capstyle="round")
+            axes.plot(found.value, y, "o", color=COLOURS["first"], ms=6.5)
+            axes.annotate(
+                f"{100 * found.value:.1f} %", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5
+            )
+        axes.set_yticks(range(len(shown)), list(shown))
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        low = min(r.low for r in shown.values())
+        axes.set_xlim(0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1.005)
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.set_xlabel(xlabel)
+        told = ", ".join(f"{name} {100 * r.value:.1f} %" for name, r in shown.items())
+        return svg(figure, f"{xlabel}: {told}")
+
+
+def by_rounds(report: SuccessReport) -> str | None:
+    """Success of all dialogues and by their number of rounds."""
+    commonest = sorted(sorted(report.by_rounds, key=lambda r: -report.by_rounds[r].trials)[:MOST_BARS])
+    groups = {"all": report.overall}
+    if report.cut.trials:
+        groups |= {"talk ended": report.uncut, "talk cut": report.cut}
+    groups |= {("no talk" if r == 0 else f"{r} round{'s' * (r > 1)}"): report.by_rounds[r] for r in commonest}
+    return rates(groups)
+
+
+def lengths(report: TokenReport) -> str | None:
+    """How many dialogues have how many rounds."""
+    counts = report.n_rounds
+    if not counts.sum():
+        return None
+    end = min(len(counts), int(np.searchsorted(np.cumsum(counts), 0.999 * counts.sum())) + 2, 70)
+    with canvas(5.2, 2.5) as figure:
+        axes = figure.subplots()
+        axes.bar(np.arange(end), counts[:end] / counts.sum(), color=COLOURS["first"], width=0.85)
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("rounds, the closing one included")
+        axes.set_ylabel("dialogues")
+        return svg(figure, f"Lengths: most dialogues have {int(counts.argmax())} rounds")
+
+
+def symbols_by_role(report: TokenReport) -> str | None:
+    """How often the agents that then take each move say each symbol."""
+    uses = report.by_move.sum(axis=1)
+    if not uses.sum():
+        return None
+    names = [*map(str, range(uses.shape[1] - 1)), "EOT"]
+    shares = uses / np.maximum(uses.sum(axis=1, keepdims=True), 1)
+    shown = np.sort(np.argsort(-uses.sum(axis=0), kind="stable")[:MOST_BARS])
+    moves = [m for m in range(len(uses)) if uses[m].sum()]
+    colours = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
+    width = 0.84 / len(moves)
+    with canvas(5.2, 2.9) as figure:
+        axes = figure.subplots()
+        for i, m in enumerate(moves):
+            at = np.arange(len(shown)) + (i - (len(moves) - 1) / 2) * width
+            label = f"says it, then takes {report.move_names[m]}"
+            axes.bar(at, shares[m, shown], width * 0.94, color=colours[i % len(colours)], label=label)
+        axes.set_xticks(range(len(shown)), [names[k] for k in shown])
+        axes.tick_params(axis="x", labelcolor=COLOURS["ink"])
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.set_ylabel("of the symbols")
+        axes.set_ylim(0, shares[:, shown].max() * 1.05)
+        figure.legend(loc="outside upper left", ncols=min(len(moves), 2))
+        return svg(figure, "Use of each symbol by the move that its speaker then takes")
+
+
+def symbols_by_round(report: TokenReport, rounds: int = 10) -> str | None:
+    """The share of each symbol in each of the first rounds; the fuller a cell, the more frequent."""
+    counts = report.by_move.sum(axis=0)[:rounds]
+    kept = counts.sum(axis=1) > 0.002 * max(counts.sum(), 1)
+    counts = counts[: int(kept.sum())]
+    if not counts.size or counts.shape[1] > 2 * MOST_BARS:
+        return None
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [*map(str, range(counts.shape[1] - 1)), "EOT"]
+    return heat(
+        shares.T, [str(r + 1) for r in range(len(counts))], names, "round", "symbol", "Share of each symbol by round"
+    )
+
+
+def heat(values: np.ndarray, columns: list[str], rows: list[str], xlabel: str, ylabel: str, label: str) -> str:
+    """A matrix of shares: each cell filled in proportion and written out in percent; NaN is left empty."""
+    with canvas(5.2, 0.9 + 0.36 * len(rows)) as figure:
+        axes = figure.subplots()
+        for (y, x), value in np.ndenumerate(values):
+            if np.isnan(value):
+                continue
+            axes.add_patch(_cell(x, y, float(value)))
+            if len(columns) <= 12:
+                axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=9.5)
+        _frame_of_cells(axes, columns, rows)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        return svg(figure, label)
+
+
+def _cell(x: float, y: float, value: float):  # type: ignore[no-untyped-def]  # a matplotlib patch
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (x - 0.48, y - 0.48), 0.96, 0.96, facecolor=COLOURS["first"], alpha=0.04 + 0.6 * min(value, 1), lw=0
+    )
+
+
+def _frame_of_cells(axes: Axes, columns: list[str], rows: list[str]) -> None:
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(labelcolor=COLOURS["ink"])
+    axes.grid(visible=False)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.spines["bottom"].set_visible(False)
+
+
+def bits_by_round(found: Information, rounds: int = 24) -> str | None:
+    """Bits about who yields after each round, with interval and null, over the rounds where decisions become known."""
+    count = min(len(found.bits), rounds)
+    if not count or not found.trusted:
+        return None
+    at = np.arange(1, count + 1)
+    with canvas(5.2, 3.2) as figure:
+        axes = figure.subplots()
+        share = found.known_at[1 : count + 1] / max(int(found.known_at.sum()), 1)
+        axes.bar(
+            at, share, color=COLOURS["second"], alpha=0.35, width=0.8, label="decisions that become known in this round"
+        )
+        if found.null.size:
+            null = np.quantile(found.null, 0.95, axis=0)[:count]
+            axes.plot(
+                at,
+                np.maximum(null, 0),
+                color=COLOURS["muted"],
+                lw=1.2,
+                ls=(0, (4, 3)),
+                label="no relation (permuted answers)",
+            )
+        axes.fill_between(at, found.low[:count], found.high[:count], color=COLOURS["first"], alpha=0.25, lw=0)
+        axes.plot(
+            at,
+            found.bits[:count],
+            "o-",
+            color=COLOURS["first"],
+            lw=1.8,
+            ms=4.5,
+            label="bits known by then (95 % interval)",
+        )
+        axes.set_ylim(min(0, float(found.low.min())) - 0.01, 1.04)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("after round")
+        axes.set_ylabel("bits, share")
+        figure.legend(loc="outside upper left", ncols=1)
+        return svg(
+            figure,
+            f"Information about who yields: {found.bits[0]:.2f} bits after round 1, {found.bits[count - 1]:.2f} at the end",
+        )
+
+
+def rank_frequency(report: TokenReport) -> str | None:
+    """Shares of the tokens by rank, and the Zipf law fitted to them."""
+    frame = report.rank_frame()
+    if len(frame) < 3:
+        return None
+    with canvas(5.2, 2.7) as figure:
+        axes = figure.subplots()
+        axes.loglog(frame["rank"], frame["zipf"], color=COLOURS["muted"], lw=1.4, label="fitted Zipf law")
+        axes.loglog(frame["rank"], frame["share"], "o", color=COLOURS["first"], ms=6, label="tokens")
+        if len(frame) <= MOST_BARS:
+            for _, row in frame.iterrows():
+                place = (row["rank"], row["share"])
+                axes.annotate(
+                    str(int(row["symbol"])), place, (0, 6), textcoords="offset points", ha="center", fontsize=9.5
+                )
+            axes.set_xticks(frame["rank"], frame["rank"].astype(str))
+        axes.minorticks_off()
+        axes.set_xlabel("rank")
+        axes.set_ylabel("share (log)")
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.margins(y=0.2)
+        figure.legend(loc="outside upper left", ncols=2)
+        return svg(figure, "Rank and frequency of the tokens")
+
+
+def explanations(found: Explanation) -> str | None:
+    """For each explanation: held-out yielders named, moves on random dialogues, success of its machine against itself."""
+    shown = [c for c in found.competitors if c.check.passed and c.accuracy.trials]
+    if not shown:
+        return None
+    with canvas(5.2, 1.25 + 0.31 * len(shown)) as figure:
+        axes = figure.subplots()
+        for y, one in enumerate(shown):
+            axes.plot([one.accuracy.low, one.accuracy.high], [y, y], color=COLOURS["first"], lw=2.4)
+        marks = {
+            "names held-out yielders": ("o", COLOURS["first"], [c.accuracy for c in shown]),
+            "names the network's moves on random dialogues": ("D", COLOURS["good"], [c.random for c in shown]),
+            "succeeds when it plays itself": (
+                "s",
+                COLOURS["second"],
+                [c.self_play and c.self_play.success for c in shown],
+            ),
+        }
+        for label, (marker, colour, values) in marks.items():
+            points = [(found_rate.value, y) for y, found_rate in enumerate(values) if found_rate is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker, color=colour, ms=6, label=label, alpha=0.9)
+        axes.axvline(0.9, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.set_yticks(range(len(shown)), [c.method for c in shown])
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_xlim(min(0.44, *(c.accuracy.low for c in shown)) - 0.02, 1.02)
+        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper left", ncols=1)
+        return svg(figure, "How well each explanation predicts and plays")
+
+
+def weights(found: Explanation) -> str | None:
+    """The weight of each symbol in the vote."""
+    if not found.weights or len(found.weights) > 2 * MOST_BARS:
+        return None
+    names, values = list(found.weights), np.array(list(found.weights.values()))
+    with canvas(5.2, 0.8 + 0.28 * len(names)) as figure:
+        axes = figure.subplots()
+        colours = [COLOURS["second"] if v > 0 else COLOURS["first"] for v in values]
+        axes.barh(range(len(names)), values, color=colours, height=0.7)
+        axes.axvline(0, color=COLOURS["muted"], lw=0.9)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("weight: to the right, saying it counts for yielding")
+        told = ", ".join(f"{n} {v:+.2f}" for n, v in found.weights.items())
+        return svg(figure, f"Weights of the vote: {told}")
+
+
+def failures(report: SuccessReport) -> str | None:
+    """Failed dialogues by kind."""
+    kinds = {kind: count for kind, count in report.failures.items() if count}
+    total = sum(kinds.values())
+    if not total:
+        return None
+    with canvas(5.2, 0.7 + 0.3 * len(kinds)) as figure:
+        axes = figure.subplots()
+        axes.barh(range(len(kinds)), list(kinds.values()), color=COLOURS["second"], height=0.62)
+        for y, count in enumerate(kinds.values()):
+            axes.annotate(
+                f"{count:,}".replace(",", " "),
+                (count, y),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9.5,
+            )
+        axes.set_yticks(range(len(kinds)), list(kinds))
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(kinds) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.12)
+        axes.set_xlabel(f"of {total:,} failures".replace(",", " "))
+        return svg(figure, "Failures: " + ", ".join(f"{kind} {count}" for kind, count in kinds.items()))
+
+
+def protocol_graph(found: Explanation, table: DialogueTable | None) -> str | None:
+    """The states of the extracted machine and the traffic of dialogues between them."""
+    if found.machine is None or table is None or not len(table) or not (table.n_rounds > 0).any():
+        return None
+    graph = flow(found.machine, table)
+    at = _places(graph)
+    loudest = max((d["share"] for _, _, d in graph.edges(data=True)), default=1.0)
+    with canvas(5.2, 4.2) as figure:
+        axes = figure.subplots()
+        for source, target, data in graph.edges(data=True):
+            strength = (data["share"] / loudest) ** 0.5
+            if source == target or data["share"] < 0.002:
+                continue
+            bow = 0.28 if at[source][0] <= at[target][0] else 0.34
+            axes.annotate(
+                "", at[target], at[source],
+                arrowprops={
+                    "arrowstyle": "-|>,head_length=0.35,head_width=0.18", "connectionstyle": f"arc3,rad={bow}",
+                    "color": COLOURS["muted"], "alpha": 0.25 + 0.7 * strength, "lw": 0.5 + 3.2 * strength,
+                    "shrinkA": 9, "shrinkB": 9,
+                },
+            )  # fmt: skip
+        for name, data in graph.nodes(data=True):
+            x, y = at[name]
+            axes.plot(
+                x, y, "o", ms=9 + 26 * data["visits"] ** 0.5, color=_side(data["yields"]), mec=COLOURS["paper"], mew=1.5
+            )
+            label = name.removeprefix("vote ").replace("+0", "0")
+            axes.annotate(
+                label,
+                (x, y),
+                (0, -8 - 13 * data["visits"] ** 0.5),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=9,
+            )
+        axes.set_axis_off()
+        axes.margins(0.12)
+        return svg(
+            figure, f"The machine {found.machine.name}: {len(graph)} states, starting in {graph.graph['initial']}"
+        )
+
+
+def _side(yields: float) -> str:
+    if np.isnan(yields) or 0.25 < yields < 0.75:
+        return COLOURS["muted"]
+    return COLOURS["second"] if yields >= 0.75 else COLOURS["first"]
+
+
+def _places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
+    """Vote counters on a line by their value, other machines by the pull of their edges."""
+    if all(str(name).startswith("vote ") for name in graph):
+        values = {name: int(str(name).removeprefix("vote ")) for name in graph}
+        return {name: (float(v), 0.16 * abs(v) * (-1) ** v) for name, v in values.items()}
+    found = nx.kamada_kawai_layout(nx.Graph(graph)) if len(graph) > 1 else dict.fromkeys(graph, (0.0, 0.0))
+    return {name: (float(x), float(y)) for name, (x, y) in found.items()}

@@ -1,0 +1,73 @@
+"""The tables behind the figures of a report, by name: what a plot shows can be had as numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.explain import Explanation, Play
+
+if TYPE_CHECKING:
+    from analysis.study import Findings
+
+
+def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
+    """All tables of one run."""
+    tables: dict[str, pd.DataFrame] = {}
+    if found.success is not None:
+        tables["success"] = found.success.to_frame()
+        tables["failures"] = found.success.failures_frame()
+    if found.training is not None:
+        tables["course"] = found.training.course_frame()
+    if found.tokens is not None:
+        tables["tokens"] = found.tokens.frequency_frame()
+        tables["positions"] = found.tokens.position_frame()
+        tables["entropies"] = found.tokens.entropy_frame()
+        tables["ranks"] = found.tokens.rank_frame()
+        tables["lengths"] = found.tokens.length_frame()
+        tables["dialogues"] = found.tokens.dialogue_frame()
+    if found.information is not None and len(found.information.bits):
+        tables["information"] = found.information.to_frame()
+    if found.explanation is not None:
+        tables["explanations"] = explanation_frame(found.explanation)
+    return tables
+
+
+def explanation_frame(explanation: Explanation) -> pd.DataFrame:
+    """One row per explanation: method, trusted, accuracy, low, high, random, bits, states, self_play, network_play.
+
+    Where the method fails its planted case, its figures are left empty.
+    """
+    rows = []
+    for one in explanation.competitors:
+        row = {"method": one.method, "trusted": one.check.passed, "states": one.n_states, "why": str(one.check)}
+        if one.check.passed:
+            row |= {
+                "accuracy": one.accuracy.value,
+                "low": one.accuracy.low,
+                "high": one.accuracy.high,
+                "random": one.random.value if one.random else None,
+                "bits": one.bits,
+                "self_play": _success(one.self_play),
+                "network_play": _success(one.network_play),
+            }
+        rows.append(row)
+    names = [
+        "method",
+        "trusted",
+        "accuracy",
+        "low",
+        "high",
+        "random",
+        "bits",
+        "states",
+        "self_play",
+        "network_play",
+        "why",
+    ]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _success(play: Play | None) -> float | None:
+    return play.success.value if play else None

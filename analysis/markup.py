@@ -1,0 +1,113 @@
+"""Small pieces of HTML. Everything that comes from files is escaped here, and only here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+PERCENT = {
+    "success",
+    "low",
+    "high",
+    "share",
+    "accuracy",
+    "random",
+    "self_play",
+    "network_play",
+    "cut",
+    "known_at",
+    "zipf",
+}
+"""Columns that hold shares."""
+MOST_ROWS = 60
+
+
+def text(value: object) -> str:
+    """Words from anywhere, safe inside an element or a quoted attribute.
+
+    >>> text('<b "x">')
+    '&lt;b &quot;x&quot;&gt;'
+    """
+    return escape(str(value), quote=True)
+
+
+def embedded(value: Any) -> str:
+    """JSON that can stand inside a script element; raises ValueError for NaN.
+
+    >>> embedded("</script>")
+    '"\\\\u003c/script\\\\u003e"'
+    """
+    packed = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    for sign in "<>&\u2028\u2029":
+        packed = packed.replace(sign, f"\\u{ord(sign):04x}")
+    return packed
+
+
+def table(frame: pd.DataFrame, caption: str) -> str:
+    """A data frame, folded away under its caption; long ones are shortened and say so."""
+    head = "".join(f'<th scope="col">{text(str(name).replace("_", " "))}</th>' for name in frame.columns)
+    body = "".join(_row(row, list(frame.columns)) for row in frame.head(MOST_ROWS).itertuples(index=False))
+    more = (
+        f"<p class=more>{len(frame) - MOST_ROWS} more rows: --csv writes them all.</p>"
+        if len(frame) > MOST_ROWS
+        else ""
+    )
+    return (
+        f"<details class=numbers><summary>{text(caption)}</summary>"
+        f'<div class=scroll tabindex=0 role=region aria-label="{text(caption)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}</details>"
+    )
+
+
+def _row(values: Iterable[Any], names: list[Any]) -> str:
+    cells = []
+    for name, value in zip(names, values, strict=True):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        share = str(name) in PERCENT or str(name).startswith("share")
+        cells.append(f"<td{' class=n' if number else ''}>{text(shown(value, share))}</td>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def shown(value: Any, share: bool = False) -> str:
+    """A value as a reader expects it: percentages, three digits, thin spaces between thousands, a dash for nothing.
+
+    >>> shown(0.98765, share=True), shown(12345), shown(float("nan")), shown(True)
+    ('98.8 %', '12\u202f345', '–', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, str):
+        return value
+    if share:
+        return f"{100 * value:.1f} %" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g} %"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return f"{int(value):,}".replace(",", "\u202f")
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def card(title: str, figure: str | None, says: str, numbers: str = "", wide: bool = False) -> str:
+    """A figure with what it says in one sentence and its table; nothing where there is no figure and no table."""
+    if figure is None and not numbers:
+        return ""
+    return (
+        f"<figure class='card{' wide' if wide else ''}'><h4>{text(title)}</h4>"
+        f"{figure or ''}<figcaption>{text(says)}</figcaption>{numbers}</figure>"
+    )
+
+
+def chapter(title: str, says: str, cards: Iterable[str]) -> str:
+    """A row of cards under a heading; nothing where there are none."""
+    kept = "".join(cards)
+    return f"<section class=chapter><h3>{text(title)}</h3><p class=says>{text(says)}</p><div class=cards>{kept}</div></section>" if kept else ""  # fmt: skip
+
+
+def fact(value: str, name: str, says: str) -> str:
+    """A key figure."""
+    return f"<div class=fact><dt>{text(name)}</dt><dd>{text(value)}</dd><p>{text(says)}</p></div>"

@@ -1,0 +1,89 @@
+"""The report of an analysis: one self-contained HTML file, with figures, tables and a dialogue browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from analysis.excerpt import ALPHABET, LEVELS, pack
+from analysis.markup import embedded, text
+from analysis.sections import run_section
+from analysis.study import Findings
+from emcomm.errors import BadInput
+
+NAME = "report.html"
+GENERATOR = "emcomm.analyze"
+"""Written into every report: only what bears it is ever replaced."""
+SCRIPTS = ("pattern.js", "scene.js", "browser.js")
+
+
+def write_report(folder: str | Path, findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> Path:
+    """Write `report.html` into `folder`, which is made where it is missing; returns the file.
+
+    `made_by` is the command behind it, shown at the foot. Raises BadInput where the folder cannot be used
+    (`check_folder`).
+    """
+    folder = Path(folder)
+    check_folder(folder, [found.run.path for found in findings])
+    page = render(findings, comparison, made_by)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".{NAME}.tmp"
+        unfinished.write_text(page, encoding="utf-8")
+        unfinished.replace(folder / NAME)
+    except OSError as error:
+        raise BadInput(f"the report cannot be written to {folder}: {error.strerror}") from error
+    return folder / NAME
+
+
+def check_folder(folder: Path, runs: Sequence[Path] = ()) -> None:
+    """Raise BadInput where `folder` holds something else than a report of ours, or lies in a run."""
+    for run in runs:
+        if folder.resolve().is_relative_to(run.resolve()):
+            raise BadInput(f"{folder} lies in the run {run}: choose another --out, nothing is written into a run")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is a file: choose another --out")
+    report = folder / NAME
+    ours = report.is_file() and f'content="{GENERATOR}"' in report.read_text(encoding="utf-8", errors="replace")[:2000]
+    if not ours and any(folder.iterdir()):
+        raise BadInput(f"{folder} exists and is no report of emcomm: choose another --out")
+
+
+def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
+    """The page as text."""
+    page = files("analysis") / "page"
+    names = [found.name for found in findings]
+    buttons = "".join(
+        f'<button type="button" data-run="{i}" aria-pressed="{str(i == 0).lower()}">{text(name)}</button>'
+        for i, name in enumerate(names)
+    )
+    data = {"alphabet": ALPHABET, "levels": LEVELS, "runs": [_packed(found) for found in findings]}
+    return Template((page / "report.html").read_text(encoding="utf-8")).substitute(
+        generator=GENERATOR,
+        title=text(f"emcomm: {', '.join(names)}"),
+        style=(page / "report.css").read_text(encoding="utf-8"),
+        runs=buttons,
+        comparison="",
+        sections="".join(run_section(found, i) for i, found in enumerate(findings)),
+        footer=f"<p>Made by emcomm{f' with <code>{text(made_by)}</code>' if made_by else ''}.</p>",
+        data=embedded(data),
+        script="\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    )
+
+
+def _packed(found: Findings) -> dict[str, Any]:
+    facts, config = found.run.facts, found.run.config or {}
+    rules = config.get("rules")
+    return {
+        "name": found.name,
+        "nTokens": facts.n_tokens if facts else 0,
+        "moves": list(facts.move_names) if facts else [],
+        "agents": found.excerpts[0].table.moves.shape[1] if found.excerpts else 2,
+        "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
+        "logs": [pack(part) for part in found.excerpts if len(part.table)],
+    }
