@@ -1,7 +1,7 @@
 """Active learning of who yields: KV (Kearns & Vazirani 1994, AALpy) asks the network about dialogues of its choice.
 
-The automaton learned is right on random dialogues up to a length. If its number of states grows with that length, no finite
-automaton of the size seen is the whole story: that is the sign of a counter.
+The automaton learned is right on random dialogues up to a length. If its number of states grows with that length, no
+finite automaton of the size seen is the whole story: that is the sign of a counter.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.automata import Automaton
+from analysis.machines import ProtocolMachine
 from envs.game import Bools, Ints
 from envs.negotiation import TalkRules
 
@@ -48,6 +49,12 @@ def ask_network(policy: Policy, rules: TalkRules) -> Ask:
     return lambda symbols, n_rounds: yielding(policy, rules, symbols, n_rounds)[:, 0] > 0.5
 
 
+def ask_machine(machine: ProtocolMachine) -> Ask:
+    """The likelier decision of a machine, as something to ask."""
+    yields = machine.yields() > 0.5
+    return lambda symbols, n_rounds: yields[machine.automaton.run(symbols, n_rounds)[:, -1]]
+
+
 def learn(ask: Ask, n_tokens: int, length: int, words: int = 2_000, max_states: int = 60, seed: int = 0) -> Learned:
     """Learn the decisions after all dialogues of up to `length` rounds and the closing one.
 
@@ -71,7 +78,7 @@ def growth(ask: Ask, n_tokens: int, lengths: Sequence[int] = (2, 4, 8), **limits
     return tuple(learn(ask, n_tokens, length, **limits) for length in lengths)
 
 
-# -- between AALpy and the network ---------------------------------------------------------------------------------------
+# -- between AALpy and the network -------------------------------------------------------------------------------------
 
 
 class _Network:
@@ -161,7 +168,7 @@ def _random_words(letters: list[int], length: int, count: int, rng: np.random.Ge
 
 
 def _converted(learned: Any, n_tokens: int) -> tuple[Automaton, Bools]:
-    """The automaton over symbol kinds, and which states yield; what was never asked (silence, closing) changes nothing."""
+    """The automaton over symbol kinds, and which states yield; silence and the closing round change nothing."""
     states = list(learned.states)
     number = {id(state): i for i, state in enumerate(states)}
     kinds = n_tokens + 2

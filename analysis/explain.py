@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from analysis.active import ask_network, learn
 from analysis.competition import (
     AT_LEAST,
     METHODS,
@@ -27,7 +28,7 @@ from analysis.competition import (
     self_check,
 )
 from analysis.decisions import Decisions, NotApplicable, decisions, split, who_yields
-from analysis.machines import ProtocolMachine, bits_per_action
+from analysis.machines import ProtocolMachine, bits_per_action, fit_machine
 from analysis.players import MachinePlayer, MakeGame, Player, play_games, success_of
 from analysis.rules import Difference, Vote
 from emcomm.dialogues import DialogueTable
@@ -124,11 +125,13 @@ def explain(
     dialogues: int = 10_000,
     games: int = 5_000,
     seed: int = 0,
+    kv_length: int = 0,
 ) -> Explanation:
     """Fit, score and play the competing explanations of the dialogues of one frozen policy.
 
     `dialogues` are taken from the table at random, half of them to fit; each machine plays `games` games. `rules` are
-    those of the run (default: the talk's game). Raises NotApplicable where there are not two agents with two moves.
+    those of the run (default: the talk's game). With a `kv_length` and a network, KV asks about random dialogues up to
+    that many rounds, which takes some seconds. Raises NotApplicable where there are not two agents with two moves.
     """
     rules = rules or TalkRules(n_tokens=n_tokens)
     rng = np.random.default_rng(seed)
@@ -142,6 +145,10 @@ def explain(
     fitted = {method: fit(method, fitting, frame) for method in methods}
     arena = _Arena(rules, make_game, games, seed, policy)
     judge = _Judge(scoring, rules, policy, rng)
+    if kv_length and judge.policy is not None:
+        asked = learn(ask_network(judge.policy, rules), n_tokens, kv_length, seed=seed)
+        machine = fit_machine("KV", asked.automaton, fitting, move_names, frame.opening)
+        fitted["KV"] = Fitted("KV", None, machine, asked.n_states)
     competitors = tuple(
         Competitor(
             method,
