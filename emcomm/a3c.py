@@ -9,6 +9,8 @@ with old ones.
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import math
 import os
 from collections import deque
@@ -113,10 +115,18 @@ def seed_of_worker(config: Config, number: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(config.seed, spawn_key=(number,))
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+
+
 def use_one_core() -> None:
-    """Settle this process for many small operations: one thread, and no slow arithmetic on denormal numbers."""
+    """Settle this process for many small operations: one thread, no slow arithmetic on denormal numbers, and memory that
+    is kept for the next update instead of being given back to the system after each (a fifth of the time otherwise)."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 # -- the learner -----------------------------------------------------------------------------------------------------
@@ -242,7 +252,7 @@ class OnRay:
             "object_store_memory": 256 * 2**20,
         }
         try:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False, **({} if address else local))
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **({} if address else local))
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
         resources = ray.cluster_resources()
@@ -250,7 +260,7 @@ class OnRay:
         gpus = 0.0
         if choose_device(config.device).type == "cuda":
             gpus = math.floor(1000 * resources.get("GPU", 0) / config.workers) / 1000
-        self._actor = ray.remote(num_cpus=0, num_gpus=gpus, max_restarts=0)(_RayWorker)
+        self._actor: Any = ray.remote(num_cpus=0, num_gpus=gpus, max_restarts=0)(_RayWorker)
         self._deaths_in_a_row = 0
 
     def contributions(self, fresh: Callable[[], Assignment]) -> Iterator[Contribution]:
