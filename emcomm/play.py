@@ -1,0 +1,76 @@
+"""Watch the agents of a run talk: `python -m emcomm.play RUN --games 3 --pictures FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from PIL import Image
+from rich.console import Console
+
+from emcomm.cli import parse, run_command
+from emcomm.dialogues import DialogueTable
+from emcomm.errors import BadInput
+from emcomm.evaluation import play, ten_of
+from emcomm.runs import Run, load_weights
+from emcomm.worlds import game_class, make_policy
+from envs.pictures import draw
+from envs.rendering import Scene, text
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """Let the agents of a run play a few games, and show each as text, or also as a picture."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    games: int = 3
+    """Games to show, at most 10 (games)."""
+    pictures: Path | None = None
+    """Folder for one PNG per game."""
+
+
+def scenes(table: DialogueTable, move_names: tuple[str, ...], n_tokens: int) -> list[Scene]:
+    """Each dialogue as it stood at its end, ready to be drawn."""
+    agents = table.moves.shape[1]
+    names = tuple(f"agent {i + 1}" for i in range(agents))
+    return [
+        Scene(
+            names, move_names, n_tokens, "ACT",
+            symbols=tuple(map(tuple, one.symbols.tolist())), order=tuple(map(tuple, one.speakers.tolist())),
+            moves=tuple(one.moves[0].tolist()), rewards=tuple(one.rewards[0].tolist()),
+            success=bool(one.success[0]), cut=bool(one.cut[0]),
+        )
+        for one in (table[d] for d in range(len(table)))
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """The command line."""
+    options = parse(PlayOptions, sys.argv[1:], "emcomm.play")
+    if not 1 <= options.games <= 10:
+        raise BadInput(f"--games must be from 1 to 10, not {options.games}")
+    run = Run.open(options.run)
+    policy = make_policy(run.config)
+    load_weights(policy, run.newest().part("policy"), run.path)
+    console = Console(highlight=False)
+    table = next(play(policy, run.config, 200))
+    shown = scenes(ten_of(table)[: options.games], game_class(run.config.env).move_names, run.config.rules.n_tokens)
+    if options.pictures is not None:
+        try:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"the folder {options.pictures} cannot be made: {error.strerror}") from error
+    for number, scene in enumerate(shown, 1):
+        console.print(text(scene), end="\n\n")
+        if options.pictures is not None:
+            Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
+    if options.pictures is not None:
+        console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,67 @@
+"""What the README says is true: its commands run, its files exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SMALL = {
+    "emcomm.train": "--workers 0 --episodes 300 --games 16 --evaluation-games 200 --log-dir LOGS",
+    "emcomm.evaluate": "--evaluation-games 200",
+    "emcomm.analyze": "--quick --out OUT",
+    "emcomm.play": "",
+    "experiments.overview": "--out OUT/overview.png",
+    "experiments.throughput": "--seconds 0.5 --worker-counts 0",
+}
+"""Flags that make each command small."""
+COMMANDS = sorted(set(re.findall(r"python -m [^`\n#]+", README)))
+RUNNABLE = [c for c in COMMANDS if c.split()[2] in SMALL and "my_module" not in c]
+
+
+def test_every_command_of_ours_is_tried() -> None:
+    assert {c.split()[2] for c in COMMANDS} <= set(SMALL)
+
+
+@pytest.mark.parametrize("command", RUNNABLE)
+def test_command_runs(command: str, small_run: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(small_run, logs / "RUN")
+    module, *args = shlex.split(command)[2:]
+    replaced = {"LOGS": str(tmp_path / "made"), "OUT": str(tmp_path / "out")}
+    small = [re.sub("LOGS|OUT", lambda m: replaced[m[0]], a) for a in shlex.split(SMALL[module])]
+    if "--resume" in args:
+        small = ["--workers", "0", "--episodes", "3300", "--evaluation-games", "200"]
+    done = subprocess.run(
+        [sys.executable, "-m", module, *args, *small], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_examples_run(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+
+
+def test_links_and_pictures_exist() -> None:
+    linked = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
+    assert linked
+    for target in linked:
+        assert (ROOT / target.replace("\\_", "_")).exists(), target
+
+
+def test_it_opens_with_the_two_commands() -> None:
+    install, test = [line.strip() for line in README.splitlines() if line.startswith("    pip install")][:2]
+    assert install == "pip install -c constraints.txt -e . && python -m emcomm.train --workers 32"
+    assert test == 'pip install -c constraints.txt -e ".[test]" && pytest'
+    assert test.removesuffix(" && pytest") in (ROOT / ".ci/run").read_text()
