@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -20,15 +23,24 @@ Options = TypeVar("Options")
 
 
 def parse(options: type[Options], args: Sequence[str], program: str, default: Options | None = None) -> Options:
-    """Flags -> dataclass, flat; a value out of range raises BadInput naming its flag."""
+    """Flags -> dataclass, flat; an unknown flag or a value out of range raises BadInput naming it."""
     given = {} if default is None else {"default": default}
     try:
-        return tyro.cli(
-            options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,), **given
-        )  # fmt: skip
-    except ValueError as error:
-        setting, _, rest = str(error).partition(" ")
-        raise BadInput(f"--{setting.replace('_', '-')} {rest}") from error
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            return tyro.cli(
+                options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,), **given
+            )  # fmt: skip
+    except SystemExit as leaving:
+        if not leaving.code:  # --help
+            raise
+        raise BadInput(_unboxed(said.getvalue())) from None
+
+
+def _unboxed(said: str) -> str:
+    """The first paragraph of tyro's box, and the flag by the name that it has on the command line."""
+    lines = [line.strip("│ ") for line in said.splitlines() if line.startswith("│")]
+    paragraph = " ".join(itertools.takewhile(lambda line: not line.startswith("──"), lines))
+    return re.sub(r"^Error parsing [a-z.]+: (\w+)", lambda m: "--" + m[1].replace("_", "-"), paragraph) or said
 
 
 def run_command(command: Callable[[], int | None]) -> None:
@@ -56,7 +68,9 @@ def _say(message: object, code: int) -> int:
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
     """One line per condition: success with its interval, and what the talk looks like."""
-    table = Table("play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=title, title_justify="left")
+    table = Table(
+        "play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=title, title_justify="left"
+    )
     for name, figures in rows.items():
         table.add_row(
             name, str(figures.success), f"{figures.mean_rounds:.2f}",

@@ -242,15 +242,17 @@ class DialogueWriter:
         self._writing = self._thread.submit(_write_part, rows, path, self._schema)
 
     def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        if self._writing is not None:
+            self._writing.result()  # a failure is raised anew by every call: a later part would follow a gap
 
 
 def _write_part(tables: list[DialogueTable], path: Path, schema: pa.Schema) -> None:
     unfinished = path.with_suffix(".tmp")
-    pq.write_table(to_arrow(concatenate(tables)).cast(schema), unfinished, compression="zstd")
-    unfinished.rename(path)
+    try:
+        pq.write_table(to_arrow(concatenate(tables)).cast(schema), unfinished, compression="zstd")
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def to_arrow(table: DialogueTable) -> pa.Table:

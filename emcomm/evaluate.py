@@ -17,7 +17,7 @@ from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.evaluation import Tally, play, ten_of
 from emcomm.runs import Run, load_weights
-from emcomm.worlds import choose_device, game_class, make_policy
+from emcomm.worlds import choose_device, make_policy, move_names
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ def main() -> int:
         print(json.dumps({name.replace(" ", "_"): figures.to_json() for name, figures in rows.items()}, indent=2))
         return 0
     if shown is not None:
-        print_dialogues(console, shown, game_class(config.env).move_names, config.rules.eot)
-    print_figures(console, rows, f"{run.path}, channel {config.rules.channel}, {checkpoint.facts['episodes']:,} episodes")
+        print_dialogues(console, shown, move_names(config), config.rules.eot)
+    print_figures(
+        console, rows, f"{run.path}, channel {config.rules.channel}, {checkpoint.facts['episodes']:,} episodes"
+    )
     return 0
 
 

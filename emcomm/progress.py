@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,11 +16,13 @@ from emcomm.dialogues import DialogueTable
 RECENT = 1000
 """Episodes over which the running figures are taken."""
 
+_COUNTS = ("agent_steps", "updates", "staleness_sum", "largest_staleness", "episodes_to_95")
+
 
 class Course:
-    """The running figures of a training."""
+    """The running figures of a training that goes on after `episodes` episodes from its earlier `counts`."""
 
-    def __init__(self, episodes: int) -> None:
+    def __init__(self, episodes: int, counts: dict[str, Any]) -> None:
         self.first_episode = self.episodes = episodes
         self.agent_steps = 0
         self.updates = 0
@@ -29,6 +32,12 @@ class Course:
         """Episodes after which the success over the last 1 000 first reached 95 %."""
         self._success = np.zeros(0, np.bool_)
         self._rounds = np.zeros(0, np.int64)
+        vars(self).update(counts)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What a resumed training goes on counting from, as plain values."""
+        return {name: getattr(self, name) for name in _COUNTS}
 
     def add(self, contribution: Contribution, staleness: int, episodes: int) -> None:
         """Count in one update, after which `episodes` episodes lie in the log."""

@@ -71,6 +71,8 @@ class Run:
             log_dir.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             (path / "checkpoints").mkdir()
+            run = cls(path, config)
+            run.save_json("config.json", {"version": CONFIG_VERSION, "config": config.to_json(), **provenance()})
         except FileExistsError as error:
             if path.exists():
                 raise BadInput(
@@ -79,8 +81,6 @@ class Run:
             raise BadInput(f"the log folder {log_dir} cannot be made: a file stands in its way") from error
         except OSError as error:
             raise BadInput(f"the log folder {log_dir} is not writable: {error.strerror}") from error
-        run = cls(path, config)
-        run.save_json("config.json", {"version": CONFIG_VERSION, "config": config.to_json(), **provenance()})
         return run
 
     @classmethod
@@ -104,12 +104,21 @@ class Run:
         """Keep a second process from writing into the run; raises BadInput where one already does."""
         import fcntl
 
-        with (self.path / ".lock").open("w") as handle:
+        try:
+            handle = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise BadInput(f"the run {self.path} is not writable: {error.strerror}") from error
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise BadInput(f"another process is writing into {self.path}") from error
             yield
+
+    def save_config(self) -> None:
+        """Keep settings that were changed when the run was resumed."""
+        saved = json.loads((self.path / "config.json").read_text())
+        self.save_json("config.json", {**saved, "config": self.config.to_json()})
 
     def save_json(self, name: str, value: dict[str, Any]) -> None:
         """Write one JSON file, whole or not at all."""
@@ -119,10 +128,13 @@ class Run:
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint, keep: int = 10) -> Path:
-        """Write a checkpoint, whole or not at all, and let go of all but the last `keep`."""
+        """Write a checkpoint, whole or not at all, and let go of all but the last `keep`; raises OSError."""
         path = self._checkpoints / f"{checkpoint.facts['version']:012d}.safetensors"
         with _replacing(path) as unfinished:
-            save_file(checkpoint.tensors, unfinished, {"emcomm": json.dumps(checkpoint.facts)})
+            try:
+                save_file(checkpoint.tensors, unfinished, {"emcomm": json.dumps(checkpoint.facts)})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
         for old in self.checkpoints()[:-keep]:
             old.unlink()
         return path

@@ -17,7 +17,7 @@ from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
 from emcomm.runs import Run
 from emcomm.training import Training
-from emcomm.worlds import game_class
+from emcomm.worlds import choose_device, make_policy, move_names
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class TrainOptions:
 def options_from(args: list[str]) -> TrainOptions:
     """The flags; their defaults come from --preset, or from the run given to --resume."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="talk")
-    first.add_argument("--resume", type=Path)
+    first.add_argument("--preset", nargs="?")
+    first.add_argument("--resume", type=Path, nargs="?")
     start, _ = first.parse_known_args(args)
     if start.resume is None:
         return parse(TrainOptions, args, "emcomm.train", TrainOptions(PRESETS.get(start.preset, Config())))
+    if start.preset is not None:
+        raise BadInput("--preset and --resume exclude each other: a resumed run keeps its settings")
     saved = Run.open(start.resume).config
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
     for name in ("env", "rules", "hidden_size", "memory", "seed"):
@@ -66,7 +68,7 @@ def default_name(config: Config) -> str:
 def train(options: TrainOptions, console: Console) -> int:
     """Train, evaluate, and say what was made; the exit code."""
     config = options.config
-    game = game_class(config.env)
+    make_policy(config, choose_device(config.device))  # what cannot be built is refused before anything lies on disk
     if options.resume is not None:
         run = Run(options.resume, config)
         resume = run.newest()
@@ -75,24 +77,23 @@ def train(options: TrainOptions, console: Console) -> int:
     where = shlex.quote(str(run.path))
     with run.lock():
         training = Training(run, config, console, resume)
+        run.save_config()
         console.print(f"{'resuming' if resume else 'training'} {where}: {_headline(config)}", soft_wrap=True)
         try:
             training.learn(options.ray_address)
             console.print(f"playing {config.evaluation_games:,} games with the frozen policy", soft_wrap=True)
             sampled, greedy, shown = training.evaluate()
         except KeyboardInterrupt:
-            run.save_json("summary.json", training.summary(interrupted=True))
-            course = training.course
+            training.summarise(interrupted=True)
             console.print(
-                f"interrupted after {course.episodes:,} episodes, success {100 * course.success:.2f} % over the last 1,000; "
+                f"interrupted after {training.course.episodes:,} episodes; "
                 f"continue with: python -m emcomm.train --resume {where}", soft_wrap=True,
             )  # fmt: skip
             return 130
-        summary = training.summary(
+        summary = training.summarise(
             interrupted=False, evaluation={"sampled": sampled.to_json(), "greedy_moves": greedy.to_json()}
         )
-        run.save_json("summary.json", summary)
-    print_dialogues(console, shown, game.move_names, config.rules.eot)
+    print_dialogues(console, shown, move_names(config), config.rules.eot)
     print_figures(console, {"sampled": sampled, "greedy moves": greedy}, "the frozen policy")
     _print_end(console, summary, where)
     return 0
@@ -112,10 +113,16 @@ def _print_end(console: Console, summary: dict, where: str) -> None:
         + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,
     )
-    console.print(f"the run lies in {where}; next: python -m emcomm.evaluate {where} --channel shuffled", soft_wrap=True)
+    console.print(
+        f"the run lies in {where}; next: python -m emcomm.evaluate {where} --channel shuffled", soft_wrap=True
+    )
 
 
-_COUNTED = {"workers_died": "workers died and were replaced", "gradients_refused": "gradients refused", "resumes": "resumes"}
+_COUNTED = {
+    "workers_died": "workers died and were replaced",
+    "gradients_refused": "gradients refused",
+    "resumes": "resumes",
+}
 
 
 def main() -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
@@ -19,7 +21,7 @@ from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Figures, Tally, play, ten_of
 from emcomm.progress import Course, Curves, LiveLine
 from emcomm.runs import Checkpoint, Run, command_line, load_weights
-from emcomm.worlds import choose_device, game_class
+from emcomm.worlds import choose_device, move_names
 
 
 @dataclass
@@ -42,13 +44,12 @@ class Training:
         self.events = Events()
         self._workers_started = 0
         self._random: dict[str, Any] = {}
+        self._counts: dict[str, Any] = {}
         self._first_update: float | None = None
-        move_names = game_class(config.env)(1, np.random.default_rng(0)).move_names
         if resume is not None:
             self._restore(resume)
-        self.writer = DialogueWriter(run.dialogues, config.rules.n_tokens, move_names)
-        self._move_names = move_names
-        self.course = Course(self.writer.next_episode)
+        self.writer = DialogueWriter(run.dialogues, config.rules.n_tokens, move_names(config))
+        self.course = Course(self.writer.next_episode, self._counts)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_weights(self.learner.policy, checkpoint.part("policy"), self.run_folder.path)
@@ -56,7 +57,7 @@ class Training:
             self.learner.restore(checkpoint)
             self.events = Events(**checkpoint.facts["events"])
             self._workers_started = checkpoint.facts["workers_started"]
-            self._random = checkpoint.facts["random"]
+            self._random, self._counts = checkpoint.facts["random"], checkpoint.facts["course"]
         except (KeyError, TypeError) as error:
             raise BadInput(f"the checkpoint in {self.run_folder.path} lacks {error}") from error
         self.events.resumes += 1
@@ -64,22 +65,19 @@ class Training:
     # -- training ----------------------------------------------------------------------------------------------------
 
     def learn(self, address: str | None) -> None:
-        """Apply gradients until all episodes are played. Whatever ends it, the log and a checkpoint are written first."""
+        """Apply gradients until all episodes are played. Whatever ends it, log and checkpoint are written first."""
         line = LiveLine(self._console, self.course.episodes, self.config.episodes)
         source: InProcess | OnRay | None = None
         try:
+            self._checkpoint(source)
             source = self._source(address, line)
-            self._checkpoint(source)
-            with contextlib.closing(Curves(self.run_folder.tensorboard)) as curves:
+            with self._curves() as curves:
                 self._learn_from(source, line, curves)
-        except OSError as error:
-            self._save_what_can_be_saved(source)
-            raise Fault(self._stopped_by(error)) from error
-        except BaseException:
-            self._save_what_can_be_saved(source)
-            raise
-        else:
             self._checkpoint(source)
+        except BaseException:
+            with contextlib.suppress(Fault):
+                self._checkpoint(source)
+            raise
         finally:
             line.close()
             if source is not None:
@@ -100,16 +98,17 @@ class Training:
 
     def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves) -> None:
         """The loop of the learner."""
-        next_checkpoint = time.monotonic() + self.config.checkpoint_every
         if self.course.episodes >= self.config.episodes:
             return
+        next_checkpoint = time.monotonic() + self.config.checkpoint_every
         for contribution in source.contributions(lambda: self.learner.assignment(self.course.episodes)):
             staleness = self.learner.apply(contribution, self.course.episodes)
             self._first_update = self._first_update or time.monotonic() - self.launched
             contribution = self._log(contribution)
             self.course.add(contribution, staleness, self.writer.next_episode)
             line.show(self.course)
-            curves.add(self.course, contribution, staleness, self.learner, line.rate(self.course))
+            with self._writing():
+                curves.add(self.course, contribution, staleness, self.learner, line.rate(self.course))
             if self.course.episodes >= self.config.episodes:
                 return
             if time.monotonic() >= next_checkpoint:
@@ -124,29 +123,45 @@ class Training:
         left = self.config.episodes - self.writer.next_episode
         if table.episode.max() >= left:
             table = table[table.episode < left]
-        self.writer.add(table)
+        with self._writing():
+            self.writer.add(table)
         return contribution._replace(dialogues=table)
 
-    def _checkpoint(self, source: InProcess | OnRay) -> None:
+    def _checkpoint(self, source: InProcess | OnRay | None) -> None:
         """First the log, then the weights: what a checkpoint counts lies on disk."""
-        self.writer.flush()
         state = self.learner.checkpoint()
-        facts = {
-            **state.facts, "episodes": self.writer.next_episode, "workers_started": source.started,
-            "events": self.events.__dict__, "random": source.worker.random_state if isinstance(source, InProcess) else {},
-        }  # fmt: skip
-        self.run_folder.save(Checkpoint(state.tensors, facts))
-
-    def _save_what_can_be_saved(self, source: InProcess | OnRay | None) -> None:
         if source is not None:
-            with contextlib.suppress(OSError):
-                self._checkpoint(source)
+            self._workers_started = max(self._workers_started, source.started)
+            self._random = source.worker.random_state if isinstance(source, InProcess) else {}
+        facts = {
+            **state.facts, "episodes": self.writer.next_episode, "workers_started": self._workers_started,
+            "random": self._random, "events": self.events.__dict__, "course": self.course.counts,
+        }  # fmt: skip
+        with self._writing():
+            self.writer.flush()
+            self.run_folder.save(Checkpoint(state.tensors, facts))
 
-    def _stopped_by(self, error: OSError) -> str:
-        return (
-            f"writing to {self.run_folder.path} failed ({error.strerror or error}) at episode {self.writer.next_episode:,}; "
-            f"what lies there is intact: make room, then python -m emcomm.train --resume {self.run_folder.path}"
-        )
+    @contextlib.contextmanager
+    def _curves(self) -> Iterator[Curves]:
+        with self._writing():
+            curves = Curves(self.run_folder.tensorboard)
+        try:
+            yield curves
+        finally:
+            with self._writing():
+                curves.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns a failed write into a Fault that says what to do."""
+        where = shlex.quote(str(self.run_folder.path))
+        try:
+            yield
+        except OSError as error:
+            raise Fault(
+                f"writing to {where} failed ({error.strerror or error}) at episode {self.writer.next_episode:,}; "
+                f"what lies there is intact: make room, then python -m emcomm.train --resume {where}"
+            ) from error
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 
@@ -156,29 +171,31 @@ class Training:
         torch.set_num_threads(os.cpu_count() or 1)  # the workers are gone: all cores for this
         policy, config = self.learner.current_policy().to(device), self.config
         sampled, greedy, shown = Tally(), Tally(), None
-        try:
-            writer = DialogueWriter(self.run_folder.evaluation, self.config.rules.n_tokens, self._move_names)
-            for table in play(policy, config, config.evaluation_games, version=self.learner.version):
+        for outdated in self.run_folder.evaluation.glob("part-*.parquet"):  # by the policy before a resume
+            outdated.unlink()
+        with self._writing():
+            writer = DialogueWriter(self.run_folder.evaluation, config.rules.n_tokens, move_names(config))
+        for table in play(policy, config, config.evaluation_games, version=self.learner.version):
+            with self._writing():
                 writer.add(table)
-                sampled.add(table)
-                shown = shown if shown is not None else ten_of(table)
+            sampled.add(table)
+            shown = shown if shown is not None else ten_of(table)
+        with self._writing():
             writer.close()
-        except OSError as error:
-            raise Fault(self._stopped_by(error)) from error
         for table in play(policy, config, config.evaluation_games, greedy_moves=True):
             greedy.add(table)
         assert shown is not None
         return sampled.figures(), greedy.figures(), shown
 
-    def summary(self, **more: Any) -> dict[str, Any]:
-        """The final figures of the training."""
-        return {
+    def summarise(self, **more: Any) -> dict[str, Any]:
+        """Write the final figures of the training into `summary.json`, and return them."""
+        summary = {
             "command": command_line(),
             "episodes": self.course.episodes,
             "updates": self.learner.version,
             "agent_steps": self.course.agent_steps,
-            "recent_success": self.course.success,
-            "recent_rounds": self.course.rounds,
+            "recent_success": _known(self.course.success),
+            "recent_rounds": _known(self.course.rounds),
             "episodes_to_95": self.course.episodes_to_95,
             "staleness_mean": self.course.staleness,
             "staleness_max": self.course.largest_staleness,
@@ -188,4 +205,11 @@ class Training:
             **more,
             "wall_s": time.monotonic() - self.launched,
         }
+        with self._writing():
+            self.run_folder.save_json("summary.json", summary)
+        return summary
 
+
+def _known(figure: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(figure) else figure

@@ -22,17 +22,25 @@ def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
         return GAMES[env]
     module, _, name = env.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        game = getattr(importlib.import_module(module), name)
+        if not callable(game):
+            raise ImportError(f"{name} is no class")
     except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(
-            f"unknown env {env!r}: give module:Name of a game class, or one of {', '.join(GAMES)}"
+            f"unknown env {env!r} ({error}): give module:Name of a game class, or one of {', '.join(GAMES)}"
         ) from error
+    return game
 
 
 def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence) -> Negotiation:
     """`n_games` games with talk, all their randomness from `seed`."""
     rng = np.random.default_rng(seed)
     return Negotiation(game_class(config.env)(n_games, rng), config.rules, rng)
+
+
+def move_names(config: Config) -> tuple[str, ...]:
+    """The moves of the game."""
+    return make_negotiation(config, 1, np.random.SeedSequence(0)).game.move_names
 
 
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
