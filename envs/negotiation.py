@@ -163,6 +163,7 @@ class Negotiation:
         self.cut = np.zeros(games, np.bool_)
         self._columns = np.tile(_own_column_first(agents), (games, 1, 1))
         self._game_index, self._agent_index = np.arange(games)[:, None], np.arange(agents)
+        self._everyone = np.ones((games, agents), np.bool_)
         self._phase_mask = _legal_by_phase(rules, len(game.move_names))
         self._mask: Bools | None = None
         if rules.speaking == "sequential":
@@ -198,8 +199,9 @@ class Negotiation:
         if self._mask is None:
             mask = self._phase_mask[self.phase][:, None].repeat(self.n_agents, axis=1)
             mask[..., self.rules.eot + 1 :] &= self.game.legal_moves()
-            waiting = ~(self._acting() & self.game.active())
-            if waiting.any():
+            taking_part = self._acting() & self.game.active()
+            if not taking_part.all():
+                waiting = ~taking_part
                 placeholder = np.where(self.phase == ACT, self.rules.eot + 1, self.rules.eot)
                 only = np.arange(self.n_actions) == placeholder[:, None]
                 mask = np.where(waiting[..., None], only[:, None], mask)
@@ -222,7 +224,7 @@ class Negotiation:
     def _acting(self) -> Bools:
         """`[B, N]` whose turn it is: everyone's, unless agents speak one after the other."""
         if self.rules.speaking == "simultaneous":
-            return np.ones((self.n_games, self.n_agents), np.bool_)
+            return self._everyone
         speaker = np.take_along_axis(self._order, self._turn[:, None], 1)
         return (np.arange(self.n_agents) == speaker) | (self.phase == ACT)[:, None]
 
@@ -301,7 +303,7 @@ class Negotiation:
     def _take_turns(self, actions: Ints, turn: Bools) -> tuple[Ints, Bools]:
         """The joint action `[B, N]` of the round so far, and the games `[B]` in which everyone has had a turn."""
         if self.rules.speaking == "simultaneous":
-            return actions, np.ones(self.n_games, np.bool_)
+            return actions, self._everyone[:, 0]
         self._chosen = np.where(turn, actions, self._chosen)
         self._turn += 1
         complete = (self._turn == self.n_agents) | (self.phase == ACT)
@@ -361,18 +363,19 @@ class Negotiation:
         games = np.flatnonzero(self.phase != ACT)
         if not len(games):
             return
-        heard = self._heard[games]
-        columns = self._columns[games]
-        first = slice(None) if self.rules.speaking == "simultaneous" else self._turn[games] == 0
-        heard[first, :, :-1] = heard[first, :, 1:]
-        heard[first, :, -1] = self._silence(games)[first]
+        heard, columns = self._heard[games], self._columns[games]
         said: Ints = self._row[games[:, None, None], columns]  # [b, N, N]
         row = self._distort(said, games, columns)
-        if self.rules.speaking == "sequential":
+        if self.rules.speaking == "simultaneous":
+            heard[:, :, :-1] = heard[:, :, 1:]
+            heard[:, :, -1] = row
+        else:
+            first = self._turn[games] == 0
+            heard[first, :, :-1] = heard[first, :, 1:]
+            heard[first, :, -1] = self._silence(games)[first]
             own = self.rules.channel == "self"
             filled = turn[games][:, :, None] if own else np.take_along_axis(turn[games][:, None], columns, 2)
-            row = np.where(filled, row, heard[:, :, -1])
-        heard[:, :, -1] = row
+            heard[:, :, -1] = np.where(filled, row, heard[:, :, -1])
         self._heard[games] = heard
 
     def _silence(self, games: Ints) -> Ints:
