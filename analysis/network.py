@@ -28,6 +28,8 @@ def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_roun
     _check(policy, rules)
     games, rounds, agents = symbols.shape
     out = np.full((games, rounds + 1, agents, policy.sizes.n_actions), np.nan, np.float32)
+    if not games:
+        return out
     buffer: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)
     memory = policy.initial_memory(games * agents)
     is_symbol = np.arange(policy.sizes.n_actions) <= rules.eot

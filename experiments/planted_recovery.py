@@ -1,6 +1,7 @@
 """Is the right family named? Planted protocols in random variants, and noise, on which none may be named.
 
-Expected: at least 95 % of the variants of each family, and "none" on noise. Run with `python -m experiments.planted_recovery`.
+Expected: at least 95 % of the variants of each family, and "none" on noise.
+Run with `python -m experiments.planted_recovery`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,292 @@
+"""Feeding dialogues to networks, and interventions: against the real environment and networks written by hand."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.decisions import Decisions, NotApplicable, decisions
+from analysis.interventions import channel_controls, edits, influence, positive_signalling
+from analysis.leaks import role_leaks
+from analysis.network import (
+    PolicyPlayer,
+    action_probabilities,
+    move_probabilities,
+    network_bits,
+    random_dialogues,
+    yielding,
+)
+from analysis.planted import planted_dialogues
+from analysis.players import play_games
+from emcomm.config import Config
+from emcomm.worlds import make_negotiation, make_policy
+from envs.negotiation import SILENT, TalkRules
+
+RULES = TalkRules(n_tokens=2, window=1, opening="talk")
+
+
+class Voter:
+    """A network by hand: says uniform tokens for some rounds, then EOT; the larger own sum of weights yields.
+
+    A tie is a coin flip. Two tokens: 0 weighs nothing, 1 weighs one; EOT nothing. `deaf`: the other's symbols do not count.
+    `parrot`: from the second round on it says what the other said last (EOT for EOT).
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, talk_rounds=1, deaf=False, parrot=False):
+        self.sizes = SimpleNamespace(n_features=3, n_agents=2, window=1, n_symbols=3, n_actions=5, hidden_size=3)
+        self.talk_rounds, self.deaf, self.parrot = talk_rounds, deaf, parrot
+
+    def initial_memory(self, rows):
+        return torch.zeros(rows, 3)  # vote, rounds heard, the other's last symbol
+
+    def encode(self, seen):
+        newest = torch.from_numpy(np.ascontiguousarray(seen.buffer[:, :, -1]).astype(np.int64))
+        return newest.view(-1, 2)
+
+    def remember(self, inputs, memory):
+        weight = torch.tensor([0.0, 1.0, 0.0, 0.0])  # the last for SILENT
+        own, other = inputs[:, 0], inputs[:, 1]
+        vote = memory[:, 0] + weight[own] - (0 if self.deaf else weight[other])
+        said = (inputs >= 0).any(1).float()
+        return torch.stack([vote, memory[:, 1] + said, other.float()], dim=1)
+
+    def log_probs(self, memory, mask):
+        vote, rounds, other = memory.unbind(1)
+        weights = torch.zeros(len(memory), 5)
+        talking = rounds < self.talk_rounds
+        weights[:, :2] = talking[:, None].float()
+        weights[:, 2] = (~talking).float()
+        if self.parrot:
+            echo = (rounds > 0) & talking
+            weights[echo, :3] = torch.nn.functional.one_hot(other[echo].long().clamp(min=0), 3).float()
+        weights[:, 4] = (vote.sign() + 1) / 2
+        weights[:, 3] = 1 - weights[:, 4]
+        weights = torch.where(mask, weights, 0)
+        likely = weights > 0
+        return torch.where(likely, (weights / weights.sum(1, keepdim=True)).clamp(min=1e-30).log(), -1e9)
+
+    def logits(self, memory, mask):
+        return self.log_probs(memory, mask)
+
+
+def talk(policy, games=400, rules=RULES, seed=0):
+    return decisions(play_games((PolicyPlayer(policy), PolicyPlayer(policy)), rules, games, seed), rules.n_tokens)
+
+
+# -- feeding -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opening", ["free", "talk"])
+@pytest.mark.parametrize("window", [1, 3])
+def test_the_network_sees_what_the_environment_shows(opening, window):
+    """Its probabilities while it plays are those it has when the logged dialogue is fed to it."""
+    rules = TalkRules(n_tokens=3, window=window, max_rounds=5, opening=opening)
+    config = Config(rules=rules, hidden_size=16, seed=1)
+    policy, games = make_policy(config), 60
+    negotiation = make_negotiation(config, games, np.random.SeedSequence(1))
+    rng, memory = np.random.default_rng(0), policy.initial_memory(games * 2)
+    negotiation.reset()
+    lived, found = [[] for _ in range(games)], {}
+    with torch.no_grad():
+        while len(found) < games:
+            seen = negotiation.observe()
+            memory = policy.remember(policy.encode(seen), memory)
+            log_probs = policy.log_probs(memory, torch.from_numpy(seen.mask).view(games * 2, -1))
+            probabilities = log_probs.exp().view(games, 2, -1).numpy()
+            actions = np.array([[rng.choice(6, p=p / p.sum()) for p in pair] for pair in probabilities.astype(float)])
+            for game in range(games):
+                if game not in found:
+                    lived[game].append(probabilities[game])
+            done = negotiation.step(actions).dialogues
+            ends = np.cumsum(done.n_rounds)
+            for game, rounds, end in zip(done.game, done.n_rounds, ends, strict=True):
+                found.setdefault(int(game), done.symbols[end - rounds : end])
+            negotiation.reset(negotiation.over.copy())
+            memory[np.isin(np.repeat(np.arange(games), 2), done.game)] = 0
+    assert max(map(len, found.values())) == 5  # some were cut
+    for game in range(games):
+        said = found[game]
+        padded = np.concatenate([said, np.full((6 - len(said), 2), SILENT, np.int8)])
+        fed = action_probabilities(policy, rules, padded[None], np.array([len(said)]))[0]
+        assert np.allclose(fed[: len(said) + 1], np.stack(lived[game]), atol=1e-6)
+        assert np.isnan(fed[len(said) + 1 :]).all()
+
+
+def test_move_probabilities_of_a_voter():
+    symbols = np.array([[[1, 0], [2, 2]], [[0, 1], [2, 2]], [[1, 1], [2, 2]]], np.int8)
+    moves = move_probabilities(Voter(), RULES, symbols, np.array([2, 2, 2]))
+    assert np.allclose(moves[..., 1], [[1, 0], [0, 1], [0.5, 0.5]])
+    assert np.allclose(moves.sum(axis=-1), 1)
+
+
+def test_silent_dialogues_are_fed_too():
+    policy = make_policy(Config(hidden_size=8))
+    symbols = np.full((4, 1, 2), SILENT, np.int8)
+    moves = move_probabilities(policy, TalkRules(window=1), symbols, np.zeros(4, int))
+    assert moves.shape == (4, 2, 2)
+    assert np.allclose(moves[0, 0], moves[3, 1])
+
+
+def test_features_of_the_game_and_turns_cannot_be_rebuilt():
+    held = talk(Voter())
+    policy = Voter()
+    policy.sizes.n_features = 4
+    with pytest.raises(NotApplicable, match="features"):
+        yielding(policy, RULES, held.symbols, held.n_rounds)
+    with pytest.raises(NotApplicable, match="same time"):
+        yielding(Voter(), dataclasses.replace(RULES, speaking="sequential"), held.symbols, held.n_rounds)
+
+
+def test_the_surprise_of_a_network_is_its_entropy():
+    """One fair token, a sure EOT, and a move that is a coin flip after a tie: (1 + 0 + ½) / 3 bits per action."""
+    surprise, entropy = network_bits(Voter(), RULES, talk(Voter(), 4000))
+    assert surprise == pytest.approx(0.5, abs=0.02)
+    assert entropy == pytest.approx(0.5, abs=0.02)
+
+
+def test_random_dialogues_close_once():
+    symbols, n_rounds = random_dialogues(np.array([1, 2, 5] * 200), 3, 0.4, np.random.default_rng(0))
+    assert sorted(set(n_rounds.tolist())) == [2, 5]
+    both = (symbols == 3).all(axis=2)
+    assert (both.sum(axis=1) == 1).all()
+    assert both[np.arange(600), n_rounds - 1].all()
+    assert (symbols[n_rounds == 2, 2:] == SILENT).all()
+
+
+def test_a_pair_of_voters_plays_as_computed():
+    """Different tokens half the time: success; else coin flips: ½ + ½ · ½. Greedy moves on a tie are alike: ½."""
+    assert abs(talk(Voter(), 8000).parted.mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 8000)
+    greedy = play_games((PolicyPlayer(Voter(), True), PolicyPlayer(Voter(), True)), RULES, 8000)
+    assert abs(greedy.success.mean() - 0.5) < 4 * np.sqrt(0.25 / 8000)
+
+
+# -- channel controls --------------------------------------------------------------------------------------------------
+
+
+def test_channel_controls_of_a_voter():
+    """Worked out by hand from the tokens (a, b) of the one telling round.
+
+    open: ¾ as above. off, self, shuffled: both moves are independent coin flips: ½. constant: the other is heard as
+    0, so that 1 yields for sure and 0 flips a coin: (1,1) crashes, (1,0), (0,1) and (0,0) succeed half the time: ⅜.
+    """
+    expected = {"open": 0.75, "off": 0.5, "self": 0.5, "shuffled": 0.5, "constant": 0.375}
+    games = 6000
+    found = channel_controls(Voter(), Config(rules=RULES), games, tuple(expected))
+    for control in found:
+        value = expected[control.channel]
+        assert abs(control.success.value - value) < 4 * np.sqrt(value * (1 - value) / games), control
+        assert control.success.trials == games
+        assert control.mean_rounds == (0 if control.channel == "off" else 2)
+
+
+# -- edits -------------------------------------------------------------------------------------------------------------
+
+
+def test_edits_of_a_voter():
+    """Without ties: swapping reverses all, order does not matter, and replacing the one telling symbol tells."""
+    held = talk(Voter())
+    untied = held[held.symbols[:, 0, 0] != held.symbols[:, 0, 1]]
+    found = {edit.name: edit for edit in edits(Voter(), RULES, untied)}
+    for null in ("nothing", "shuffle rounds", "reverse rounds"):
+        assert (found[null].changed.value, found[null].shift) == (0, 0)
+    assert (found["swap own and other's"].changed.value, found["swap own and other's"].shift) == (1, 1)
+    # 1 against 0 becomes 0 against 0: from sure to a coin flip, for either agent
+    assert found["replace own"].shift == pytest.approx(0.5)
+    assert found["replace other's"].shift == pytest.approx(0.5)
+
+
+def test_the_deaf_notice_only_what_they_say_themselves():
+    found = {edit.name: edit for edit in edits(Voter(deaf=True), RULES, talk(Voter(deaf=True)))}
+    assert found["replace other's"].shift == 0
+    assert found["replace own"].shift == pytest.approx(0.5)  # 0 flips a coin, 1 yields
+
+
+def test_the_order_matters_to_a_network_that_forgets():
+    """With a window of one round and no memory but that of this round, reordering changes what is seen last."""
+    policy = make_policy(Config(rules=TalkRules(n_tokens=2, window=3), memory="none", hidden_size=16, seed=3))
+    rules = TalkRules(n_tokens=2, window=3, opening="talk")
+    symbols, n_rounds = random_dialogues(np.full(300, 4), 2, 0.1, np.random.default_rng(0))
+    held = Decisions(symbols, n_rounds, np.zeros((300, 2), int), 2)
+    found = {edit.name: edit.shift for edit in edits(policy, rules, held)}
+    assert found["nothing"] == 0
+    assert found["shuffle rounds"] > 0.01
+    assert found["reverse rounds"] > 0.01
+
+
+# -- influence and signalling ------------------------------------------------------------------------------------------
+
+
+def test_influence_of_a_voter():
+    """The hearer yields with 0 or ½ (it said 0), or ½ or 1 (it said 1), as the speaker says 1 or 0, each half the time.
+
+    Against the mean ¼ (or ¾): total variation ¼, and the Jensen-Shannon divergence h(¼) - ½ h(½) = 0.3113 bits.
+    """
+    found = influence(Voter(), RULES, talk(Voter(), 4000), dialogues=4000)
+    assert found.shift_of_move == pytest.approx(0.25, abs=1e-6)
+    assert found.on_move == pytest.approx(0.3113, abs=0.01)
+    assert found.on_next == pytest.approx(0, abs=1e-9)  # EOT, whatever was heard
+    assert found.null == pytest.approx(0, abs=1e-9)
+
+
+def test_the_deaf_are_not_influenced():
+    found = influence(Voter(deaf=True), RULES, talk(Voter(deaf=True)))
+    assert (found.on_next, found.on_move, found.shift_of_move) == pytest.approx((0, 0, 0), abs=1e-9)
+
+
+def test_without_talk_there_is_nothing_to_influence():
+    silent = decisions(planted_dialogues("silent", 0, 50, 2), 2)
+    assert np.isnan(influence(Voter(), RULES, silent).on_move)
+    assert edits(Voter(), RULES, silent)[0].changed.trials == 0
+
+
+def test_signalling_of_a_parrot():
+    """Round 1 depends on nothing; what a parrot says in round 2 is the one bit it heard; EOT tells nothing."""
+    parrot = Voter(talk_rounds=2, parrot=True)
+    found = positive_signalling(parrot, RULES, talk(parrot, 4000))
+    assert found == pytest.approx((0, 1, 0), abs=0.01)
+
+
+def test_signalling_of_those_who_ignore_what_they_know():
+    found = positive_signalling(Voter(talk_rounds=3), RULES, talk(Voter(talk_rounds=3)))
+    assert found == pytest.approx((0, 0, 0, 0), abs=1e-6)
+
+
+# -- leaks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["vote", "noise", "silent"])
+def test_anonymous_agents_leak_nothing(family):
+    assert not any(leak.leaks for leak in role_leaks(planted_dialogues(family, 1, 4000), 5))
+
+
+def test_a_fixed_role_is_found():
+    """Agent 0 yields in 9 of 10 dialogues: its index tells, 90 % right."""
+    table = planted_dialogues("noise", 0, 4000)
+    first = np.random.default_rng(0).random(4000) < 0.9
+    moves = np.stack([first, ~first], axis=1).astype(np.int8)
+    leaks = {leak.source: leak for leak in role_leaks(dataclasses.replace(table, moves=moves), 5)}
+    assert leaks["agent"].leaks
+    assert leaks["agent"].accuracy.value == pytest.approx(0.9, abs=0.03)
+    assert leaks["all"].leaks
+    assert set(leaks) == {"agent", "length", "opening", "all"}
+
+
+def test_who_speaks_first_may_tell():
+    table = planted_dialogues("noise", 0, 3000)
+    rng = np.random.default_rng(1)
+    starts = rng.integers(2, size=len(table))
+    order = np.repeat(np.stack([starts, 1 - starts], axis=1), table.n_rounds, axis=0).astype(np.int8)
+    moves = np.stack([starts, 1 - starts], axis=1).astype(np.int8)  # who speaks second yields: 1 where agent 1 starts
+    table = dataclasses.replace(table, speakers=order, moves=moves)
+    leaks = {leak.source: leak for leak in role_leaks(table, 5)}
+    assert leaks["order"].leaks
+    assert leaks["order"].accuracy.value > 0.98
+    assert not leaks["agent"].leaks
+
+
+def test_too_few_dialogues_for_an_audit():
+    assert role_leaks(planted_dialogues("noise", 0, 3), 5) == ()
