@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from analysis.active import Learned
+from analysis.comparison import DriftPoint
 from analysis.explain import Explanation
 from analysis.flow import flow
 from analysis.information import Information
+from analysis.leaks import Leak
 from analysis.success import SuccessReport
 from analysis.themes import COLOURS, canvas, svg
 from analysis.tokens import TokenReport
@@ -173,12 +179,8 @@ def heat(values: np.ndarray, columns: list[str], rows: list[str], xlabel: str, y
         return svg(figure, label)
 
 
-def _cell(x: float, y: float, value: float):  # type: ignore[no-untyped-def]  # a matplotlib patch
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (x - 0.48, y - 0.48), 0.96, 0.96, facecolor=COLOURS["first"], alpha=0.04 + 0.6 * min(value, 1), lw=0
-    )
+def _cell(x: float, y: float, value: float, colour: str = COLOURS["first"]) -> Rectangle:
+    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.04 + 0.6 * min(value, 1), lw=0)
 
 
 def _frame_of_cells(axes: Axes, columns: list[str], rows: list[str]) -> None:
@@ -398,3 +400,109 @@ def _places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
         return {name: (float(v), 0.16 * abs(v) * (-1) ** v) for name, v in values.items()}
     found = nx.kamada_kawai_layout(nx.Graph(graph)) if len(graph) > 1 else dict.fromkeys(graph, (0.0, 0.0))
     return {name: (float(x), float(y)) for name, (x, y) in found.items()}
+
+
+def leaks(found: tuple[Leak, ...]) -> str | None:
+    """How well who yields is told by other things than the content, with what chance reaches."""
+    shown = [leak for leak in found if leak.accuracy.trials]
+    if not shown:
+        return None
+    with canvas(5.2, 0.8 + 0.32 * len(shown)) as figure:
+        axes = figure.subplots()
+        for y, leak in enumerate(shown):
+            colour = COLOURS["second"] if leak.leaks else COLOURS["first"]
+            rate = leak.accuracy
+            axes.plot([rate.low, rate.high], [y, y], color=colour, lw=2.4, solid_capstyle="round")
+            axes.plot(rate.value, y, "o", color=colour, ms=6.5)
+            axes.plot([leak.null, leak.null], [y - 0.25, y + 0.25], color=COLOURS["muted"], lw=1.6)
+        axes.axvline(0.5, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.set_yticks(range(len(shown)), [leak.source for leak in shown])
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_xlim(
+            min(0.45, *(leak.accuracy.low for leak in shown)), max(0.6, *(x.accuracy.high for x in shown)) + 0.01
+        )
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.set_xlabel("yielders named without the content")
+        told = ", ".join(f"{leak.source} {100 * leak.accuracy.value:.1f} %" for leak in shown)
+        return svg(figure, f"Role leaks: {told}")
+
+
+def growth(found: tuple[Learned, ...]) -> str | None:
+    """States of the automaton that answers like the network, by length of the dialogues."""
+    if not found:
+        return None
+    with canvas(5.2, 2.5) as figure:
+        axes = figure.subplots()
+        at, states = [g.length for g in found], [g.n_states for g in found]
+        axes.plot(at, states, "o-", color=COLOURS["first"], lw=1.8, ms=6.5)
+        for g in found:
+            label = str(g.n_states) if g.converged else f"more than {g.n_states - 1}"
+            axes.annotate(label, (g.length, g.n_states), (0, 7), textcoords="offset points", ha="center", fontsize=9.5)
+        axes.set_ylim(0, max(states) * 1.25)
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("rounds before the closing one, at most")
+        axes.set_ylabel("states")
+        return svg(figure, "States by length: " + ", ".join(f"{g.length}: {g.n_states}" for g in found))
+
+
+def drift(points: tuple[DriftPoint, ...]) -> str | None:
+    """Agreement of the vote in each stretch of training with the last one."""
+    if len(points) < 2:
+        return None
+    with canvas(5.2, 2.9) as figure:
+        axes = figure.subplots()
+        at = [max(p.last_episode, 1) for p in points]
+        axes.plot(
+            at,
+            [p.accuracy.value for p in points],
+            "o-",
+            color=COLOURS["first"],
+            lw=1.8,
+            ms=5,
+            label="its vote names the yielder",
+        )
+        axes.plot(
+            at,
+            [p.agreement for p in points],
+            "s-",
+            color=COLOURS["second"],
+            lw=1.8,
+            ms=5,
+            label="decides as the last vote does",
+        )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_EPISODES)
+        axes.minorticks_off()
+        axes.set_ylim(-0.02, 1.05)
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.set_xlabel("up to episode")
+        figure.legend(loc="outside upper left", ncols=2)
+        return svg(figure, "Drift of the protocol over training")
+
+
+def matrix(rates: np.ndarray, names: Sequence[str], label: str) -> str:
+    """Success of every run with every other."""
+    short = [name if len(name) <= 14 else f"{name[:6]}…{name[-6:]}" for name in names]
+    numbered = short if len(names) <= 6 else [str(i + 1) for i in range(len(names))]
+    rows = short if len(names) <= 6 else [f"{i + 1} {name}" for i, name in enumerate(short)]
+    return heat(rates, numbered, rows, "second seat", "first seat", f"Cross-play: {label}")
+
+
+def alikeness(cosine: np.ndarray, names: Sequence[str]) -> str:
+    """Likeness of the vote weights of every two runs; opposite conventions in the second colour."""
+    count = len(names)
+    with canvas(5.2, 0.9 + 0.36 * count) as figure:
+        axes = figure.subplots()
+        for (y, x), value in np.ndenumerate(cosine):
+            if np.isnan(value):
+                continue
+            axes.add_patch(_cell(x, y, abs(float(value)), COLOURS["first" if value >= 0 else "second"]))
+            if count <= 12:
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=9.5)
+        short = [name if len(name) <= 14 else f"{name[:6]}…{name[-6:]}" for name in names]
+        _frame_of_cells(axes, short if count <= 6 else [str(i + 1) for i in range(count)], short)
+        return svg(figure, "Likeness of the vote weights")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from analysis.comparison import DriftPoint
 from analysis.explain import Explanation, Play
 
 if TYPE_CHECKING:
@@ -31,7 +32,21 @@ def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
         tables["information"] = found.information.to_frame()
     if found.explanation is not None:
         tables["explanations"] = explanation_frame(found.explanation)
+    tables |= found.causes.tables()
+    if found.drift:
+        tables["drift"] = drift_frame(found.drift)
     return tables
+
+
+def drift_frame(points: tuple[DriftPoint, ...]) -> pd.DataFrame:
+    """One row per stretch of training: episodes, success, held-out yielders named by its vote, likeness to the last."""
+    rows = [
+        (p.first_episode, p.last_episode, p.success.value, p.accuracy.value, p.similarity, p.agreement) for p in points
+    ]
+    return pd.DataFrame(
+        rows,
+        columns=["first_episode", "last_episode", "success", "accuracy", "cosine_with_last", "agreement_with_last"],
+    )
 
 
 def explanation_frame(explanation: Explanation) -> pd.DataFrame:

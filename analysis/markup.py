@@ -85,6 +85,8 @@ def shown(value: Any, share: bool = False) -> str:
         return "–"
     if isinstance(value, str):
         return value
+    if share and 0.9995 <= value < 1:
+        return f"{100 * value:.2f} %"
     if share:
         return f"{100 * value:.1f} %" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g} %"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):

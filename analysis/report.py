@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from analysis.cause_sections import comparison_section
 from analysis.excerpt import ALPHABET, LEVELS, pack
 from analysis.markup import embedded, text
 from analysis.sections import run_section
@@ -68,7 +69,7 @@ def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = 
         title=text(f"emcomm: {', '.join(names)}"),
         style=(page / "report.css").read_text(encoding="utf-8"),
         runs=buttons,
-        comparison="",
+        comparison=comparison_section(comparison),
         sections="".join(run_section(found, i) for i, found in enumerate(findings)),
         footer=f"<p>Made by emcomm{f' with <code>{text(made_by)}</code>' if made_by else ''}.</p>",
         data=embedded(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis import figures
+from analysis.cause_sections import causes_chapter, drift_chapter
 from analysis.frames import explanation_frame
 from analysis.markup import card, chapter, fact, shown, table, text
 from analysis.study import Findings
@@ -23,7 +24,7 @@ def run_section(found: Findings, number: int) -> str:
         f"<h2>{text(found.sentence)}</h2>"
         f'<p class="verdict {verdict}">{VERDICTS[verdict]}</p></header>'
         f"{_problems(found)}<dl class=facts>{_facts(found)}</dl>"
-        f"{_success(found)}{_mechanism(found)}{_information(found)}{_tokens(found)}</article>"
+        f"{_success(found)}{_mechanism(found)}{causes_chapter(found)}{_information(found)}{_tokens(found)}{drift_chapter(found)}</article>"
     )
 
 

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.causes import Causes, measure_causes
+from analysis.comparison import DriftPoint, drift, vote_weights
 from analysis.decisions import NotApplicable
 from analysis.excerpt import Excerpt, excerpt
 from analysis.explain import Explanation, explain
@@ -21,10 +24,13 @@ from analysis.frames import tables_of
 from analysis.information import Information, decision_information
 from analysis.loading import LoadedRun, TrainedPolicy
 from analysis.plain import plain
+from analysis.players import MakeGame
 from analysis.success import SuccessReport, SuccessTally
 from analysis.tokens import TokenReport, TokenTally
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.errors import BadInput
+from emcomm.worlds import game_class
+from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 Say = Callable[[str], None]
@@ -43,6 +49,8 @@ class Depth:
     """Games that each machine plays (games)."""
     shown: int = 20_000
     """Dialogues of the frozen policy in the browser (dialogues)."""
+    asked: tuple[int, ...] = (1, 2, 3)
+    """Lengths of the dialogues about which KV asks the network; the second one's automaton plays too (rounds)."""
     failures_shown: int = 1_000
     """Failures among them, at most (dialogues)."""
     training_shown: int = 4_000
@@ -53,7 +61,7 @@ class Depth:
 
 FULL = Depth()
 QUICK = Depth(
-    dialogues=3_000, nulls=9, games=1_000, shown=3_000, failures_shown=300, training_shown=500, budget=100_000
+    dialogues=3_000, nulls=9, games=1_000, asked=(), shown=3_000, failures_shown=300, training_shown=500, budget=100_000
 )
 
 
@@ -71,6 +79,11 @@ class Findings:
     """Of the frozen policy."""
     information: Information | None = None
     explanation: Explanation | None = None
+    causes: Causes = field(default_factory=Causes)
+    vote: np.ndarray | None = None
+    """`[n_tokens + 1]` the weight of each token and EOT in the vote that fits best, whether or not a vote explains."""
+    drift: tuple[DriftPoint, ...] = ()
+    """The vote over the course of training."""
     trained: TrainedPolicy | None = None
     excerpts: tuple[Excerpt, ...] = ()
     """Dialogues for the browser."""
@@ -127,6 +140,8 @@ class _Study:
             ("reading the dialogues of training", self._read_training),
             ("measuring information", self._inform),
             ("fitting explanations and letting them play", self._explain),
+            ("interfering with the talk", self._interfere),
+            ("following the protocol through training", self._follow),
             ("choosing dialogues to show", self._choose),
         ):
             self.say(title)
@@ -191,7 +206,7 @@ class _Study:
 
     def _read_training(self) -> None:
         success = SuccessTally()
-        wanted = self.depth.training_shown
+        wanted = max(self.depth.training_shown, 4 * self.depth.dialogues)
         rng = np.random.default_rng(0)
         parts = []
         for table in self.run.training():
@@ -221,6 +236,8 @@ class _Study:
             self._rules(),
             trained.policy if trained else None,
             move_names=facts.move_names,
+            make_game=self._world(),
+            kv_length=self.depth.asked[1] if len(self.depth.asked) > 1 else 0,
             dialogues=self.depth.dialogues,
             games=self.depth.games,
         )
@@ -233,12 +250,43 @@ class _Study:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def _world(self) -> MakeGame:
+        """The run's game; the crossing where its moves are those."""
+        env = (self.run.config or {}).get("env")
+        facts = self.run.facts
+        if env is None and facts is not None and facts.move_names == CrossingGame.move_names:
+            return CrossingGame
+        return game_class(str(env))
+
+    def _interfere(self) -> None:
+        facts = self.run.facts
+        if self.sample is None or facts is None:
+            return
+        sample = self.sample[: self.depth.dialogues]
+        problems = self.found.problems
+        self.found.causes = measure_causes(
+            self.found.trained,
+            sample,
+            facts.n_tokens,
+            self.depth.games,
+            self.depth.asked,
+            lambda line: problems.append(f"{self.run.path}: {line}"),
+        )
+
+    def _follow(self) -> None:
+        facts = self.run.facts
+        if self.sample is None or facts is None:
+            return
+        self.found.vote = vote_weights(self.sample, facts.n_tokens)
+        if self.found.training is not None:
+            self.found.drift = drift(stretches(self.course), facts.n_tokens, 5_000)
+
     def _choose(self) -> None:
         facts = self.run.facts
         assert facts is not None
         shown = []
         if self.sample is not None and self.found.success is not None:
-            even = self.sample[: self.depth.shown] if len(self.sample) <= self.depth.shown else self._even(self.sample)
+            even = self._even(self.sample, self.depth.shown)
             failed = concatenate(self.failures)[: self.depth.failures_shown]
             both = concatenate([failed, even[even.success]]) if len(failed) else even
             title = "frozen policy" if self.run.parts["evaluation"] else "end of training"
@@ -246,9 +294,20 @@ class _Study:
             shown.append(excerpt(title, of, both, facts, trained, self.depth.budget))
         if self.found.training is not None:
             of = self.found.training.overall.trials
-            shown.append(excerpt("training", of, self.course, facts, None, self.depth.budget // 2))
+            course = self._even(self.course, self.depth.training_shown)
+            shown.append(excerpt("training", of, course, facts, None, self.depth.budget // 2))
         self.found.excerpts = tuple(shown)
 
-    def _even(self, table: DialogueTable) -> DialogueTable:
-        rows = np.random.default_rng(1).choice(len(table), self.depth.shown, replace=False)
-        return table[np.sort(rows)]
+    def _even(self, table: DialogueTable, count: int) -> DialogueTable:
+        """At most `count` dialogues, drawn evenly, in their order."""
+        if len(table) <= count:
+            return table
+        return table[np.sort(np.random.default_rng(1).choice(len(table), count, replace=False))]
+
+
+def stretches(table: DialogueTable, fewest: int = 300) -> list[DialogueTable]:
+    """A table cut into consecutive stretches, each twice as long as the one before; the first has at least `fewest`."""
+    edges = [len(table)]
+    while edges[-1] // 2 >= fewest:
+        edges.append(edges[-1] // 2)
+    return [table[a:b] for a, b in pairwise(sorted({0, *edges}))]

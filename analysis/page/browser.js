@@ -260,9 +260,11 @@ by("transcript").addEventListener("click", (event) => {
 for (const [id, to] of [["first", () => 0], ["back", () => state.step - 1], ["forward", () => state.step + 1], ["last", () => Infinity]]) {
   by(id).addEventListener("click", () => go(to()));
 }
-document.querySelector(".top nav").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (button) { showRun(Number(button.dataset.run)); window.scrollTo({ top: 0 }); }
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".top nav button, button.link");
+  if (!button) return;
+  showRun(Number(button.dataset.run));
+  by(`run-${state.run}`).scrollIntoView({ block: "start" });
 });
 window.addEventListener("resize", () => paintList());
 document.body.dataset.runs = DATA.runs.length;

@@ -1,0 +1,132 @@
+"""What a report says about causes: interventions on the network, leaks, and the course of the protocol."""
+
+from __future__ import annotations
+
+from analysis import figures
+from analysis.causes import CONTROLS
+from analysis.frames import drift_frame
+from analysis.markup import card, chapter, shown, table, text
+from analysis.study import Findings
+
+
+def causes_chapter(found: Findings) -> str:
+    """Interventions and the leak audit."""
+    causes, tables = found.causes, found.causes.tables()
+    controls = {CONTROLS[c.channel]: c.success for c in causes.controls}
+    edited = {e.name: e.changed for e in causes.edits}
+    cards = [
+        card(
+            "Controls of the channel",
+            figures.rates(controls, reference=0.5),
+            "The same network plays while its channel is tampered with. What it loses when it hears another dialogue is what "
+            "the content does; it was not trained with these channels, so a told role need not help it.",
+            table(tables["controls"], "Table: controls") if controls else "",
+        ),
+        card(
+            "Edits of the dialogue",
+            figures.rates(edited, "likelier move changes, with 95 % interval"),
+            "A finished dialogue is edited and fed to the network again. If swapping own and other's symbols turns every decision "
+            "round, the decision lies in who said what; if the order of rounds can be shuffled, it does not matter when.",
+            table(tables["edits"], "Table: edits") if edited else "",
+        ),
+        card("Influence and signalling", None, _influence(found), "".join(_extra_tables(found))),
+        card(
+            "Is the role given away?",
+            figures.leaks(causes.leaks),
+            "Who yields should not be told by anything but the content. Each source is scored on unseen dialogues; "
+            "the tick marks what chance reaches (97.5 %).",
+            table(tables["leaks"], "Table: role leaks") if causes.leaks else "",
+        ),
+        card(
+            "States that the decision needs",
+            figures.growth(causes.growth),
+            "KV asks the network about dialogues up to a length and learns the smallest automaton that answers alike; "
+            "states that grow with the length are the sign of a counter.",
+            table(tables["growth"], "Table: states by length") if causes.growth else "",
+        ),
+    ]
+    return chapter("What does the talk cause?", "Nothing here is read off the log: the talk is interfered with.", cards)
+
+
+def _influence(found: Findings) -> str:
+    influence = found.causes.influence
+    if influence is None or influence.on_move != influence.on_move:
+        return ""
+    return (
+        f"Had the speaker said something else in one round, the hearer's next action would shift by "
+        f"{influence.on_next:.3f} bits and its move by {influence.on_move:.3f} bits on average "
+        f"({shown(influence.shift_of_move, share=True)} of the probability). For a hearer that hears 0 whatever is said "
+        f"the same measure gives {abs(influence.null):.3f}."
+    )
+
+
+def _extra_tables(found: Findings) -> list[str]:
+    tables = found.causes.tables()
+    names = {"influence": "Table: influence", "signalling": "Table: signalling by round"}
+    return [table(tables[name], title) for name, title in names.items() if name in tables]
+
+
+def drift_chapter(found: Findings) -> str:
+    """How the protocol came about."""
+    cards = [
+        card(
+            "Drift of the protocol",
+            figures.drift(found.drift),
+            "In each stretch of training, twice as long as the one before: how often its own vote names the yielder, and in how "
+            "many of the last dialogues it decides as the last vote does.",
+            table(drift_frame(found.drift), "Table: drift"),
+        )
+    ]
+    return chapter("How did it come about?", "Training mixes policies as they change.", cards) if found.drift else ""
+
+
+def comparison_section(found: object) -> str:
+    """Several runs beside each other; empty for one."""
+    from analysis.together import Comparison
+
+    if not isinstance(found, Comparison):
+        return ""
+    seeds = found.seeds
+    says = ""
+    if seeds.success:
+        middle = seeds.interquartile_mean
+        says = (
+            f"{len(seeds.success)} runs: interquartile mean of success {100 * middle.value:.1f} % "
+            f"[{100 * middle.low:.1f}, {100 * middle.high:.1f}]; a protocol formed in {seeds.formed.successes} of "
+            f"{seeds.formed.trials}."
+        )
+    sentences = "".join(
+        f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
+        for i, (name, sentence) in enumerate(zip(found.names, found.sentences, strict=True))
+    )
+    tables = found.tables()
+    prediction = ""
+    if found.prediction is not None and found.prediction.correlation == found.prediction.correlation:
+        prediction = (
+            f" Over {found.prediction.pairs} pairs the likeness of the vote weights predicts it with "
+            f"r = {found.prediction.correlation:.2f}."
+        )
+    cards = [
+        card(
+            "Who can play whom",
+            figures.matrix(found.played.rates, found.played.names, "success, percent") if found.played else None,
+            "Success in percent of every network with every other, rows in the first seat. A private language succeeds on the "
+            f"diagonal only.{prediction}",
+            table(tables["crossplay"], "Table: cross-play") if found.played else "",
+        ),
+        card(
+            "How alike the protocols are",
+            figures.alikeness(found.alike, found.played.names)
+            if found.alike is not None and found.played is not None
+            else None,
+            "Cosine of the weights that the best-fitting vote gives to the symbols: 1 for one convention, -1 for the opposite one.",
+            table(tables["alike"], "Table: likeness") if "alike" in tables else "",
+        ),
+    ]
+    notes = "".join(f"<li>{text(line)}</li>" for line in found.problems)
+    aside = f"<aside class=problems><h3>What was missing</h3><ul>{notes}</ul></aside>" if notes else ""
+    return (
+        "<section class='chapter comparison' aria-label='comparison of the runs'><h3>The runs beside each other</h3>"
+        f"<p class=says>{text(says)}</p><ul class=sentences>{sentences}</ul>{aside}"
+        f"<div class=cards>{''.join(cards)}</div></section>"
+    )

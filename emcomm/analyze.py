@@ -1,0 +1,240 @@
+"""Find out what the talk does: `python -m emcomm.analyze logs/` writes a report and says the main things here.
+
+It takes one run or a folder of runs. Nothing is written into the runs; the report lies beside the folder that was given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from analysis.export import export_corpus, write_tables
+from analysis.loading import find_runs, load
+from analysis.markup import shown
+from analysis.report import check_folder, write_report
+from analysis.study import FULL, QUICK, Depth, Findings, study
+from analysis.together import Comparison, compare
+from emcomm.cli import parse, run_command
+from emcomm.errors import BadInput, Fault
+from emcomm.runs import command_line
+
+
+@dataclass(frozen=True)
+class AnalyzeOptions:
+    """Find out what the talk does, from the logs and, where a checkpoint lies beside them, from the network."""
+
+    logs: tyro.conf.Positional[Path]
+    """A run's folder, or a folder of runs."""
+    out: Path | None = None
+    """Folder of the report. Default: beside LOGS, with -report after its name. Only a report is ever replaced."""
+    json: bool = False
+    """Print the findings as JSON instead of tables."""
+    csv: bool = False
+    """Write the table behind every figure as CSV, into tables/ of the report's folder."""
+    corpus: bool = False
+    """Write the dialogues of the frozen policy in the layout of ELCC, into corpus/ of the report's folder."""
+    quick: bool = False
+    """Fewer dialogues, games and permutations: a first look, with wider intervals."""
+
+
+def main() -> int:
+    """The command line."""
+    options = parse(AnalyzeOptions, sys.argv[1:], "emcomm.analyze")
+    console = Console(highlight=False, stderr=options.json)
+    paths = find_runs(options.logs)
+    out = options.out or _beside(options.logs)
+    check_folder(out, paths)
+    findings = _study_all(paths, QUICK if options.quick else FULL, console)
+    with _doing(console) as say:
+        say("comparing the runs" if len(findings) > 1 else "writing the report")
+        comparison = compare(findings)
+        report = write_report(out, findings, comparison, command_line())
+        _write_more(options, out, findings, comparison)
+    if options.json:
+        both = {"runs": [f.to_json() for f in findings], "comparison": comparison and comparison.to_json()}
+        print(json.dumps({**both, "report": str(report)}, indent=2, allow_nan=False))
+        return 0
+    for found in findings:
+        _print_run(console, found)
+    if comparison is not None:
+        _print_comparison(console, comparison)
+    _print_end(console, options, report)
+    return 0
+
+
+def _beside(logs: Path) -> Path:
+    whole = logs.resolve()
+    return (logs.parent if logs.name else whole.parent) / f"{whole.name}-report"
+
+
+# -- working -----------------------------------------------------------------------------------------------------------
+
+
+def _study_all(paths: Sequence[Path], depth: Depth, console: Console) -> list[Findings]:
+    """Study every run; raises BadInput where none of them has a dialogue."""
+    depth = dataclasses.replace(
+        depth,
+        shown=max(depth.shown // len(paths), 1_000),
+        training_shown=max(depth.training_shown // len(paths), 200),
+        budget=max(depth.budget // len(paths), 40_000),
+    )
+    findings = []
+    for i, path in enumerate(paths, 1):
+        which = f"{path} ({i} of {len(paths)})" if len(paths) > 1 else str(path)
+        if not console.is_terminal:
+            console.print(f"analysing {which}", soft_wrap=True, markup=False)
+        with _doing(console, which) as say:
+            findings.append(study(load(path), depth, say))
+    if all(found.success is None and found.training is None for found in findings):
+        raise BadInput(next(iter(findings[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
+    return findings
+
+
+@contextlib.contextmanager
+def _doing(console: Console, which: str = "") -> Iterator[Callable[[str], None]]:
+    """Something to call with what is being done: a live line on a terminal, silence elsewhere."""
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(escape(f"{which}: {text}" if which else text))
+
+
+def _write_more(options: AnalyzeOptions, out: Path, findings: list[Findings], comparison: Comparison | None) -> None:
+    """Tables and corpora, where they were asked for."""
+    try:
+        if options.csv:
+            for found in findings:
+                write_tables(out / "tables" / found.name, found.tables())
+            if comparison is not None:
+                write_tables(out / "tables", comparison.tables())
+        if options.corpus:
+            for found in findings:
+                if found.run.parts.get("evaluation"):
+                    export_corpus(found.run, out / "corpus")
+    except OSError as error:
+        raise Fault(f"cannot write to {out}: {error.strerror}") from error
+
+
+# -- saying ------------------------------------------------------------------------------------------------------------
+
+
+def _print_run(console: Console, found: Findings) -> None:
+    """The table of one run, its sentence, and what was missing."""
+    table = Table(
+        "", "figure", "", title=escape(str(found.run.path)), title_justify="left", box=None, padding=(0, 2, 0, 0)
+    )
+    table.columns[1].justify = "right"
+    for name, figure, remark in _lines(found):
+        table.add_row(name, f"[bold]{escape(figure)}[/]", f"[dim]{escape(remark)}[/]")
+    console.print()
+    console.print(table)
+    console.print(Padding(f"[bold green]{escape(found.sentence)}[/]", (1, 0, 0, 0)))
+    for problem in found.problems:
+        console.print(f"[yellow]note:[/] {escape(problem)}", soft_wrap=True)
+
+
+def _lines(found: Findings) -> list[tuple[str, str, str]]:
+    """Name, figure and remark of what matters most."""
+    lines = []
+    if found.success is not None:
+        rate = found.success.overall
+        lines.append(
+            (
+                "success",
+                shown(rate.value, share=True),
+                f"[{100 * rate.low:.2f}, {100 * rate.high:.2f}] of {rate.trials:,} dialogues",
+            )
+        )
+        lines.append(("rounds", f"{found.success.mean_rounds:.2f}", f"{shown(found.success.cut.trials)} talks cut"))
+    controls = {c.channel: c for c in found.causes.controls}
+    if "shuffled" in controls:
+        lines.append(
+            (
+                "with foreign content",
+                shown(controls["shuffled"].success.value, share=True),
+                "the same network, hearing another dialogue",
+            )
+        )
+    if found.information is not None and found.information.trusted and len(found.information.bits):
+        bits = found.information.bits
+        lines.append(
+            (
+                "bits on who yields",
+                f"{bits[-1]:.2f}",
+                f"{bits[0]:.2f} after round 1, {found.information.median_known_at:.0f} rounds until known (median)",
+            )
+        )
+    if found.tokens is not None and found.tokens.dialogues.dialogues:
+        distinct = found.tokens.dialogues
+        lines.append(
+            ("different dialogues", shown(distinct.distinct), f"{shown(distinct.distinct_share, share=True)} of all")
+        )
+    best = found.explanation.best if found.explanation else None
+    if best is not None and best.accuracy.trials:
+        random = f", {shown(best.random.value, share=True)} on random dialogues" if best.random else ""
+        lines.append(
+            (f"rule: {best.method}", shown(best.accuracy.value, share=True), f"of unseen yielders named{random}")
+        )
+    leaks = [leak.source for leak in found.causes.leaks if leak.leaks]
+    if found.causes.leaks:
+        lines.append(("role leaks", ", ".join(leaks) or "none", "told by other things than the content"))
+    return lines
+
+
+def _print_comparison(console: Console, found: Comparison) -> None:
+    """What the runs amount to together."""
+    seeds = found.seeds
+    console.print()
+    if seeds.success:
+        mean, middle, formed = seeds.interquartile_mean, seeds.mean, seeds.formed
+        console.print(
+            f"[bold]{len(seeds.success)} runs[/]: interquartile mean {100 * mean.value:.2f} % "
+            f"[{100 * mean.low:.2f}, {100 * mean.high:.2f}], mean {100 * middle.value:.2f} %; "
+            f"a protocol formed in {formed.successes} of {formed.trials}",
+            soft_wrap=True,
+        )
+    if found.played is not None:
+        rates = found.played.rates
+        others = rates[~(rates != rates) & ~_diagonal(len(rates))]
+        console.print(
+            f"cross-play: {100 * others.mean():.1f} % with others, {100 * rates.diagonal().mean():.1f} % with themselves"
+        )
+    for problem in found.problems:
+        console.print(f"[yellow]note:[/] {escape(problem)}", soft_wrap=True)
+
+
+def _diagonal(size: int):  # type: ignore[no-untyped-def]  # a numpy array
+    import numpy as np
+
+    return np.eye(size, dtype=bool)
+
+
+def _print_end(console: Console, options: AnalyzeOptions, report: Path) -> None:
+    """Where things lie, and what to do next."""
+    console.print()
+    console.print(f"report: {report}", soft_wrap=True, markup=False)
+    for wanted, name in ((options.csv, "tables"), (options.corpus, "corpus")):
+        if wanted:
+            console.print(f"{name}: {report.parent / name}", soft_wrap=True, markup=False)
+    logs = shlex.quote(str(options.logs))
+    advice = (
+        f"python -m emcomm.analyze {logs}" if options.quick else f"EMCOMM_LOGS={logs} jupyter lab analysis/notebooks"
+    )
+    console.print(f"next: open the report in a browser; {advice}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    run_command(main)
