@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis import figures
 from analysis.causes import CONTROLS
 from analysis.frames import drift_frame
+from analysis.interventions import Influence
 from analysis.markup import card, chapter, shown, table, text
 from analysis.study import Findings
 
@@ -12,72 +13,68 @@ from analysis.study import Findings
 def causes_chapter(found: Findings) -> str:
     """Interventions and the leak audit."""
     causes, tables = found.causes, found.causes.tables()
+    numbers = {name: table(frame, f"Table: {name}") for name, frame in tables.items()}
     controls = {CONTROLS[c.channel]: c.success for c in causes.controls}
     edited = {e.name: e.changed for e in causes.edits}
     cards = [
         card(
             "Controls of the channel",
             figures.rates(controls, reference=0.5),
-            "The same network plays while its channel is tampered with. What it loses when it hears another dialogue is what "
-            "the content does; it was not trained with these channels, so a told role need not help it.",
-            table(tables["controls"], "Table: controls") if controls else "",
+            "The same network plays while its channel is tampered with; what it loses when it hears another dialogue "
+            "is what the content does. It was not trained with these channels, so a told role need not help it.",
+            numbers.get("controls", ""),
         ),
         card(
             "Edits of the dialogue",
             figures.rates(edited, "likelier move changes, with 95 % interval"),
-            "A finished dialogue is edited and fed to the network again. If swapping own and other's symbols turns every decision "
-            "round, the decision lies in who said what; if the order of rounds can be shuffled, it does not matter when.",
-            table(tables["edits"], "Table: edits") if edited else "",
+            "A finished dialogue is edited and fed to the network again. If swapping own and other's symbols turns each "
+            "decision, it lies in who said what; if rounds can be shuffled, it does not matter when.",
+            numbers.get("edits", ""),
         ),
-        card("Influence and signalling", None, _influence(found), "".join(_extra_tables(found))),
         card(
             "Is the role given away?",
             figures.leaks(causes.leaks),
-            "Who yields should not be told by anything but the content. Each source is scored on unseen dialogues; "
-            "the tick marks what chance reaches (97.5 %).",
-            table(tables["leaks"], "Table: role leaks") if causes.leaks else "",
-        ),
-        card(
-            "States that the decision needs",
-            figures.growth(causes.growth),
-            "KV asks the network about dialogues up to a length and learns the smallest automaton that answers alike; "
-            "states that grow with the length are the sign of a counter.",
-            table(tables["growth"], "Table: states by length") if causes.growth else "",
+            "Nothing but the content should tell who yields. Each other source is scored on unseen dialogues; the tick "
+            "marks what chance reaches (97.5 %).",
+            numbers.get("leaks", ""),
         ),
     ]
+    if causes.influence is not None and causes.influence.on_move == causes.influence.on_move:
+        more = numbers.get("influence", "") + numbers.get("signalling", "")
+        cards.append(card("Influence and signalling", None, _influence(causes.influence), more))
     return chapter("What does the talk cause?", "Nothing here is read off the log: the talk is interfered with.", cards)
 
 
-def _influence(found: Findings) -> str:
-    influence = found.causes.influence
-    if influence is None or influence.on_move != influence.on_move:
-        return ""
+def _influence(found: Influence) -> str:
     return (
-        f"Had the speaker said something else in one round, the hearer's next action would shift by "
-        f"{influence.on_next:.3f} bits and its move by {influence.on_move:.3f} bits on average "
-        f"({shown(influence.shift_of_move, share=True)} of the probability). For a hearer that hears 0 whatever is said "
-        f"the same measure gives {abs(influence.null):.3f}."
+        "Had a train said something else in one round, the other's next action would shift by "
+        f"{found.on_next:.3f} bits and its move by {found.on_move:.3f} bits on average "
+        f"({shown(found.shift_of_move, share=True)} of the probability). For a hearer that hears 0 whatever is said, "
+        f"the same measure gives {abs(found.null):.3f}."
     )
 
 
-def _extra_tables(found: Findings) -> list[str]:
+def growth_card(found: Findings) -> str:
+    """How many states the decision needs."""
     tables = found.causes.tables()
-    names = {"influence": "Table: influence", "signalling": "Table: signalling by round"}
-    return [table(tables[name], title) for name, title in names.items() if name in tables]
+    return card(
+        "States that the decision needs",
+        figures.growth(found.causes.growth),
+        "KV asks the network about dialogues up to a length and learns the smallest automaton that answers alike; "
+        "states that grow with the length are the sign of a counter.",
+        table(tables["growth"], "Table: states by length") if "growth" in tables else "",
+    )
 
 
-def drift_chapter(found: Findings) -> str:
+def drift_card(found: Findings) -> str:
     """How the protocol came about."""
-    cards = [
-        card(
-            "Drift of the protocol",
-            figures.drift(found.drift),
-            "In each stretch of training, twice as long as the one before: how often its own vote names the yielder, and in how "
-            "many of the last dialogues it decides as the last vote does.",
-            table(drift_frame(found.drift), "Table: drift"),
-        )
-    ]
-    return chapter("How did it come about?", "Training mixes policies as they change.", cards) if found.drift else ""
+    return card(
+        "Drift of the protocol",
+        figures.drift(found.drift),
+        "In each stretch of training, twice as long as the one before: how often its own vote names the yielder, and "
+        "in how many of the last dialogues it decides as the last vote does.",
+        table(drift_frame(found.drift), "Table: drift") if found.drift else "",
+    )
 
 
 def comparison_section(found: object) -> str:
@@ -110,8 +107,8 @@ def comparison_section(found: object) -> str:
         card(
             "Who can play whom",
             figures.matrix(found.played.rates, found.played.names, "success, percent") if found.played else None,
-            "Success in percent of every network with every other, rows in the first seat. A private language succeeds on the "
-            f"diagonal only.{prediction}",
+            "Success in percent of every network with every other, rows in the first seat. A private language succeeds "
+            f"on the diagonal only.{prediction}",
             table(tables["crossplay"], "Table: cross-play") if found.played else "",
         ),
         card(
@@ -119,7 +116,8 @@ def comparison_section(found: object) -> str:
             figures.alikeness(found.alike, found.played.names)
             if found.alike is not None and found.played is not None
             else None,
-            "Cosine of the weights that the best-fitting vote gives to the symbols: 1 for one convention, -1 for the opposite one.",
+            "Cosine of the weights that the best-fitting vote gives to the symbols: 1 for the same convention, -1 for "
+            "the opposite one.",
             table(tables["alike"], "Table: likeness") if "alike" in tables else "",
         ),
     ]

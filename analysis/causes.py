@@ -1,4 +1,4 @@
-"""What the talk causes, measured on the frozen network: controls of the channel, edits, influence, leaks, states asked for."""
+"""What the talk causes, measured on the frozen network: channel controls, edits, influence, leaks, states asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialogues that a report carries: a sample, what the network would have done after each round, and all of it packed.
+"""The dialogues that a report carries: a sample, what the network would have done after each round, all of it packed.
 
 Axes: `D` dialogue, `R` round, `N` agent.
 """

@@ -1,4 +1,4 @@
-"""The figures of a report, each a pure function from findings to an SVG element; None where there is nothing to show."""
+"""The figures of a report: pure functions from findings to an SVG element, or None where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.active import Learned
 from analysis.comparison import DriftPoint
-from analysis.explain import Explanation
+from analysis.explain import Explanation, Play
 from analysis.flow import flow
 from analysis.information import Information
 from analysis.leaks import Leak
+from analysis.markup import shown as _shown
 from analysis.success import SuccessReport
 from analysis.themes import COLOURS, canvas, svg
 from analysis.tokens import TokenReport
@@ -35,7 +36,7 @@ def course(report: SuccessReport) -> str | None:
     if len(bins) < 2:
         return None
     at = np.array([b.first_episode for b in bins])
-    with canvas(5.2, 3.4) as figure:
+    with canvas(4.7, 3.4) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         above.fill_between(
             at, [b.success.low for b in bins], [b.success.high for b in bins], color=COLOURS["first"], alpha=0.25, lw=0
@@ -74,21 +75,27 @@ def rates(
     shown = {name: r for name, r in groups.items() if r.trials}
     if not shown:
         return None
-    with canvas(5.2, 0.75 + 0.29 * len(shown)) as figure:
+    with canvas(4.7, 0.75 + 0.29 * len(shown)) as figure:
         axes = figure.subplots()
         if reference is not None:
             axes.axvline(reference, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
         for y, found in enumerate(shown.values()):
-            axes.plot([found.low, found.high], [y, y], color=COLOURS["first"], lw=2.4, solid_capstyle="round")
-            axes.plot(found.value, y, "o", color=COLOURS["first"], ms=6.5)
+            axes.plot(
+                [found.low, found.high], [y, y], color=COLOURS["first"], lw=2.4, solid_capstyle="round", clip_on=False
+            )
+            axes.plot(found.value, y, "o", color=COLOURS["first"], ms=6.5, clip_on=False, zorder=3)
             axes.annotate(
-                f"{100 * found.value:.1f} %", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5
+                _shown(found.value, share=True),
+                (1.04, y),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=9.5,
             )
         axes.set_yticks(range(len(shown)), list(shown))
         axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         low = min(r.low for r in shown.values())
-        axes.set_xlim(0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1.005)
+        axes.set_xlim(0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_formatter(_PERCENT)
@@ -113,7 +120,7 @@ def lengths(report: TokenReport) -> str | None:
     if not counts.sum():
         return None
     end = min(len(counts), int(np.searchsorted(np.cumsum(counts), 0.999 * counts.sum())) + 2, 70)
-    with canvas(5.2, 2.5) as figure:
+    with canvas(4.7, 2.5) as figure:
         axes = figure.subplots()
         axes.bar(np.arange(end), counts[:end] / counts.sum(), color=COLOURS["first"], width=0.85)
         axes.yaxis.set_major_formatter(_PERCENT)
@@ -134,7 +141,7 @@ def symbols_by_role(report: TokenReport) -> str | None:
     moves = [m for m in range(len(uses)) if uses[m].sum()]
     colours = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
     width = 0.84 / len(moves)
-    with canvas(5.2, 2.9) as figure:
+    with canvas(4.7, 2.9) as figure:
         axes = figure.subplots()
         for i, m in enumerate(moves):
             at = np.arange(len(shown)) + (i - (len(moves) - 1) / 2) * width
@@ -165,7 +172,7 @@ def symbols_by_round(report: TokenReport, rounds: int = 10) -> str | None:
 
 def heat(values: np.ndarray, columns: list[str], rows: list[str], xlabel: str, ylabel: str, label: str) -> str:
     """A matrix of shares: each cell filled in proportion and written out in percent; NaN is left empty."""
-    with canvas(5.2, 0.9 + 0.36 * len(rows)) as figure:
+    with canvas(4.7, 0.9 + 0.36 * len(rows)) as figure:
         axes = figure.subplots()
         for (y, x), value in np.ndenumerate(values):
             if np.isnan(value):
@@ -199,7 +206,7 @@ def bits_by_round(found: Information, rounds: int = 24) -> str | None:
     if not count or not found.trusted:
         return None
     at = np.arange(1, count + 1)
-    with canvas(5.2, 3.2) as figure:
+    with canvas(4.7, 3.2) as figure:
         axes = figure.subplots()
         share = found.known_at[1 : count + 1] / max(int(found.known_at.sum()), 1)
         axes.bar(
@@ -230,10 +237,8 @@ def bits_by_round(found: Information, rounds: int = 24) -> str | None:
         axes.set_xlabel("after round")
         axes.set_ylabel("bits, share")
         figure.legend(loc="outside upper left", ncols=1)
-        return svg(
-            figure,
-            f"Information about who yields: {found.bits[0]:.2f} bits after round 1, {found.bits[count - 1]:.2f} at the end",
-        )
+        told = f"{found.bits[0]:.2f} bits after round 1, {found.bits[count - 1]:.2f} at the end"
+        return svg(figure, f"Information about who yields: {told}")
 
 
 def rank_frequency(report: TokenReport) -> str | None:
@@ -241,7 +246,7 @@ def rank_frequency(report: TokenReport) -> str | None:
     frame = report.rank_frame()
     if len(frame) < 3:
         return None
-    with canvas(5.2, 2.7) as figure:
+    with canvas(4.7, 2.7) as figure:
         axes = figure.subplots()
         axes.loglog(frame["rank"], frame["zipf"], color=COLOURS["muted"], lw=1.4, label="fitted Zipf law")
         axes.loglog(frame["rank"], frame["share"], "o", color=COLOURS["first"], ms=6, label="tokens")
@@ -262,25 +267,21 @@ def rank_frequency(report: TokenReport) -> str | None:
 
 
 def explanations(found: Explanation) -> str | None:
-    """For each explanation: held-out yielders named, moves on random dialogues, success of its machine against itself."""
+    """For each explanation: unseen yielders named, moves on random dialogues, success of its machine against itself."""
     shown = [c for c in found.competitors if c.check.passed and c.accuracy.trials]
     if not shown:
         return None
-    with canvas(5.2, 1.25 + 0.31 * len(shown)) as figure:
+    with canvas(4.7, 1.25 + 0.31 * len(shown)) as figure:
         axes = figure.subplots()
         for y, one in enumerate(shown):
             axes.plot([one.accuracy.low, one.accuracy.high], [y, y], color=COLOURS["first"], lw=2.4)
-        marks = {
+        marks: dict[str, tuple[str, str, list[Rate | None]]] = {
             "names held-out yielders": ("o", COLOURS["first"], [c.accuracy for c in shown]),
             "names the network's moves on random dialogues": ("D", COLOURS["good"], [c.random for c in shown]),
-            "succeeds when it plays itself": (
-                "s",
-                COLOURS["second"],
-                [c.self_play and c.self_play.success for c in shown],
-            ),
+            "succeeds when it plays itself": ("s", COLOURS["second"], [_success_of(c.self_play) for c in shown]),
         }
         for label, (marker, colour, values) in marks.items():
-            points = [(found_rate.value, y) for y, found_rate in enumerate(values) if found_rate is not None]
+            points = [(rate.value, y) for y, rate in enumerate(values) if rate is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), marker, color=colour, ms=6, label=label, alpha=0.9)
         axes.axvline(0.9, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
@@ -294,12 +295,16 @@ def explanations(found: Explanation) -> str | None:
         return svg(figure, "How well each explanation predicts and plays")
 
 
+def _success_of(play: Play | None) -> Rate | None:
+    return play.success if play else None
+
+
 def weights(found: Explanation) -> str | None:
     """The weight of each symbol in the vote."""
     if not found.weights or len(found.weights) > 2 * MOST_BARS:
         return None
     names, values = list(found.weights), np.array(list(found.weights.values()))
-    with canvas(5.2, 0.8 + 0.28 * len(names)) as figure:
+    with canvas(4.7, 0.8 + 0.28 * len(names)) as figure:
         axes = figure.subplots()
         colours = [COLOURS["second"] if v > 0 else COLOURS["first"] for v in values]
         axes.barh(range(len(names)), values, color=colours, height=0.7)
@@ -320,7 +325,7 @@ def failures(report: SuccessReport) -> str | None:
     total = sum(kinds.values())
     if not total:
         return None
-    with canvas(5.2, 0.7 + 0.3 * len(kinds)) as figure:
+    with canvas(4.7, 0.7 + 0.3 * len(kinds)) as figure:
         axes = figure.subplots()
         axes.barh(range(len(kinds)), list(kinds.values()), color=COLOURS["second"], height=0.62)
         for y, count in enumerate(kinds.values()):
@@ -348,43 +353,39 @@ def protocol_graph(found: Explanation, table: DialogueTable | None) -> str | Non
     if found.machine is None or table is None or not len(table) or not (table.n_rounds > 0).any():
         return None
     graph = flow(found.machine, table)
-    at = _places(graph)
-    loudest = max((d["share"] for _, _, d in graph.edges(data=True)), default=1.0)
-    with canvas(5.2, 4.2) as figure:
+    at, counter = _places(graph), _counts(graph)
+    with canvas(4.7, 2.3 if counter else 4.2) as figure:
         axes = figure.subplots()
-        for source, target, data in graph.edges(data=True):
-            strength = (data["share"] / loudest) ** 0.5
-            if source == target or data["share"] < 0.002:
-                continue
-            bow = 0.28 if at[source][0] <= at[target][0] else 0.34
-            axes.annotate(
-                "", at[target], at[source],
-                arrowprops={
-                    "arrowstyle": "-|>,head_length=0.35,head_width=0.18", "connectionstyle": f"arc3,rad={bow}",
-                    "color": COLOURS["muted"], "alpha": 0.25 + 0.7 * strength, "lw": 0.5 + 3.2 * strength,
-                    "shrinkA": 9, "shrinkB": 9,
-                },
-            )  # fmt: skip
+        loudest = max((share for _, _, share in graph.edges(data="share")), default=1.0)
+        for source, target, share in graph.edges(data="share"):
+            if source != target and share >= 0.002:
+                _draw_arrow(axes, at[source], at[target], (share / loudest) ** 0.5, 0.75 if counter else 0.25)
         for name, data in graph.nodes(data=True):
-            x, y = at[name]
-            axes.plot(
-                x, y, "o", ms=9 + 26 * data["visits"] ** 0.5, color=_side(data["yields"]), mec=COLOURS["paper"], mew=1.5
-            )
+            size = 8 + 22 * data["visits"] ** 0.5
+            axes.plot(*at[name], "o", ms=size, color=_side(data["yields"]), mec=COLOURS["paper"], mew=1.5)
             label = name.removeprefix("vote ").replace("+0", "0")
-            axes.annotate(
-                label,
-                (x, y),
-                (0, -8 - 13 * data["visits"] ** 0.5),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=9,
-            )
+            below = (0, -3 - size / 2)
+            axes.annotate(label, at[name], below, textcoords="offset points", ha="center", va="top", fontsize=9)
         axes.set_axis_off()
-        axes.margins(0.12)
+        axes.margins(0.06 if counter else 0.12)
+        if counter:
+            axes.set_ylim(-0.35, 1)
         return svg(
             figure, f"The machine {found.machine.name}: {len(graph)} states, starting in {graph.graph['initial']}"
         )
+
+
+def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], strength: float, bow: float) -> None:
+    style = {
+        "arrowstyle": "-|>,head_length=0.35,head_width=0.18",
+        "connectionstyle": f"arc3,rad={bow if end[0] < start[0] else -bow}",
+        "color": COLOURS["muted"],
+        "alpha": 0.2 + 0.7 * strength,
+        "lw": 0.5 + 3 * strength,
+        "shrinkA": 6,
+        "shrinkB": 7,
+    }
+    axes.annotate("", end, start, arrowprops=style)
 
 
 def _side(yields: float) -> str:
@@ -393,11 +394,15 @@ def _side(yields: float) -> str:
     return COLOURS["second"] if yields >= 0.75 else COLOURS["first"]
 
 
+def _counts(graph: nx.DiGraph) -> bool:
+    """Whether the states are those of a vote counter."""
+    return all(str(name).startswith("vote ") for name in graph)
+
+
 def _places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
     """Vote counters on a line by their value, other machines by the pull of their edges."""
-    if all(str(name).startswith("vote ") for name in graph):
-        values = {name: int(str(name).removeprefix("vote ")) for name in graph}
-        return {name: (float(v), 0.16 * abs(v) * (-1) ** v) for name, v in values.items()}
+    if _counts(graph):
+        return {name: (float(str(name).removeprefix("vote ")), 0.0) for name in graph}
     found = nx.kamada_kawai_layout(nx.Graph(graph)) if len(graph) > 1 else dict.fromkeys(graph, (0.0, 0.0))
     return {name: (float(x), float(y)) for name, (x, y) in found.items()}
 
@@ -407,7 +412,7 @@ def leaks(found: tuple[Leak, ...]) -> str | None:
     shown = [leak for leak in found if leak.accuracy.trials]
     if not shown:
         return None
-    with canvas(5.2, 0.8 + 0.32 * len(shown)) as figure:
+    with canvas(4.7, 0.8 + 0.32 * len(shown)) as figure:
         axes = figure.subplots()
         for y, leak in enumerate(shown):
             colour = COLOURS["second"] if leak.leaks else COLOURS["first"]
@@ -434,7 +439,7 @@ def growth(found: tuple[Learned, ...]) -> str | None:
     """States of the automaton that answers like the network, by length of the dialogues."""
     if not found:
         return None
-    with canvas(5.2, 2.5) as figure:
+    with canvas(4.7, 2.5) as figure:
         axes = figure.subplots()
         at, states = [g.length for g in found], [g.n_states for g in found]
         axes.plot(at, states, "o-", color=COLOURS["first"], lw=1.8, ms=6.5)
@@ -453,7 +458,7 @@ def drift(points: tuple[DriftPoint, ...]) -> str | None:
     """Agreement of the vote in each stretch of training with the last one."""
     if len(points) < 2:
         return None
-    with canvas(5.2, 2.9) as figure:
+    with canvas(4.7, 2.9) as figure:
         axes = figure.subplots()
         at = [max(p.last_episode, 1) for p in points]
         axes.plot(
@@ -480,7 +485,7 @@ def drift(points: tuple[DriftPoint, ...]) -> str | None:
         axes.set_ylim(-0.02, 1.05)
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel("up to episode")
-        figure.legend(loc="outside upper left", ncols=2)
+        figure.legend(loc="outside upper left", ncols=1)
         return svg(figure, "Drift of the protocol over training")
 
 
@@ -495,7 +500,7 @@ def matrix(rates: np.ndarray, names: Sequence[str], label: str) -> str:
 def alikeness(cosine: np.ndarray, names: Sequence[str]) -> str:
     """Likeness of the vote weights of every two runs; opposite conventions in the second colour."""
     count = len(names)
-    with canvas(5.2, 0.9 + 0.36 * count) as figure:
+    with canvas(4.7, 0.9 + 0.36 * count) as figure:
         axes = figure.subplots()
         for (y, x), value in np.ndenumerate(cosine):
             if np.isnan(value):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.comparison import DriftPoint
 from analysis.explain import Explanation, Play
+from analysis.flow import flow
+from emcomm.dialogues import DialogueTable
 
 if TYPE_CHECKING:
     from analysis.study import Findings
@@ -32,10 +34,21 @@ def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
         tables["information"] = found.information.to_frame()
     if found.explanation is not None:
         tables["explanations"] = explanation_frame(found.explanation)
+        tables["machine"] = flow_frame(found.explanation, found.excerpts[0].table if found.excerpts else None)
     tables |= found.causes.tables()
     if found.drift:
         tables["drift"] = drift_frame(found.drift)
     return tables
+
+
+def flow_frame(explanation: Explanation, table: DialogueTable | None) -> pd.DataFrame:
+    """One row per arrow of the protocol graph: state, next, share of all rounds, rounds (the commonest, own first)."""
+    columns = ["state", "next", "share", "rounds"]
+    if explanation.machine is None or table is None or not len(table):
+        return pd.DataFrame([], columns=columns)
+    edges = flow(explanation.machine, table).edges(data=True)
+    rows = [(a, b, d["share"], ", ".join(" ".join(map(str, s)) for s in d["said"])) for a, b, d in edges]
+    return pd.DataFrame(sorted(rows, key=lambda row: -row[2]), columns=columns)
 
 
 def drift_frame(points: tuple[DriftPoint, ...]) -> pd.DataFrame:
@@ -56,7 +69,12 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
     """
     rows = []
     for one in explanation.competitors:
-        row = {"method": one.method, "trusted": one.check.passed, "states": one.n_states, "why": str(one.check)}
+        row: dict[str, Any] = {
+            "method": one.method,
+            "trusted": one.check.passed,
+            "states": one.n_states,
+            "why": str(one.check),
+        }
         if one.check.passed:
             row |= {
                 "accuracy": one.accuracy.value,

@@ -48,7 +48,7 @@ def embedded(value: Any) -> str:
     return packed
 
 
-def table(frame: pd.DataFrame, caption: str) -> str:
+def table(frame: pd.DataFrame, caption: str, unfolded: bool = False) -> str:
     """A data frame, folded away under its caption; long ones are shortened and say so."""
     head = "".join(f'<th scope="col">{text(str(name).replace("_", " "))}</th>' for name in frame.columns)
     body = "".join(_row(row, list(frame.columns)) for row in frame.head(MOST_ROWS).itertuples(index=False))
@@ -58,7 +58,7 @@ def table(frame: pd.DataFrame, caption: str) -> str:
         else ""
     )
     return (
-        f"<details class=numbers><summary>{text(caption)}</summary>"
+        f"<details class=numbers{' open' if unfolded else ''}><summary>{text(caption)}</summary>"
         f'<div class=scroll tabindex=0 role=region aria-label="{text(caption)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}</details>"
     )
@@ -107,7 +107,8 @@ def card(title: str, figure: str | None, says: str, numbers: str = "", wide: boo
 def chapter(title: str, says: str, cards: Iterable[str]) -> str:
     """A row of cards under a heading; nothing where there are none."""
     kept = "".join(cards)
-    return f"<section class=chapter><h3>{text(title)}</h3><p class=says>{text(says)}</p><div class=cards>{kept}</div></section>" if kept else ""  # fmt: skip
+    head = f"<h3>{text(title)}</h3><p class=says>{text(says)}</p>"
+    return f"<section class=chapter>{head}<div class=cards>{kept}</div></section>" if kept else ""
 
 
 def fact(value: str, name: str, says: str) -> str:

@@ -289,6 +289,7 @@ class _Study:
             even = self._even(self.sample, self.depth.shown)
             failed = concatenate(self.failures)[: self.depth.failures_shown]
             both = concatenate([failed, even[even.success]]) if len(failed) else even
+            both = both[np.argsort(both.episode, kind="stable")]
             title = "frozen policy" if self.run.parts["evaluation"] else "end of training"
             of, trained = self.found.success.overall.trials, self.found.trained
             shown.append(excerpt(title, of, both, facts, trained, self.depth.budget))

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -24,9 +25,11 @@ COLOURS = {
 }
 """Name of the CSS variable -> colour in the drawing. The data colours can be told apart by colour-blind readers."""
 
-_STYLE = {
-    "font.size": 10,
-    "axes.titlesize": 10,
+_STYLE: dict[Any, Any] = {
+    "font.size": 10.5,
+    "axes.titlesize": 10.5,
+    "patch.edgecolor": "none",
+    "patch.force_edgecolor": False,
     "text.color": COLOURS["ink"],
     "axes.labelcolor": COLOURS["muted"],
     "axes.edgecolor": COLOURS["grid"],
@@ -44,7 +47,7 @@ _STYLE = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 9.5,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "svg.fonttype": "none",
@@ -53,7 +56,7 @@ _STYLE = {
 
 
 @contextmanager
-def canvas(width: float = 5.2, height: float = 3.0) -> Iterator[Figure]:
+def canvas(width: float = 4.7, height: float = 3.0) -> Iterator[Figure]:
     """A figure of `width` × `height` inches in the style of the report."""
     import seaborn
 
@@ -77,6 +80,7 @@ def svg(figure: Figure, label: str) -> str:
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r"(\d)pt\"", r'\1"', text, count=2)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r" ?font-family: [^;\"]*;?", "", text)
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{name})")
     text = re.sub(r"(\.\d\d)\d+", r"\1", text)

@@ -35,6 +35,14 @@ class Comparison:
     """`[P, P]` cosine of the vote weights of the runs in `played`."""
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def others(self) -> float:
+        """Mean success in cross-play of different runs; NaN without it."""
+        if self.played is None:
+            return float("nan")
+        rates = self.played.rates
+        return float(rates[~np.eye(len(rates), dtype=np.bool_)].mean())
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
         tables = {}

@@ -1,6 +1,6 @@
 """Find out what the talk does: `python -m emcomm.analyze logs/` writes a report and says the main things here.
 
-It takes one run or a folder of runs. Nothing is written into the runs; the report lies beside the folder that was given.
+It takes one run or a folder of runs. Nothing is written into them; the report lies beside the folder that was given.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from analysis.export import export_corpus, write_tables
+from analysis.graphs import dot, save_graphml
 from analysis.loading import find_runs, load
 from analysis.markup import shown
 from analysis.report import check_folder, write_report
@@ -43,6 +44,8 @@ class AnalyzeOptions:
     """Print the findings as JSON instead of tables."""
     csv: bool = False
     """Write the table behind every figure as CSV, into tables/ of the report's folder."""
+    machines: bool = False
+    """Write the extracted machines as JSON, DOT and GraphML, into machines/ of the report's folder."""
     corpus: bool = False
     """Write the dialogues of the frozen policy in the layout of ELCC, into corpus/ of the report's folder."""
     quick: bool = False
@@ -120,12 +123,25 @@ def _write_more(options: AnalyzeOptions, out: Path, findings: list[Findings], co
                 write_tables(out / "tables" / found.name, found.tables())
             if comparison is not None:
                 write_tables(out / "tables", comparison.tables())
+        if options.machines:
+            for found in findings:
+                _write_machine(found, out / "machines")
         if options.corpus:
             for found in findings:
                 if found.run.parts.get("evaluation"):
                     export_corpus(found.run, out / "corpus")
     except OSError as error:
         raise Fault(f"cannot write to {out}: {error.strerror}") from error
+
+
+def _write_machine(found: Findings, folder: Path) -> None:
+    machine = found.explanation.machine if found.explanation else None
+    if machine is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    machine.save(folder / f"{found.name}.json")
+    (folder / f"{found.name}.dot").write_text(dot(machine), encoding="utf-8")
+    save_graphml(machine, folder / f"{found.name}.graphml")
 
 
 # -- saying ------------------------------------------------------------------------------------------------------------
@@ -199,34 +215,26 @@ def _print_comparison(console: Console, found: Comparison) -> None:
     seeds = found.seeds
     console.print()
     if seeds.success:
-        mean, middle, formed = seeds.interquartile_mean, seeds.mean, seeds.formed
+        middle, mean, formed = seeds.interquartile_mean, seeds.mean, seeds.formed
         console.print(
-            f"[bold]{len(seeds.success)} runs[/]: interquartile mean {100 * mean.value:.2f} % "
-            f"[{100 * mean.low:.2f}, {100 * mean.high:.2f}], mean {100 * middle.value:.2f} %; "
+            f"[bold]{len(seeds.success)} runs[/]: interquartile mean {100 * middle.value:.2f} % "
+            f"[{100 * middle.low:.2f}, {100 * middle.high:.2f}], mean {100 * mean.value:.2f} %; "
             f"a protocol formed in {formed.successes} of {formed.trials}",
             soft_wrap=True,
         )
     if found.played is not None:
-        rates = found.played.rates
-        others = rates[~(rates != rates) & ~_diagonal(len(rates))]
-        console.print(
-            f"cross-play: {100 * others.mean():.1f} % with others, {100 * rates.diagonal().mean():.1f} % with themselves"
-        )
+        others, selves = found.others, found.played.rates.diagonal()
+        console.print(f"cross-play: {100 * others:.1f} % with others, {100 * selves.mean():.1f} % with themselves")
     for problem in found.problems:
         console.print(f"[yellow]note:[/] {escape(problem)}", soft_wrap=True)
-
-
-def _diagonal(size: int):  # type: ignore[no-untyped-def]  # a numpy array
-    import numpy as np
-
-    return np.eye(size, dtype=bool)
 
 
 def _print_end(console: Console, options: AnalyzeOptions, report: Path) -> None:
     """Where things lie, and what to do next."""
     console.print()
     console.print(f"report: {report}", soft_wrap=True, markup=False)
-    for wanted, name in ((options.csv, "tables"), (options.corpus, "corpus")):
+    extras = ((options.csv, "tables"), (options.machines, "machines"), (options.corpus, "corpus"))
+    for wanted, name in extras:
         if wanted:
             console.print(f"{name}: {report.parent / name}", soft_wrap=True, markup=False)
     logs = shlex.quote(str(options.logs))

@@ -214,7 +214,7 @@ function paintStage() {
 function paintTranscript(run, d, end, last) {
   const probs = d.yielding.length > 0;
   const bar = (p, i) => (p === null ? "–" : `<span class=bar style="--hue:${HUES[i % 4]}"><i style="width:${100 * p}%"></i></span>${percent(p)}`);
-  const head = d.moves.map((_, i) => `<th scope=col>${agentName(run, i)}</th>`).join("") + (probs ? d.moves.map((_, i) => `<th scope=col>${"ABCDEFGH"[i]} → ${safe(last)}</th>`).join("") : "");
+  const head = d.moves.map((_, i) => `<th scope=col>${"ABCDEFGH"[i] || i + 1} says</th>`).join("") + (probs ? d.moves.map((_, i) => `<th scope=col>${"ABCDEFGH"[i]} → ${safe(last)}</th>`).join("") : "");
   const line = (step, name, cells, p) => `<tr data-step="${step}"${step === state.step ? " aria-current=step" : ""}><th scope=row>${name}</th>${cells}${probs ? p : ""}</tr>`;
   const blank = d.moves.map(() => "<td></td>").join("");
   const rows = d.symbols.map((symbols, t) => line(t + 1, t + 1, symbols.map((s, i) => `<td class="s${i}">${word(run, s)}</td>`).join(""), (d.yielding[t + 1] || []).map((p, i) => `<td>${bar(p, i)}</td>`).join("")));
