@@ -22,6 +22,7 @@ from analysis.planted import plant, planted_dialogues
 from analysis.players import MachinePlayer
 from emcomm.dialogues import concatenate
 from emcomm.statistics import rate
+from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 
@@ -80,10 +81,16 @@ def test_cross_play_of_contrary_protocols():
 
 
 def test_seats_are_taken_as_said():
-    """Row in seat 0, column in seat 1: the silent who stay meet the silent who yield."""
+    """Row in seat 0, column in seat 1, in a game that succeeds where seat 0 yields."""
+
+    class SeatZero(CrossingGame):
+        def play(self, moves, which):
+            return super().play(moves, which)._replace(success=moves[:, 0] == 1)
+
     stay = dataclasses.replace(plant("silent", 0), emission=np.array([[0, 0, 0, 0, 0, 0, 1.0, 0]]))
     play = [lambda: MachinePlayer(stay), lambda: MachinePlayer(contrary(stay))]
-    assert cross_play(["stay", "yield"], play, TalkRules(window=1), games=10).rates.tolist() == [[0, 1], [1, 0]]
+    played = cross_play(["stay", "yield"], play, TalkRules(window=1), games=10, make_game=SeatZero)
+    assert played.rates.tolist() == [[0, 0], [1, 1]]
 
 
 def test_cross_play_is_predicted_by_weights():

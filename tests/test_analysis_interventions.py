@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analysis.decisions import Decisions, NotApplicable, decisions
-from analysis.interventions import channel_controls, edits, influence, positive_signalling
+from analysis.interventions import EDITS, channel_controls, edits, influence, positive_signalling
 from analysis.leaks import role_leaks
 from analysis.network import (
     PolicyPlayer,
@@ -30,7 +30,7 @@ RULES = TalkRules(n_tokens=2, window=1, opening="talk")
 class Voter:
     """A network by hand: says uniform tokens for some rounds, then EOT; the larger own sum of weights yields.
 
-    A tie is a coin flip. Two tokens: 0 weighs nothing, 1 weighs one; EOT nothing. `deaf`: the other's symbols do not count.
+    A tie is a coin flip. Two tokens: 0 weighs nothing, 1 one, EOT nothing. `deaf`: the other's symbols do not count.
     `parrot`: from the second round on it says what the other said last (EOT for EOT).
     """
 
@@ -197,6 +197,20 @@ def test_edits_of_a_voter():
     # 1 against 0 becomes 0 against 0: from sure to a coin flip, for either agent
     assert found["replace own"].shift == pytest.approx(0.5)
     assert found["replace other's"].shift == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", ["shuffle rounds", "reverse rounds", "replace own"])
+def test_edits_leave_the_closing_round_and_what_follows(name):
+    symbols = np.array([[[0, 1], [1, 2], [1, 0], [2, 2], [SILENT, SILENT]]] * 200, np.int8)
+    edited = EDITS[name](symbols.copy(), np.full(200, 4), 2, np.random.default_rng(0))
+    assert np.array_equal(edited[:, 3:], symbols[:, 3:])
+    if name == "replace own":
+        assert ((edited != symbols).sum(axis=(1, 2)) == 1).all()
+        assert np.array_equal(edited[..., 1], symbols[..., 1])
+    else:
+        assert {tuple(sorted(map(tuple, row[:3].tolist()))) for row in edited} == {((0, 1), (1, 0), (1, 2))}
+    if name == "reverse rounds":
+        assert edited[0, :3].tolist() == [[1, 0], [1, 2], [0, 1]]
 
 
 def test_the_deaf_notice_only_what_they_say_themselves():

@@ -99,7 +99,7 @@ def test_a_player_hears_what_the_environment_shows_it():
     to = np.tile(np.arange(4), (4, 1))  # the next state is what the other said
     transition = np.stack([to] * 4)
     emission = np.zeros((4, 5))
-    emission[0, [0, 3]] = emission[1, [1, 3]] = emission[2, [2, 3]] = emission[3, [0, 3]] = 1
+    emission[0, [0, 3]] = emission[1, [1, 3]] = emission[2, [2, 3]] = emission[3, [2, 3]] = 1
     emission[:, 3] = 1e-12
     parrot = ProtocolMachine(
         "parrot", Automaton(("a", "b", "eot", "silent"), transition), emission, 2, ("m", "d"), np.zeros(4)
