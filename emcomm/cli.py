@@ -37,10 +37,13 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
 
 
 def _unboxed(said: str) -> str:
-    """The first paragraph of tyro's box, and the flag by the name that it has on the command line."""
-    lines = [line.strip("│ ") for line in said.splitlines() if line.startswith("│")]
-    paragraph = " ".join(itertools.takewhile(lambda line: not line.startswith("──"), lines))
-    return re.sub(r"^Error parsing [a-z.]+: (\w+)", lambda m: "--" + m[1].replace("_", "-"), paragraph) or said
+    """The first paragraph under the title of tyro's box, and the flag by the name that it has on the command line."""
+    lines = [line.strip("│ ") for line in said.splitlines()[1:]]
+    paragraphs = [
+        list(group) for text, group in itertools.groupby(lines, lambda line: line.strip("─-╰╯") != "") if text
+    ]
+    message = " ".join(paragraphs[0]) if paragraphs else said
+    return re.sub(r"^Error parsing [a-z.]+: (\w+)", lambda m: "--" + m[1].replace("_", "-"), message)
 
 
 def run_command(command: Callable[[], int | None]) -> None:

@@ -1,15 +1,29 @@
-"""Runs made by real processes, as a user makes them."""
+"""Runs made by real processes, as a user makes them, and by the same command lines called in this process."""
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
+from emcomm.cli import run_command
+from emcomm.dialogues import DialogueTable, concatenate, read_part
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Said(NamedTuple):
+    """How a command line ended that was called in this process."""
+
+    code: int
+    out: str
+    err: str
 
 
 def emcomm_command(module: str, *args: object) -> list[str]:
@@ -25,6 +39,34 @@ def emcomm() -> Command:
         return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
 
     return run
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """The same in this process, which saves the seconds of the imports."""
+
+    def run(module: str, *args: object) -> Said:
+        monkeypatch.setattr(sys, "argv", [module, *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            run_command(importlib.import_module(f"emcomm.{module}").main)
+        return Said(int(leaving.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole_log() -> Callable[[Path], DialogueTable]:
+    """Reads a log folder, and fails unless its episodes are numbered 0, 1, 2, … in order."""
+
+    def read(folder: Path) -> DialogueTable:
+        assert not list(folder.glob("*.tmp"))
+        log = concatenate(read_part(part) for part in sorted(folder.glob("part-*.parquet")))
+        np.testing.assert_array_equal(np.unique(log.episode), np.arange(log.episode.max() + 1))
+        np.testing.assert_array_equal(np.unique(log.episode[log.negotiation == 0], return_counts=True)[1], 1)
+        return log
+
+    return read
 
 
 @pytest.fixture(scope="session")

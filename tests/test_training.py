@@ -1,0 +1,309 @@
+"""Training and evaluation from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from emcomm.config import Config
+from emcomm.evaluation import play
+from emcomm.runs import Run
+from emcomm.train import TrainOptions, options_from
+from emcomm.worlds import make_policy
+from envs.negotiation import TalkRules
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ("--workers", 0, "--episodes", 3000, "--games", 32, "--evaluation-games", 500)
+"""The settings of `small_run`."""
+
+
+def last_weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(sorted((run / "checkpoints").iterdir())[-1])
+
+
+# -- what a run leaves -------------------------------------------------------------------------------------------------
+
+
+def test_one_seed_fixes_a_run(small_run, emcomm, call, whole_log, tmp_path) -> None:
+    """Another process makes the same dialogues and weights, bit for bit; another seed does not."""
+    again = emcomm("train", *SMALL, "--log-dir", tmp_path, "--run-name", "again")
+    other = call("train", *SMALL, "--log-dir", tmp_path, "--run-name", "other", "--seed", 1)
+    assert (again.returncode, other.code) == (0, 0)
+    for folder in ("dialogues", "evaluation"):
+        first, second = (whole_log(run / folder) for run in (small_run, tmp_path / "again"))
+        for field in dataclasses.fields(first):
+            np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), field.name)
+        assert not np.array_equal(first.moves, whole_log(tmp_path / "other" / folder).moves)
+    first, second, third = map(last_weights, (small_run, tmp_path / "again", tmp_path / "other"))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not np.array_equal(first["policy.actor.weight"], third["policy.actor.weight"])
+
+
+def test_a_run_holds_what_was_asked_for(small_run, whole_log) -> None:
+    log = whole_log(small_run / "dialogues")
+    assert log.episode.tolist() == list(range(3000))
+    assert (np.diff(log.policy_version) >= 0).all()
+    evaluation = whole_log(small_run / "evaluation")
+    assert np.unique(evaluation.episode).tolist() == list(range(500))
+    assert set(evaluation.policy_version) == {json.loads((small_run / "summary.json").read_text())["updates"]}
+    assert list((small_run / "tensorboard").glob("events*"))
+
+
+def test_the_summary_has_figures_with_intervals_and_the_command(small_run, whole_log) -> None:
+    summary = json.loads((small_run / "summary.json").read_text())
+    assert summary["episodes"] == 3000
+    assert summary["command"].startswith("python -m emcomm.train --workers 0 --episodes 3000 --games 32")
+    successes = int(whole_log(small_run / "evaluation").success.sum())
+    sampled = summary["evaluation"]["sampled"]
+    assert (sampled["games"], sampled["success"]) == (500, successes / 500)
+    for figures in summary["evaluation"].values():
+        assert 0 <= figures["success_low"] < figures["success"] < figures["success_high"] <= 1
+
+
+def test_the_configuration_repeats_the_run(small_run) -> None:
+    assert Run.open(small_run).config == Config(workers=0, episodes=3000, games=32, evaluation_games=500)
+    odd = Config(rules=TalkRules(n_tokens=3, max_rounds=None, channel="noisy", noise=0.3), seed=7, device="cpu")
+    assert Config.from_json(json.loads(json.dumps(odd.to_json()))) == odd
+    saved = json.loads((small_run / "config.json").read_text())
+    assert {"torch", "numpy", "python"} <= saved["versions"].keys()
+
+
+def test_the_end_of_a_training_on_the_console(call, tmp_path) -> None:
+    run = tmp_path / "the run"
+    done = call(
+        "train", "--workers", 0, "--episodes", 300, "--games", 16, "--evaluation-games", 50, "--max-rounds", 4,
+        "--log-dir", tmp_path, "--run-name", run.name,
+    )  # fmt: skip
+    assert done.code == 0
+    assert "10 dialogues (5 = EOT)" in done.out
+    assert len(re.findall(r"│ move ", done.out)) == 10
+    assert re.search(r"sampled +│ \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\]", done.out)
+    *_, last = done.out.splitlines()
+    assert last == f"the run lies in '{run}'; next: python -m emcomm.evaluate '{run}' --channel shuffled"
+
+
+def test_two_trains_learn_to_part_and_only_by_talking(call, tmp_path) -> None:
+    for name, channel in (("talk", "open"), ("mute", "off")):
+        done = call(
+            "train", "--workers", 0, "--episodes", 15_000, "--max-rounds", 8, "--evaluation-games", 2000,
+            "--channel", channel, "--log-dir", tmp_path, "--run-name", name,
+        )  # fmt: skip
+        assert done.code == 0
+    talk, mute = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("talk", "mute"))
+    assert talk["evaluation"]["sampled"]["success"] > 0.8
+    assert 1000 <= talk["episodes_to_95"] <= 15_000
+    assert mute["evaluation"]["sampled"]["success_low"] < 0.5 < mute["evaluation"]["sampled"]["success_high"]
+    assert mute["episodes_to_95"] is None
+
+
+# -- evaluation --------------------------------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_evaluation_repeats_the_figures_and_writes_nothing(small_run, call) -> None:
+    before = contents(small_run)
+    done = call("evaluate", small_run, "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == json.loads((small_run / "summary.json").read_text())["evaluation"]
+    assert contents(small_run) == before
+
+
+def test_evaluation_with_another_channel(small_run, call) -> None:
+    def sampled(*options: object) -> dict[str, float]:
+        done = call("evaluate", small_run, "--evaluation-games", 400, "--json", *options)
+        assert done.code == 0
+        return json.loads(done.out)["sampled"]
+
+    assert (off := sampled("--channel", "off"))["games"] == 400
+    assert off["success_low"] < 0.5 < off["success_high"]
+    assert (off["silent"], off["mean_rounds"]) == (1, 0)
+    assert sampled("--channel", "oracle") != sampled("--channel", "shuffled")
+    shown = call("evaluate", small_run, "--channel", "self", "--evaluation-games", 20)
+    assert f"{small_run}, channel self, 3,000 episodes" in shown.out.replace("\n", "")
+    assert "10 dialogues (5 = EOT)" in shown.out
+
+
+def test_evaluation_needs_a_run_that_fits(small_run, call, tmp_path) -> None:
+    for args, message in (
+        ([], "name a run"),
+        ([tmp_path / "nothing"], f"there is no run folder {tmp_path / 'nothing'}"),
+        ([tmp_path], f"{tmp_path} is not a run: it has no config.json"),
+        ([small_run, "--n-tokens", 3], f"the checkpoint in {small_run} does not fit its configuration"),
+    ):
+        done = call("evaluate", *args)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"emcomm: {message}")
+
+
+LENGTHS = """
+import numpy as np
+from envs.crossing import CrossingGame
+from envs.game import Outcome
+
+class Lengths(CrossingGame):
+    '''Half of all episodes are one decision long, the others thirty; each agent knows which.'''
+    feature_bounds = (np.ones(1, np.float32), np.full(1, 30, np.float32))
+
+    def __init__(self, n_games, rng):
+        super().__init__(n_games, rng)
+        self.move_names = ("wait", "go")
+        self._rng, self._length, self._played = rng, np.ones(n_games), np.zeros(n_games)
+
+    def reset(self, which):
+        self._length[which] = self._rng.choice([1, 30], which.sum())
+        self._played[which] = 0
+
+    def observe(self):
+        return np.repeat(self._length, 2).reshape(-1, 2, 1).astype(np.float32)
+
+    private = observe
+
+    def play(self, moves, which):
+        self._played[which] += 1
+        ended = (self._played == self._length)[which][:, None].repeat(2, axis=1)
+        return super().play(moves, which)._replace(terminated=ended)
+"""
+
+
+def test_evaluation_counts_the_first_games_to_start(tmp_path, monkeypatch) -> None:
+    """Of the first 200 games of this kind to end, with 100 at once, nine in ten are short."""
+    (tmp_path / "lengths.py").write_text(LENGTHS)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = Config(env="lengths:Lengths", rules=TalkRules(channel="off", window=1))
+    tables = list(play(make_policy(config), config, 200, batch=100))
+    short = np.concatenate([t.private[t.negotiation == 0, 0, 0] == 1 for t in tables])
+    assert len(short) == 200
+    assert 0.4 < short.mean() < 0.6  # 0.5 with a standard deviation of 0.035
+
+
+def test_a_game_of_ones_own(emcomm, whole_log, tmp_path) -> None:
+    (tmp_path / "lengths.py").write_text(LENGTHS)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = emcomm(
+        "train", "--env", "lengths:Lengths", "--workers", 0, "--episodes", 200, "--games", 16, "--max-rounds", 2,
+        "--evaluation-games", 20, "--log-dir", tmp_path, "--run-name", "own", env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    log = whole_log(tmp_path / "own" / "dialogues")
+    assert log.episode.max() == 199
+    for episode in (0, 100, 199):
+        one = log[log.episode == episode]
+        assert one.negotiation.tolist() == list(range(len(one)))
+        assert set(one.private.ravel()) == {len(one)} < {1, 30}
+    assert set(np.bincount(log.episode)) == {1, 30}
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_presets() -> None:
+    assert options_from([]).config == Config()
+    assert options_from(["--preset", "silent"]).config.rules.channel == "off"
+    terse = options_from(["--preset", "terse", "--n-tokens", "2"]).config.rules
+    assert (terse.round_cost, terse.n_tokens, terse.channel) == (0.05, 2, "open")
+
+
+def test_help_shows_every_setting_with_its_default(call) -> None:
+    done = call("train", "--help")
+    assert done.code == 0
+    entries = {
+        entry.split()[0]: re.sub(r"[\s│─╮╯╰╭]+", " ", entry) for entry in re.split(r"(?m)^(?:│ |  )--", done.out)[1:]
+    }
+    names = [f.name for c in (Config, TalkRules, TrainOptions) for f in dataclasses.fields(c)]
+    for name in set(names) - {"rules", "config"}:
+        entry = entries[name.replace("_", "-")]
+        assert "(default:" in entry
+        assert len(entry.partition("(default:")[0].split()) > 4, f"{name} has no help"
+    assert entries["round-cost"].endswith("for each round of talk (reward). (default: 0.0) ")
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["--bogus", 3], "--bogus"),
+        (["--workers", -1], "--workers must not be negative, not -1"),
+        (["--games", 0], "--games must be at least 1, not 0"),
+        (["--round-cost", -1], "--round-cost must be a number from 0 up, not -1.0"),
+        (["--channel", "nonsense"], "'nonsense' for argument '--channel'"),
+        (["--n-tokens", 0], "--n-tokens must be from 1 to 126, not 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be above 0, not nan"),
+        (["--max-rounds", "x"], "--max-rounds"),
+        (["--preset", "nonsense"], "--preset"),
+        (["--preset"], "--preset"),
+        (["--env", "nowhere"], "unknown env 'nowhere'"),
+        (["--env", "os:path"], "unknown env 'os:path'"),
+        (["--device", "toaster"], "the device 'toaster' cannot be used here"),
+        (["--resume", "nowhere"], "there is no run folder nowhere"),
+        (["--resume", "."], "is not a run: it has no config.json"),
+        (["--run-name", "a/b"], "a run name is one folder name, not 'a/b'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(args, named, call, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("train", "--workers", 0, *args)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("emcomm: ")
+    assert named in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_there(emcomm, tmp_path) -> None:
+    blind = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = emcomm("train", "--workers", 0, "--device", "cuda", "--log-dir", tmp_path / "logs", env=blind)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "the device 'cuda' cannot be used here" in done.stderr
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_folder_that_shadows_a_room_is_named(tmp_path) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", "import emcomm"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    *_, error = done.stderr.splitlines()
+    assert error.startswith("ImportError")
+    assert str(ROOT / "envs") in error
+    assert str((tmp_path / "envs").resolve()) in error
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_memory_does_not_grow_with_the_episodes(tmp_path) -> None:
+    """A dialogue without talk takes about 100 bytes in memory: kept, 300 000 of them would be 30 MB."""
+    command = [
+        sys.executable, "-m", "emcomm.train", "--workers", "0", "--channel", "off", "--episodes", "600000",
+        "--checkpoint-every", "0.5", "--evaluation-games", "100", "--log-dir", str(tmp_path), "--run-name", "long",
+    ]  # fmt: skip
+    seen: list[tuple[int, float]] = []  # parts in the log, MB resident
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            parts = len(list((tmp_path / "long").glob("dialogues/part-*.parquet")))
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seen.append((parts, psutil.Process(process.pid).memory_info().rss / 2**20))
+            time.sleep(0.05)
+    assert process.returncode == 0
+    last = seen[-1][0]
+    assert last > 5
+    early = max(memory for parts, memory in seen if parts <= 0.4 * last)
+    late = max(memory for parts, memory in seen if last > parts > 0.9 * last)
+    assert late - early < 15
