@@ -27,7 +27,7 @@ def causes_chapter(found: Findings) -> str:
         card(
             "Edits of the dialogue",
             figures.rates(edited, "likelier move changes, with 95 % interval"),
-            "A finished dialogue is edited and fed to the network again. If swapping own and other's symbols turns each "
+            "A finished dialogue is edited and fed to the network. If swapping own and other's symbols turns each "
             "decision, it lies in who said what; if rounds can be shuffled, it does not matter when.",
             numbers.get("edits", ""),
         ),

@@ -30,8 +30,8 @@ _PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 _EPISODES = FuncFormatter(lambda n, _: f"{n / 1e6:g} M" if n >= 1e6 else f"{n / 1e3:g} k" if n >= 1e3 else f"{n:g}")
 
 
-def course(report: SuccessReport) -> str | None:
-    """Success and length of the dialogues over training."""
+def course(report: SuccessReport, without_talk: float | None = 0.5) -> str | None:
+    """Success and length of the dialogues over training; `without_talk` is the best that can be reached without."""
     bins = [b for b in report.course if b.success.trials]
     if len(bins) < 2:
         return None
@@ -42,16 +42,10 @@ def course(report: SuccessReport) -> str | None:
             at, [b.success.low for b in bins], [b.success.high for b in bins], color=COLOURS["first"], alpha=0.25, lw=0
         )
         above.plot(at, [b.success.value for b in bins], color=COLOURS["first"], lw=1.8)
-        above.axhline(0.5, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
-        above.annotate(
-            "best without talk",
-            (at[-1], 0.5),
-            (0, 3),
-            textcoords="offset points",
-            ha="right",
-            color=COLOURS["muted"],
-            fontsize=9,
-        )
+        if without_talk is not None:
+            style = {"color": COLOURS["muted"], "fontsize": 9, "ha": "right"}
+            above.axhline(without_talk, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+            above.text(at[-1], without_talk + 0.01, "best without talk", **style)
         above.set_ylim(min(0.45, min(b.success.low for b in bins)) - 0.02, 1.02)
         above.yaxis.set_major_formatter(_PERCENT)
         above.set_ylabel("success")

@@ -45,10 +45,11 @@ def check_folder(folder: Path, runs: Sequence[Path] = ()) -> None:
     for run in runs:
         if folder.resolve().is_relative_to(run.resolve()):
             raise BadInput(f"{folder} lies in the run {run}: choose another --out, nothing is written into a run")
+    above = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    if not above.is_dir():
+        raise BadInput(f"{above} is a file: choose another --out")
     if not folder.exists():
         return
-    if not folder.is_dir():
-        raise BadInput(f"{folder} is a file: choose another --out")
     report = folder / NAME
     ours = report.is_file() and f'content="{GENERATOR}"' in report.read_text(encoding="utf-8", errors="replace")[:2000]
     if not ours and any(folder.iterdir()):

@@ -78,6 +78,11 @@ def _facts(found: Findings) -> list[str]:
     return facts
 
 
+def crossing(found: Findings) -> bool:
+    """Whether the game is that of the two trains."""
+    return found.run.facts is not None and found.run.facts.move_names == ("main", "detour")
+
+
 def _success(found: Findings) -> str:
     cards = []
     if found.training is not None:
@@ -86,7 +91,9 @@ def _success(found: Findings) -> str:
             "identical trains reach without talk."
         )
         numbers = table(found.training.course_frame(), "Table: course of training")
-        cards.append(card("Course of training", figures.course(found.training), says, numbers))
+        cards.append(
+            card("Course of training", figures.course(found.training, 0.5 if crossing(found) else None), says, numbers)
+        )
     if found.success is not None:
         says = "How often the trains part after dialogues of each length, with frozen weights."
         numbers = table(found.success.to_frame(), "Table: success by length")

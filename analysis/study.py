@@ -251,12 +251,17 @@ class _Study:
             return None
 
     def _world(self) -> MakeGame:
-        """The run's game; the crossing where its moves are those."""
+        """The run's game; the crossing where the game is unknown and its moves are those."""
         env = (self.run.config or {}).get("env")
         facts = self.run.facts
-        if env is None and facts is not None and facts.move_names == CrossingGame.move_names:
+        known = facts is not None and facts.move_names == CrossingGame.move_names
+        try:
+            return CrossingGame if env is None and known else game_class(str(env))
+        except BadInput as error:
+            if not known:
+                raise
+            self.found.problems.append(f"{self.run.path}: {error}; taken for the crossing, whose moves it has")
             return CrossingGame
-        return game_class(str(env))
 
     def _interfere(self) -> None:
         facts = self.run.facts

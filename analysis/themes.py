@@ -85,3 +85,14 @@ def svg(figure: Figure, label: str) -> str:
         text = text.replace(colour, f"var(--{name})")
     text = re.sub(r"(\.\d\d)\d+", r"\1", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()
+
+
+def standalone(drawn: str) -> str:
+    """An SVG element of `svg` as a picture of its own, in the light colours: for notebooks and files.
+
+    >>> standalone('<svg fill="var(--first)"/>')
+    '<svg fill="#0072b2"/>'
+    """
+    for name, colour in COLOURS.items():
+        drawn = drawn.replace(f"var(--{name})", colour)
+    return drawn

@@ -116,16 +116,17 @@ def _doing(console: Console, which: str = "") -> Iterator[Callable[[str], None]]
 
 
 def _write_more(options: AnalyzeOptions, out: Path, findings: list[Findings], comparison: Comparison | None) -> None:
-    """Tables and corpora, where they were asked for."""
+    """Tables, machines and corpora, where they were asked for."""
+    named = _by_file_name(findings)
     try:
         if options.csv:
-            for found in findings:
-                write_tables(out / "tables" / found.name, found.tables())
+            for name, found in named.items():
+                write_tables(out / "tables" / name, found.tables())
             if comparison is not None:
                 write_tables(out / "tables", comparison.tables())
         if options.machines:
-            for found in findings:
-                _write_machine(found, out / "machines")
+            for name, found in named.items():
+                _write_machine(found, out / "machines", name)
         if options.corpus:
             for found in findings:
                 if found.run.parts.get("evaluation"):
@@ -134,14 +135,21 @@ def _write_more(options: AnalyzeOptions, out: Path, findings: list[Findings], co
         raise Fault(f"cannot write to {out}: {error.strerror}") from error
 
 
-def _write_machine(found: Findings, folder: Path) -> None:
+def _by_file_name(findings: Sequence[Findings]) -> dict[str, Findings]:
+    """The runs by a name that no two of them share."""
+    names = [found.name for found in findings]
+    own = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
+    return dict(zip(own, findings, strict=True))
+
+
+def _write_machine(found: Findings, folder: Path, name: str) -> None:
     machine = found.explanation.machine if found.explanation else None
     if machine is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    machine.save(folder / f"{found.name}.json")
-    (folder / f"{found.name}.dot").write_text(dot(machine), encoding="utf-8")
-    save_graphml(machine, folder / f"{found.name}.graphml")
+    machine.save(folder / f"{name}.json")
+    (folder / f"{name}.dot").write_text(dot(machine), encoding="utf-8")
+    save_graphml(machine, folder / f"{name}.graphml")
 
 
 # -- saying ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,178 @@
+"""The report as a file: self-contained, escaped, small, without NaN; and what is packed into it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import analysis
+from analysis.excerpt import ALPHABET, decided_by_log, excerpt, pack, within
+from analysis.planted import planted_dialogues
+from analysis.report import render, write_report
+from analysis.study import QUICK, Findings, stretches, study
+from analysis.tables import table_of
+from analysis.together import compare
+from emcomm.dialogues import DialogueTable, DialogueWriter, LogFacts
+from emcomm.errors import BadInput
+
+FACTS = LogFacts(1, 5, ("main", "detour"))
+NASTY = "</script><img src=x onerror=alert(1)>\"'&"
+
+
+def make_run(path: Path, table: DialogueTable, **config: Any) -> Path:
+    writer = DialogueWriter(path / "evaluation", 5, FACTS.move_names)
+    writer.add(table)
+    writer.close()
+    (path / "config.json").write_text(json.dumps({"version": 1, "config": {"rules": {"n_tokens": 5}, **config}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    folder = tmp_path_factory.mktemp("logs")
+    table = planted_dialogues("first difference", seed=3, dialogues=1200)
+    return study(analysis.load(make_run(folder / "run <b> & co", table, env=NASTY)), QUICK)
+
+
+@pytest.fixture(scope="module")
+def page(found: Findings) -> str:
+    return render([found], made_by=f"python {NASTY}")
+
+
+class Links(HTMLParser):
+    """Collects every address that a browser would follow by itself, and every element."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.elements: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
+                self.addresses.append(value or "")
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    links = Links()
+    links.feed(page)
+    assert links.addresses, "the page links to its own parts"
+    assert [address for address in links.addresses if not address.startswith("#")] == []
+    assert not re.findall(r"url\(\s*['\"]?(?!#)", page)
+    assert "@import" not in page
+    assert "fetch(" not in page
+    assert not {"img", "iframe", "link", "object", "embed"} & set(links.elements)
+
+
+def test_words_from_files_are_escaped(page: str) -> None:
+    assert "onerror=alert(1)>" not in page
+    assert "run &lt;b&gt; &amp; co" in page
+    assert page.count("</script>") == 2
+
+
+def test_the_sentence_comes_first(page: str, found: Findings) -> None:
+    assert found.sentence.startswith("The first difference decides")
+    assert page.index("The first difference decides") < page.index("<svg role")
+
+
+def test_every_figure_has_words_for_those_who_cannot_see(page: str) -> None:
+    figures = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
+    assert len(figures) >= 6
+    assert len(re.findall(r"<figure ", page)) == len(re.findall(r"<figcaption>[^<]{20,}", page))
+
+
+def test_figures_take_their_colours_from_the_page(page: str) -> None:
+    drawn = "".join(re.findall(r'<svg role="img".*?</svg>', page, re.S))
+    assert "var(--first)" in drawn
+    assert not set(re.findall(r"#[0-9a-f]{6}", drawn)) - {"#ffffff"}
+
+
+def data_of(page: str) -> dict[str, Any]:
+    packed = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert packed
+    return json.loads(packed[1], parse_constant=lambda name: pytest.fail(f"{name} in the page"))
+
+
+def test_the_dialogues_are_in_the_page(page: str, found: Findings) -> None:
+    log = data_of(page)["runs"][0]["logs"][0]
+    assert log["of"] == 1200
+    assert len(log["lengths"]) == len(found.excerpts[0].table) == 1200
+    assert len(log["talk"]) == 2 * sum(log["lengths"])
+    assert len(log["moves"]) == 2400
+
+
+def test_packing_by_hand() -> None:
+    table = table_of([[(4, -1), (5, 5)], []], moves=[(1, 0), (0, 0)], cut=[True, False])
+    packed = pack(excerpt("by hand", 7, table, FACTS, None, budget=100))
+    assert (packed["talk"], packed["lengths"]) == ("5066", [2, 0])  # a symbol is its place in the alphabet, less one
+    assert (packed["moves"], packed["success"], packed["cut"]) == ("2111", "10", "10")
+    assert (packed["of"], packed["yielding"]) == (7, "")
+    assert len(set(ALPHABET)) == 128
+
+
+def test_the_browser_keeps_within_its_budget() -> None:
+    table = table_of([[(1, 2)] * 9 + [(5, 5)]] * 50)
+    assert len(within(table, 220)) == 10  # a dialogue takes 11 × 2 cells
+    assert len(within(table, 10**6)) == 50
+
+
+def test_when_the_log_tells_who_yields() -> None:
+    """The larger of two first tokens yields: known after round 1, whatever follows; ties never are."""
+    rng = np.random.default_rng(0)
+    firsts = rng.integers(5, size=(900, 2))
+    talk = [[pair, (3, 3), (5, 5)] for pair in firsts.tolist()]
+    moves = [
+        (1, 0) if a > b or (a == b and coin) else (0, 1)
+        for (a, b), coin in zip(firsts, rng.random(900) < 0.5, strict=True)
+    ]
+    decided = decided_by_log(table_of(talk, moves=moves), FACTS)
+    tied = firsts[:, 0] == firsts[:, 1]
+    assert (decided[~tied] == 1).all()
+    assert (decided[tied] == -1).all()
+
+
+def test_stretches_double() -> None:
+    lengths = [len(part) for part in stretches(table_of([[(1, 2), (5, 5)]] * 1000), fewest=100)]
+    assert lengths == [125, 125, 250, 500]
+
+
+def test_a_report_replaces_only_a_report(found: Findings, tmp_path: Path) -> None:
+    first = write_report(tmp_path / "a", [found])
+    assert first.stat().st_size < 2_000_000
+    assert write_report(tmp_path / "a", [found]) == first
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["report.html"]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("mine")
+    with pytest.raises(BadInput, match="no report of emcomm"):
+        write_report(tmp_path / "b", [found])
+    with pytest.raises(BadInput, match="lies in the run"):
+        write_report(found.run.path / "report", [found])
+
+
+def test_runs_beside_each_other(found: Findings, tmp_path: Path) -> None:
+    """Two machines extracted from opposite conventions: each succeeds with itself and crashes with the other."""
+    table = planted_dialogues("first difference", seed=3, dialogues=1200)
+    opposite = DialogueTable(**{**table.__dict__, "moves": 1 - table.moves})
+    other = study(analysis.load(make_run(tmp_path / "opposite", opposite, env=NASTY)), QUICK)
+    both = compare([found, other], games=500)
+    assert both is not None
+    assert both.played is not None
+    rates = both.played.rates
+    assert rates.diagonal().min() > 0.9
+    assert max(rates[0, 1], rates[1, 0]) < 0.1
+    assert both.alike is not None
+    assert both.alike[0, 1] < -0.9
+    page = render([found, other], both)
+    assert "The runs beside each other" in page
+    assert [run["name"] for run in data_of(page)["runs"]] == ["run <b> & co", "opposite"]
+
+
+def test_one_run_has_nothing_beside_it(found: Findings) -> None:
+    assert compare([found]) is None

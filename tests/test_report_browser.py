@@ -1,0 +1,192 @@
+"""The report in a real browser: headless Chromium shows it, filters it, steps through it, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import analysis
+from analysis.report import write_report
+from analysis.study import QUICK, study
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def report(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("report") / "out", [study(analysis.load(small_run), QUICK)])
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """The report in a window, with whatever went wrong in it."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1280, dark: bool = False) -> None:
+        scheme = "dark" if dark else "light"
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 850}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        self.page = self.context.new_page()
+        self.trouble: list[str] = []
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.trouble.append(said.text))
+        self.page.on("request", lambda request: request.url.startswith("file:") or self.trouble.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def count(self) -> int:
+        return int(self.page.inner_text("#count").split(" ")[0].replace("\u202f", ""))
+
+    def fill(self, name: str, value: str) -> int:
+        self.page.fill(f"#filters [name={name}]", value)
+        return self.count()
+
+
+@pytest.fixture
+def opened(chromium: Any, report: Path) -> Iterator[Opened]:
+    window = Opened(chromium, report)
+    yield window
+    assert window.trouble == []
+    window.context.close()
+
+
+def test_it_opens_within_two_seconds(opened: Opened) -> None:
+    timing = opened.page.evaluate(
+        "(({loadEventEnd, startTime}) => loadEventEnd - startTime)(performance.getEntriesByType('navigation')[0])"
+    )
+    assert timing < 2000
+    assert opened.page.locator("article.run h2").inner_text()
+    assert opened.page.locator("figure svg").count() >= 8
+    assert opened.count() == 500
+
+
+def test_filters_change_the_list(opened: Opened) -> None:
+    page, form = opened.page, "#filters"
+    by_outcome = []
+    for outcome in ("success", "crash"):
+        page.select_option(f"{form} [name=outcome]", outcome)
+        by_outcome.append(opened.count())
+    assert sum(by_outcome) == 500
+    assert min(by_outcome) > 0
+    page.click(f"{form} [type=reset]")
+    page.wait_for_function("document.getElementById('count').textContent.startsWith('500')")
+    short, long = opened.fill("most", "3"), 0
+    page.fill(f"{form} [name=most]", "")
+    long = opened.fill("least", "4")
+    assert short + long == 500
+    page.click(f"{form} [type=reset]")
+    page.wait_for_function("document.getElementById('count').textContent.startsWith('500')")
+    page.select_option(f"{form} [name=log]", label="training")
+    assert 0 < opened.count() <= 500
+
+
+def test_patterns(opened: Opened) -> None:
+    """Against counts made in Python from the same dialogues."""
+    talks = opened.page.evaluate(
+        "(() => { const log = DATA.runs[0].logs[0]; opened(log, DATA.runs[0]);"
+        " return log.lengths.map((_, i) => dialogue(log, i).symbols); })()"
+    )
+    opened.page.uncheck("#filters [name=mirrored]")
+    assert opened.fill("pattern", "4 2") == sum([4, 2] in talk for talk in talks)
+    assert opened.fill("pattern", "^4 .") == sum(bool(talk) and talk[0][0] == 4 for talk in talks)
+    assert opened.fill("pattern", "[0 1] . · E E $") == sum(
+        len(talk) > 1 and talk[-2][0] in (0, 1) and talk[-1] == [5, 5] for talk in talks
+    )
+    assert opened.fill("pattern", "3 … 2") == sum(
+        any(3 in a and any(2 in b for b in talk[i + 1 :]) for i, a in enumerate(talk)) for talk in talks
+    )
+    alone = opened.fill("pattern", "4 2")
+    opened.page.check("#filters [name=mirrored]")
+    assert opened.count() == sum([4, 2] in talk or [2, 4] in talk for talk in talks) >= alone
+    opened.page.fill("#filters [name=pattern]", "9 9")
+    assert "cannot be read" in opened.page.inner_text("#count")
+
+
+def test_a_click_shows_a_dialogue_step_by_step(opened: Opened) -> None:
+    page = opened.page
+    opened.fill("least", "3")
+    page.locator(".row").nth(1).click()
+    rounds = int(page.locator(".row[aria-selected=true] .size").inner_text().split()[0])
+    assert page.locator("#transcript tbody tr[data-step]").count() == rounds + 2  # before the talk, rounds, moves
+    assert page.inner_text("#step") == "the moves"
+    page.click("#first")
+    assert page.inner_text("#step") == "before the talk"
+    page.click("#forward")
+    assert page.inner_text("#step") == f"round 1 of {rounds}"
+    assert "hears" in page.inner_text("#trains")
+    assert page.locator("#trains .meter").count() == 2
+    assert page.locator("#scene svg").get_attribute("aria-label").startswith("round 1")
+    page.locator("#transcript tr[data-step]").last.click()
+    assert page.inner_text("#step") == "the moves"
+
+
+def test_the_keyboard_is_enough(opened: Opened) -> None:
+    page = opened.page
+    page.locator("#filters [type=reset]").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "list"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    for key, chosen in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", 499), ("Home", 0)):
+        page.keyboard.press(key)
+        assert page.get_attribute("#list", "aria-activedescendant") == f"row-{chosen}"
+        assert page.locator(f"#row-{chosen}").get_attribute("aria-selected") == "true"
+    opened.fill("least", "2")
+    page.locator("#list").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "stage"
+    for key, step in (
+        ("Home", "before the talk"),
+        ("ArrowRight", "round 1"),
+        ("ArrowRight", "round 2"),
+        ("End", "the moves"),
+    ):
+        page.keyboard.press(key)
+        assert page.inner_text("#step").startswith(step)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_dark_and_light_are_legible(chromium: Any, report: Path, dark: bool) -> None:
+    """Contrast of text, captions and the words in figures against the card that they stand on (WCAG AA)."""
+    window = Opened(chromium, report, dark=dark)
+    ratios = window.page.evaluate(
+        """() => {
+          const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map((v) => {
+            v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+          const back = light(getComputedStyle(document.querySelector('.card')).backgroundColor);
+          const one = (selector, property) => [...document.querySelectorAll(selector)].map((e) => {
+            const front = light(getComputedStyle(e)[property]);
+            return (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05); });
+          return { text: one('.card h4', 'color'), caption: one('figcaption', 'color'),
+            figure: one('.card svg text', 'fill') };
+        }"""
+    )
+    for what, found in ratios.items():
+        assert found, what
+        assert min(found) > 4.5, what
+    window.context.close()
+
+
+def test_a_phone_does_not_scroll_sideways(chromium: Any, report: Path) -> None:
+    window = Opened(chromium, report, width=390)
+    assert window.page.evaluate("document.documentElement.scrollWidth") == 390
+    window.page.locator(".row").nth(2).click()
+    assert window.page.locator("#stage").bounding_box()["width"] <= 390
+    window.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert window.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert window.trouble == []
+    window.context.close()
