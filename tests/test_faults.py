@@ -1,0 +1,401 @@
+"""What goes wrong while real processes train: they die, are interrupted, run out of disk, compute NaN."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from emcomm.a3c import Contribution, Learner
+from emcomm.config import Config
+from emcomm.dialogues import DialogueWriter, read_part
+from emcomm.runs import Run, read_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Training:
+    """`python -m emcomm.train` under way, in a process group of its own."""
+
+    def __init__(self, folder: Path, *args: object, **options: object) -> None:
+        self.run, self._said = folder / "run", folder / "said"
+        command = [sys.executable, "-m", "emcomm.train", "--log-dir", str(folder), "--run-name", "run", *map(str, args)]
+        path = os.pathsep.join([str(folder), str(ROOT)])
+        with self._said.open("w") as said:
+            self.process = subprocess.Popen(
+                command,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": path},
+                **options,
+            )  # type: ignore[call-overload]
+
+    @property
+    def said(self) -> str:
+        return self._said.read_text()
+
+    def wait_for(self, condition: Callable[[], object], seconds: float = 90) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"it ended early: {self.said}"
+            assert time.monotonic() < end, f"waited in vain: {self.said}"
+            time.sleep(0.05)
+
+    def wait_for_updates(self) -> None:
+        """Until a checkpoint lies there that has seen updates, and dialogues."""
+        self.wait_for(lambda: len(self.checkpoints()) > 2 and list(self.run.glob("dialogues/part-*.parquet")))
+
+    def checkpoints(self) -> list[Path]:
+        return sorted(self.run.glob("checkpoints/*.safetensors"))
+
+    def code(self, seconds: float = 120) -> int:
+        return self.process.wait(seconds)
+
+    def summary(self) -> dict:
+        return json.loads((self.run / "summary.json").read_text())
+
+    def tree(self) -> list[psutil.Process]:
+        driver = psutil.Process(self.process.pid)
+        return [driver, *driver.children(recursive=True)]
+
+    def workers(self) -> list[psutil.Process]:
+        return [p for p in self.tree() if p.cmdline() and p.cmdline()[0].startswith("ray::_RayWorker")]
+
+
+@contextmanager
+def training(folder: Path, *args: object, **options: object) -> Iterator[Training]:
+    started = Training(folder, *args, **options)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            os.killpg(started.process.pid, signal.SIGKILL)
+            started.process.wait()
+
+
+def last_line(text: str) -> str:
+    return text.splitlines()[-1]
+
+
+# -- workers on Ray ----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_is_replaced(whole_log, tmp_path) -> None:
+    with training(
+        tmp_path, "--workers", 4, "--episodes", 60_000, "--games", 64, "--max-rounds", 8,
+        "--checkpoint-every", 1, "--evaluation-games", 100,
+    ) as run:  # fmt: skip
+        run.wait_for_updates()
+        run.wait_for(lambda: len(run.workers()) == 4)
+        everyone = run.tree()
+        ports = {c.laddr.ip for p in everyone for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        run.workers()[0].kill()
+        run.wait_for(lambda: "died" in run.said)
+        run.wait_for(lambda: len(run.workers()) == 4)
+        everyone += [p for p in run.tree() if p not in everyone]
+        assert run.code() == 0, run.said
+        assert ports
+        assert ports <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        gone, alive = psutil.wait_procs(everyone, timeout=10)
+        assert not alive
+        assert len(gone) > 6
+        assert "died and is being replaced (1 so far)" in run.said
+        assert "1 workers died and were replaced" in run.said
+        assert (run.summary()["workers_died"], run.summary()["episodes"]) == (1, 60_000)
+        assert 0 < run.summary()["staleness_mean"] <= run.summary()["staleness_max"]
+        log = whole_log(run.run / "dialogues")
+        assert len(log) == 60_000
+        assert set(log.worker) == {0, 1, 2, 3}
+        joined = [int(log.policy_version[log.worker == w].min()) for w in range(4)]
+        assert min(joined) == 0 < max(joined), "the last worker joined before the first update"
+
+
+def test_an_interrupt_on_ray(whole_log, emcomm, tmp_path) -> None:
+    with training(
+        tmp_path, "--workers", 2, "--episodes", 10**6, "--checkpoint-every", 1, "--evaluation-games", 100
+    ) as run:
+        run.wait_for_updates()
+        everyone = run.tree()
+        os.killpg(run.process.pid, signal.SIGINT)
+        assert run.code() == 130, run.said
+        assert not psutil.wait_procs(everyone, timeout=10)[1]
+        assert last_line(run.said).endswith(f"continue with: python -m emcomm.train --resume {run.run}")
+        summary = run.summary()
+        assert summary["interrupted"]
+        assert len(whole_log(run.run / "dialogues")) == summary["episodes"] > 0
+        assert read_checkpoint(run.checkpoints()[-1]).facts["workers_started"] == 2
+        more = summary["episodes"] + 500
+        done = emcomm("train", "--resume", run.run, "--workers", 0, "--episodes", more)
+        assert done.returncode == 0, done.stderr
+        assert len(whole_log(run.run / "dialogues")) == more
+        assert (run.summary()["interrupted"], run.summary()["resumes"]) == (False, 1)
+
+
+BROKEN = """
+from envs.crossing import CrossingGame
+
+class Broken(CrossingGame):
+    def __init__(self, n_games, rng):
+        super().__init__(n_games, rng)
+        if n_games > 1:
+            open("/nowhere/map")
+"""
+
+
+def test_a_worker_that_cannot_start_ends_the_training(tmp_path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    with training(tmp_path, "--workers", 2, "--env", "broken:Broken") as run:
+        assert run.code(60) == 1
+        assert "No such file or directory: '/nowhere/map'" in last_line(run.said)
+        assert "writing to" not in run.said
+
+
+# -- the driver --------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_driver_is_resumed(whole_log, emcomm, tmp_path) -> None:
+    with training(
+        tmp_path, "--workers", 0, "--episodes", 40_000, "--max-rounds", 8, "--evaluation-games", 100,
+        "--checkpoint-every", 0.5,
+    ) as run:  # fmt: skip
+        run.wait_for_updates()
+        run.process.kill()
+        assert run.code() == -signal.SIGKILL
+        (run.run / "dialogues" / "part-000099.tmp").write_bytes(b"half a part")
+        before = sum(len(read_part(part)) for part in run.run.glob("dialogues/part-*.parquet"))
+        checkpoint = read_checkpoint(run.checkpoints()[-1])
+        assert checkpoint.facts["version"] > 0
+        done = emcomm("train", "--resume", run.run)
+        assert done.returncode == 0, done.stderr
+        assert "1 resumes" in done.stdout
+        log = whole_log(run.run / "dialogues")
+        assert len(log) == 40_000
+        assert log.policy_version[before] == checkpoint.facts["version"]
+        summary = run.summary()
+        assert summary["updates"] > checkpoint.facts["version"]
+        assert summary["agent_steps"] == 2 * 16 * 128 * summary["updates"]
+        assert summary["evaluation"]["sampled"]["success"] > 0.8
+
+
+def test_a_resumed_training_goes_on_with_the_weights_of_the_checkpoint(small_run, tmp_path, call) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(small_run, run)
+    done = call("train", "--resume", run, "--episodes", 3001, "--evaluation-games", 50)
+    assert done.code == 0, done.err
+    old, new = (Run.open(folder).newest() for folder in (small_run, run))
+    assert old.facts["version"] + 1 == new.facts["version"]
+    # the learning rate is near 0 at the end of a training, so one more update hardly changes the weights
+    assert abs(old.tensors["policy.actor.weight"] - new.tensors["policy.actor.weight"]).max() < 1e-4
+    evaluation = [read_part(p) for p in (run / "evaluation").glob("*.parquet")]
+    assert sum(map(len, evaluation)) == 50, "the old policy's evaluation is still there"
+    assert Run.open(run).config.episodes == 3001
+
+
+def test_an_interrupt_in_one_process(whole_log, emcomm, tmp_path) -> None:
+    with training(tmp_path, "--workers", 0, "--checkpoint-every", 1, "--max-rounds", 8) as run:
+        run.wait_for_updates()
+        os.killpg(run.process.pid, signal.SIGINT)
+        assert run.code(20) == 130
+        assert last_line(run.said).endswith(f"continue with: python -m emcomm.train --resume {run.run}")
+        assert "Traceback" not in run.said
+        episodes = run.summary()["episodes"]
+        assert run.summary()["interrupted"]
+        assert len(whole_log(run.run / "dialogues")) == episodes
+        assert read_checkpoint(run.checkpoints()[-1]).facts["episodes"] == episodes
+        done = emcomm("train", "--resume", run.run, "--episodes", episodes + 100, "--evaluation-games", 50)
+        assert done.returncode == 0, done.stderr
+        assert len(whole_log(run.run / "dialogues")) == episodes + 100
+
+
+# -- the disk ----------------------------------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_folders_that_cannot_be_written(call, small_run, tmp_path) -> None:
+    before = contents(small_run)
+    (tmp_path / "file").write_text("mine")
+    for args, message in (
+        (["--log-dir", tmp_path / "file"], f"the log folder {tmp_path / 'file'} cannot be made"),
+        (["--log-dir", tmp_path / "file" / "logs"], f"the log folder {tmp_path / 'file' / 'logs'} is not writable"),
+        (["--log-dir", "/proc/logs"], "the log folder /proc/logs is not writable"),
+        (["--log-dir", small_run.parent, "--run-name", "small"], f"the run {small_run} exists"),
+    ):
+        done = call("train", "--workers", 0, *args)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith(f"emcomm: {message}")
+    assert contents(small_run) == before
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_two_processes_never_write_into_one_run(emcomm, small_run) -> None:
+    before = contents(small_run)
+    with Run.open(small_run).lock():
+        done = emcomm("train", "--resume", small_run, "--episodes", 4000)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"emcomm: another process is writing into {small_run}\n"
+    assert contents(small_run) == before
+
+
+def check_stopped_by_disk(code: int, said: str, run: Path) -> None:
+    """One clear line; what lies there is whole."""
+    assert code == 1, said
+    assert last_line(said).startswith("emcomm: writing to ")
+    assert "Traceback" not in said
+    for checkpoint in sorted(run.glob("checkpoints/*")):
+        assert read_checkpoint(checkpoint).facts["version"] >= 0
+
+
+def test_a_full_disk(whole_log, tmp_path) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody mount a small disk (unshare -rm)")
+    script = f"""
+        mkdir small && mount -t tmpfs -o size=700k tmpfs small
+        {sys.executable} -m emcomm.train --workers 0 --checkpoint-every 0.5 --log-dir small --run-name run 2>&1
+        code=$?; cp -r small/run kept; exit $code"""
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    check_stopped_by_disk(done.returncode, done.stdout, tmp_path / "kept")
+    assert "No space left on device" in last_line(done.stdout)
+    assert len(whole_log(tmp_path / "kept" / "dialogues")) > 0
+
+
+def test_a_part_that_cannot_be_written(tmp_path) -> None:
+    """Files end at 140 kB: enough for a checkpoint, not for a part of 131 072 dialogues."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (140_000, 140_000))
+
+    with training(
+        tmp_path, "--workers", 0, "--channel", "off", "--games", 512, "--checkpoint-every", 60, preexec_fn=limit
+    ) as run:
+        check_stopped_by_disk(run.code(60), run.said, run.run)
+        assert not list((run.run / "dialogues").iterdir())
+        assert "File too large" in last_line(run.said)
+
+
+def test_no_part_follows_one_that_failed(small_run, tmp_path, monkeypatch) -> None:
+    """Otherwise the log would have a gap; what fits is on disk, and the error is told again and again."""
+    table = read_part(small_run / "dialogues" / "part-000000.parquet")[:10]
+    writer = DialogueWriter(tmp_path, 5, ("main", "detour"))
+    writer.add(table)
+    writer.flush()
+    with monkeypatch.context() as full:
+        full.setattr("pyarrow.parquet.write_table", lambda _, path, **__: path.write_bytes(b"ha") and 1 / 0)
+        writer.add(table)
+        with pytest.raises(ZeroDivisionError):
+            writer.flush()
+    writer.add(table)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            writer.flush()
+    assert [path.name for path in tmp_path.iterdir()] == ["part-000000.parquet"]
+    assert writer.next_episode == 30
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_cannot_be_used(small_run, call, tmp_path) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(small_run, run)
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    config = run / "config.json"
+
+    def truncated() -> None:
+        newest.write_bytes(newest.read_bytes()[:-1000])
+
+    def wider() -> None:
+        config.write_text(config.read_text().replace('"hidden_size": 64', '"hidden_size": 65'))
+
+    def nonsense() -> None:
+        config.write_text(config.read_text()[:-100])
+
+    def gone() -> None:
+        shutil.rmtree(run / "checkpoints")
+
+    for damage, message, args in (
+        (None, "does not fit: hidden_size is 64 there, not 32", ("--hidden-size", 32)),
+        (None, "does not fit: rules is", ("--n-tokens", 3)),
+        (None, "does not fit: seed is 0 there, not 1", ("--seed", 1)),
+        (None, "--preset and --resume exclude each other", ("--preset", "terse")),
+        (truncated, f"the checkpoint {newest} is damaged", ()),
+        (wider, f"the checkpoint in {run} does not fit its configuration", ()),
+        (nonsense, f"{config} is damaged", ()),
+        (gone, f"{run} has no checkpoint", ()),
+    ):
+        shutil.rmtree(run)
+        shutil.copytree(small_run, run)
+        if damage:
+            damage()
+        before = contents(run)
+        done = call("train", "--resume", run, *args)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), message
+        assert message in done.err
+        assert contents(run) == before
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+NAN = """
+import numpy as np
+from envs.crossing import CrossingGame
+
+class Faulty(CrossingGame):
+    def __init__(self, n_games, rng):
+        super().__init__(n_games, rng)
+        self._rng = rng
+
+    def play(self, moves, which):
+        outcome = super().play(moves, which)
+        outcome.rewards[self._rng.random(len(moves)) < 0.01] = np.nan
+        return outcome
+"""
+
+
+def test_a_nan_reward_never_reaches_the_weights(whole_log, tmp_path) -> None:
+    (tmp_path / "faulty.py").write_text(NAN)
+    with training(
+        tmp_path, "--workers", 0, "--env", "faulty:Faulty", "--episodes", 3000, "--games", 16, "--max-rounds", 4,
+        "--evaluation-games", 50,
+    ) as run:  # fmt: skip
+        assert run.code() == 0, run.said
+        summary = run.summary()
+        assert summary["gradients_refused"] > 5
+        assert summary["updates"] > 5
+        assert f"{summary['gradients_refused']} gradients refused" in run.said
+        assert len(whole_log(run.run / "dialogues")) == 3000
+        assert all(np.isfinite(tensor).all() for tensor in load_file(run.checkpoints()[-1]).values())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_learner_refuses_what_is_not_finite(bad: float) -> None:
+    learner = Learner(Config(device="cpu"))
+    weights = learner.assignment(0).weights
+    gradient = np.ones_like(weights)
+    gradient[3] = bad
+    assert learner.apply(Contribution(gradient, 0, None, 0, 0.0, 0.0), 0) == 0
+    assert (learner.refused, learner.version) == (1, 0)
+    np.testing.assert_array_equal(learner.assignment(0).weights, weights)
+    assert learner.apply(Contribution(np.ones_like(weights), 0, None, 0, 0.0, 0.0), 0) == 0
+    assert (learner.refused, learner.version) == (1, 1)
+    assert (learner.assignment(0).weights < weights).all()
+    assert learner.apply(Contribution(np.ones_like(weights), 0, None, 0, 0.0, 0.0), 0) == 1
