@@ -190,11 +190,12 @@ class _Judge:
 
         try:
             self.bits = network_bits(policy, rules, scoring)
-            said = scoring.symbols[scoring.spoken]
+            before_the_last = scoring.spoken[:, 1:]  # EOT as often as in real talk before its closing round
+            said = scoring.symbols[:, :-1][before_the_last]
             share = float((said == scoring.n_tokens).mean()) if len(said) else 0.0
             talked = scoring.n_rounds[scoring.n_rounds > 0]
             lengths = rng.choice(talked, 2000) if len(talked) else np.full(2000, 3)
-            symbols, n_rounds = random_dialogues(lengths, scoring.n_tokens, min(share, 0.5) / 2, rng)
+            symbols, n_rounds = random_dialogues(lengths, scoring.n_tokens, share, rng)
             self.asked = Asked(symbols, n_rounds, yielding(policy, rules, symbols, n_rounds))
         except NotApplicable:
             self.policy = None

@@ -94,7 +94,8 @@ def _entropy(probabilities: Probabilities, actions: Actions) -> float:
 def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Dialogues that nobody held: `[D, R, 2]` and rounds `[D]`, one per entry of `lengths` (of at least 2 rounds).
 
-    Tokens are uniform, EOT comes with probability `eot_share`, both say EOT in the last round and in no other.
+    Tokens are uniform, EOT comes with probability `eot_share`, both say EOT in the last round and in no other. Where
+    there are two tokens the agents differ in some round: identical views leave nothing to decide.
     """
     n_rounds = np.maximum(lengths, 2)
     rounds = int(n_rounds.max(initial=2))
@@ -103,6 +104,9 @@ def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.ran
     eot = rng.random(shape) < eot_share
     eot &= ~eot.all(axis=2, keepdims=True)
     symbols[eot] = n_tokens
+    alike = (symbols[:, :, 0] == symbols[:, :, 1]) | (np.arange(rounds) >= n_rounds[:, None] - 1)
+    alike_rows = np.flatnonzero(alike.all(axis=1))
+    symbols[alike_rows, 0, 1] = (symbols[alike_rows, 0, 0] + 1) % n_tokens
     symbols[np.arange(len(lengths)), n_rounds - 1] = n_tokens
     symbols[np.arange(rounds) >= n_rounds[:, None]] = SILENT
     return symbols, n_rounds

@@ -155,6 +155,7 @@ def test_random_dialogues_close_once():
     assert (both.sum(axis=1) == 1).all()
     assert both[np.arange(600), n_rounds - 1].all()
     assert (symbols[n_rounds == 2, 2:] == SILENT).all()
+    assert (symbols[..., 0] != symbols[..., 1]).any(axis=1).all()
 
 
 def test_a_pair_of_voters_plays_as_computed():
