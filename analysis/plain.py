@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.automata import Automaton
+from analysis.machines import ProtocolMachine
 from emcomm.statistics import Rate
 
 
 def plain(value: Any) -> Any:
     """`value` as nested dictionaries, lists, strings and numbers; what is not a number becomes None.
 
+    Of automata and machines only the size is told: they have files of their own.
+
     >>> plain({"share": float("nan"), "counts": np.arange(2)})
     {'share': None, 'counts': [0, 1]}
     """
+    if isinstance(value, (Automaton, ProtocolMachine)):
+        return {"states": len(value)}
     if isinstance(value, Rate):
         return {"value": plain(value.value), "low": value.low, "high": value.high, "trials": value.trials}
     if value is None or isinstance(value, (bool, str, int)):
@@ -36,8 +42,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "_asdict"):
         return plain(value._asdict())
-    if hasattr(value, "to_json"):
-        return plain(value.to_json())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -57,7 +57,7 @@ class Comparison:
         seeds = {**self.seeds._asdict(), "success": list(self.seeds.success)}
         return plain(
             {
-                "runs": list(self.names), "seeds": seeds, "prediction": self.prediction,
+                "runs": list(self.names), "seeds": seeds, "others": self.others, "prediction": self.prediction,
                 "problems": self.problems, "tables": self.tables(),
             }
         )  # fmt: skip

@@ -163,7 +163,7 @@ def test_no_checkpoint_and_no_config(call: Call, tmp_path: Path, vote: DialogueT
     assert "only describes" in said.out
 
 
-# -- runs of which a part is broken --------------------------------------------------------------------------------------
+# -- runs of which a part is broken ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
