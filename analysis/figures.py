@@ -86,7 +86,7 @@ def rates(
                 fontsize=9.5,
             )
         axes.set_yticks(range(len(shown)), list(shown))
-        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"], pad=8)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         low = min(r.low for r in shown.values())
         axes.set_xlim(0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1)
