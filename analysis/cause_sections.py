@@ -42,7 +42,9 @@ def causes_chapter(found: Findings) -> str:
     if causes.influence is not None and causes.influence.on_move == causes.influence.on_move:
         more = numbers.get("influence", "") + numbers.get("signalling", "")
         cards.append(card("Influence and signalling", None, _influence(causes.influence), more))
-    return chapter("What does the talk cause?", "The talk is interfered with; only the audit of leaks reads the log.", cards)
+    return chapter(
+        "What does the talk cause?", "The talk is interfered with; only the audit of leaks reads the log.", cards
+    )
 
 
 def _influence(found: Influence) -> str:
