@@ -248,11 +248,8 @@ class DialogueWriter:
 
 def _write_part(tables: list[DialogueTable], path: Path, schema: pa.Schema) -> None:
     unfinished = path.with_suffix(".tmp")
-    try:
-        pq.write_table(to_arrow(concatenate(tables)).cast(schema), unfinished, compression="zstd")
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    pq.write_table(to_arrow(concatenate(tables)).cast(schema), unfinished, compression="zstd")
+    unfinished.rename(path)
 
 
 def to_arrow(table: DialogueTable) -> pa.Table:

@@ -81,13 +81,14 @@ def test_the_configuration_repeats_the_run(small_run) -> None:
     assert {"torch", "numpy", "python"} <= saved["versions"].keys()
 
 
-def test_the_end_of_a_training_on_the_console(call, tmp_path) -> None:
+def test_the_end_of_a_training_on_the_console(call, whole_log, tmp_path) -> None:
     run = tmp_path / "the run"
     done = call(
-        "train", "--workers", 0, "--episodes", 300, "--games", 16, "--evaluation-games", 50, "--max-rounds", 4,
+        "train", "--workers", 0, "--episodes", 301, "--games", 16, "--evaluation-games", 50, "--max-rounds", 4,
         "--log-dir", tmp_path, "--run-name", run.name,
     )  # fmt: skip
     assert done.code == 0
+    assert len(whole_log(run / "dialogues")) == 301, "the last gradient came with more episodes than were asked for"
     assert "10 dialogues (5 = EOT)" in done.out
     assert len(re.findall(r"│ move ", done.out)) == 10
     assert re.search(r"sampled +│ \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\]", done.out)
@@ -200,6 +201,7 @@ def test_a_game_of_ones_own(emcomm, whole_log, tmp_path) -> None:
         "--evaluation-games", 20, "--log-dir", tmp_path, "--run-name", "own", env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "│ wait" in done.stdout
     log = whole_log(tmp_path / "own" / "dialogues")
     assert log.episode.max() == 199
     for episode in (0, 100, 199):
