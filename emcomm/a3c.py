@@ -119,8 +119,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 def use_one_core() -> None:
-    """Settle this process for many small operations: one thread, no slow arithmetic on denormal numbers, and memory that
-    is kept for the next update instead of being given back to the system after each (a fifth of the time otherwise)."""
+    """Settle this process for many small operations: one thread, no slow arithmetic on denormal numbers, and memory
+    that is kept for the next update instead of being given back to the system after each (else a fifth of the time)."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
@@ -24,7 +24,7 @@ Options = TypeVar("Options")
 
 def parse(options: type[Options], args: Sequence[str], program: str, default: Options | None = None) -> Options:
     """Flags -> dataclass, flat; an unknown flag or a value out of range raises BadInput naming it."""
-    given = {} if default is None else {"default": default}
+    given: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             return tyro.cli(

@@ -345,7 +345,7 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
         cut=columns["cut"].to_numpy(zero_copy_only=False),
         private=_values(private).reshape(rows, agents, -1)
         if private.null_count < rows
-        else np.zeros((rows, agents, 0)),
+        else np.zeros((rows, agents, 0), np.float32),
     )
 
 

@@ -15,7 +15,7 @@ from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
 from emcomm.evaluation import play, ten_of
 from emcomm.runs import Run, load_weights
-from emcomm.worlds import game_class, make_policy
+from emcomm.worlds import make_policy, move_names
 from envs.pictures import draw
 from envs.rendering import Scene, text
 
@@ -57,7 +57,7 @@ def main() -> int:
     load_weights(policy, run.newest().part("policy"), run.path)
     console = Console(highlight=False)
     table = next(play(policy, run.config, 200))
-    shown = scenes(ten_of(table)[: options.games], game_class(run.config.env).move_names, run.config.rules.n_tokens)
+    shown = scenes(ten_of(table)[: options.games], move_names(run.config), run.config.rules.n_tokens)
     if options.pictures is not None:
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)

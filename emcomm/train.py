@@ -113,9 +113,7 @@ def _print_end(console: Console, summary: dict, where: str) -> None:
         + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,
     )
-    console.print(
-        f"the run lies in {where}; next: python -m emcomm.evaluate {where} --channel shuffled", soft_wrap=True
-    )
+    console.print(f"the run lies in {where}; next: python -m emcomm.analyze {where}", soft_wrap=True)
 
 
 _COUNTED = {

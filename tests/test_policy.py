@@ -31,8 +31,8 @@ def test_symbols_are_one_hot_with_a_column_for_silence() -> None:
     assert start[0].tolist() == [0, 1, 0] + 2 * [0, 0, 0, 0, 0, 0, 1]
     negotiation.step(np.array([[4, 2]]))
     after = policy.encode(negotiation.observe())
-    assert after[0, 3:].tolist() == [0, 0, 0, 0, 1, 0, 0] + [0, 0, 1, 0, 0, 0, 0]
-    assert after[1, 3:].tolist() == [0, 0, 1, 0, 0, 0, 0] + [0, 0, 0, 0, 1, 0, 0]
+    assert after[0, 3:].tolist() == [*[0, 0, 0, 0, 1, 0, 0], *[0, 0, 1, 0, 0, 0, 0]]
+    assert after[1, 3:].tolist() == [*[0, 0, 1, 0, 0, 0, 0], *[0, 0, 0, 0, 1, 0, 0]]
 
 
 def test_samples_follow_the_policy_and_the_mask() -> None:

@@ -93,7 +93,7 @@ def test_the_end_of_a_training_on_the_console(call, whole_log, tmp_path) -> None
     assert len(re.findall(r"│ move ", done.out)) == 10
     assert re.search(r"sampled +│ \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\]", done.out)
     *_, last = done.out.splitlines()
-    assert last == f"the run lies in '{run}'; next: python -m emcomm.evaluate '{run}' --channel shuffled"
+    assert last == f"the run lies in '{run}'; next: python -m emcomm.analyze '{run}'"
 
 
 def test_two_trains_learn_to_part_and_only_by_talking(call, tmp_path) -> None:
