@@ -19,6 +19,7 @@ SMALL = {
     "emcomm.analyze": "--quick --out OUT",
     "emcomm.play": "",
     "experiments.overview": "--out OUT/overview.png",
+    "experiments.planted_recovery": "--variants 1 --dialogues 500",
     "experiments.throughput": "--seconds 0.5 --worker-counts 0",
 }
 """Flags that make each command small."""
@@ -45,7 +46,8 @@ def test_command_runs(command: str, small_run: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_python_examples_run(tmp_path: Path) -> None:
+def test_python_examples_run(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "logs" / "RUN")
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert blocks
     for block in blocks:
