@@ -95,6 +95,8 @@ class LoadedRun:
             saved = run.newest()
             policy = make_policy(run.config)
             load_weights(policy, saved.part("policy"), run.path)
+            if run.config.population > 1:
+                raise BadInput(f"{run.path} trained {run.config.population} networks, and this takes one at a time")
         except (BadInput, OSError, ValueError, TypeError) as error:
             self._note(f"no policy: {error}")
             return None

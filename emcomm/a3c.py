@@ -230,6 +230,29 @@ _RAY_SETTINGS = {
 }
 
 
+def start_ray(address: str | None = None) -> Any:
+    """Ray itself, after joining the cluster at `address`, or starting a local one without dashboard or statistics.
+
+    Raises BadInput where the cluster cannot be reached.
+    """
+    for name, value in _RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    # Ray prints a paragraph for every worker that dies; who uses it says so in one line.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    local: dict[str, Any] = {
+        "num_cpus": os.cpu_count(),
+        "include_dashboard": False,
+        "object_store_memory": 256 * 2**20,
+    }
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **({} if address else local))
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
+    return ray
+
+
 class OnRay:
     """Workers as Ray actors; more of them than cores is normal. A worker that dies is replaced.
 
@@ -238,23 +261,9 @@ class OnRay:
     """
 
     def __init__(self, config: Config, started: int, address: str | None, on_death: Callable[[int], None]) -> None:
-        for name, value in _RAY_SETTINGS.items():
-            os.environ.setdefault(name, value)
-        import ray
-
-        # Ray prints a paragraph for every worker that dies; `on_death` says it in one line.
-        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+        ray = start_ray(address)
         self._ray, self._config, self._on_death = ray, config, on_death
         self.started = started
-        local: dict[str, Any] = {
-            "num_cpus": os.cpu_count(),
-            "include_dashboard": False,
-            "object_store_memory": 256 * 2**20,
-        }
-        try:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **({} if address else local))
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
         resources = ray.cluster_resources()
         self._cores = max(1, int(resources.get("CPU", 1)))
         gpus = 0.0

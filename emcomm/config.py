@@ -35,8 +35,10 @@ class Config:
     """Steps of each game behind one gradient (steps)."""
     hidden_size: int = 64
     """Width of the network's memory (units)."""
-    memory: Literal["gru", "none"] = "gru"
-    """gru: recurrent; none: only the visible window of the buffer."""
+    memory: Literal["gru", "window", "none"] = "gru"
+    """gru: recurrent; window: only the visible rounds of the buffer; none: not even those."""
+    population: int = 1
+    """Networks that play each other, two different ones in each game; 1: both agents share one (networks)."""
     learning_rate: float = 3e-3
     """Step size at the start; it falls linearly to 0 with the episodes."""
     discount: float = 0.99
@@ -46,7 +48,9 @@ class Config:
     entropy_bonus: float = 0.01
     """Weight of the policy's entropy at the start (reward per nat)."""
     entropy_until: float = 0.5
-    """Share of the episodes after which the entropy bonus has fallen linearly to 0 (0 to 1; 0: never any bonus)."""
+    """Share of the episodes over which the entropy bonus falls linearly to its last value (0 to 1)."""
+    entropy_final: float = 0.0
+    """Weight of the policy's entropy from then on (reward per nat)."""
     value_weight: float = 0.5
     """Weight of the critic's error in the loss."""
     max_grad_norm: float = 1.0
@@ -59,10 +63,10 @@ class Config:
     """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "games", "unroll", "hidden_size", "evaluation_games"):
+        for name in ("episodes", "games", "unroll", "hidden_size", "evaluation_games", "population"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("seed", "workers", "in_flight", "entropy_bonus", "value_weight"):
+        for name in ("seed", "workers", "in_flight", "entropy_bonus", "entropy_final", "value_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         for name in ("learning_rate", "max_grad_norm", "checkpoint_every"):
@@ -71,13 +75,14 @@ class Config:
         for name in ("discount", "trace", "entropy_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        if self.memory not in ("gru", "none"):
-            raise ValueError(f"memory must be gru or none, not {self.memory!r}")
+        if self.memory not in ("gru", "window", "none"):
+            raise ValueError(f"memory must be gru, window or none, not {self.memory!r}")
 
     def entropy_bonus_at(self, episodes: int) -> float:
         """The weight of the entropy after `episodes` episodes."""
         end = self.entropy_until * self.episodes
-        return self.entropy_bonus * max(0.0, 1 - episodes / end) if end else 0.0
+        left = max(0.0, 1 - episodes / end) if end else 0.0
+        return self.entropy_final + (self.entropy_bonus - self.entropy_final) * left
 
     def learning_rate_at(self, episodes: int) -> float:
         """The step size after `episodes` episodes."""

@@ -1,14 +1,18 @@
-"""The recurrent actor-critic: one network, shared by all agents."""
+"""The recurrent actor-critic: one network that all agents share, or a population of which two play each game."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import permutations
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from envs.negotiation import Negotiation, Observation
+from envs.negotiation import SILENT, Negotiation, Observation
+
+Memory = Literal["gru", "window", "none"]
 
 
 class Sizes(NamedTuple):
@@ -32,11 +36,12 @@ class Sizes(NamedTuple):
 class Policy(nn.Module):
     """Observation and memory in; logits over actions, value and new memory out. `R` rows are games × agents."""
 
-    def __init__(self, sizes: Sizes, recurrent: bool = True) -> None:
+    def __init__(self, sizes: Sizes, memory: Memory = "gru") -> None:
         super().__init__()
-        self.sizes, self.recurrent = sizes, recurrent
+        self.sizes, self._kind = sizes, memory
         n_inputs = sizes.n_features + sizes.window * sizes.n_agents * (sizes.n_symbols + 1)
-        self.core = nn.GRUCell(n_inputs, sizes.hidden_size) if recurrent else nn.Linear(n_inputs, sizes.hidden_size)
+        core = nn.GRUCell if memory == "gru" else nn.Linear
+        self.core = core(n_inputs, sizes.hidden_size)
         self.actor = nn.Linear(sizes.hidden_size, sizes.n_actions)
         self.critic = nn.Linear(sizes.hidden_size, 1)
         # Where both agents are undecided, E[reward] has a saddle: the gain of one agent's leaning is proportional to
@@ -57,13 +62,14 @@ class Policy(nn.Module):
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
         rows = seen.features.shape[0] * seen.features.shape[1]
-        symbols = self._one_hot[seen.buffer.reshape(rows, -1)].reshape(rows, -1)
+        buffer = np.full_like(seen.buffer, SILENT) if self._kind == "none" else seen.buffer
+        symbols = self._one_hot[buffer.reshape(rows, -1)].reshape(rows, -1)
         inputs = np.concatenate([seen.features.reshape(rows, -1), symbols], axis=1)
         return torch.from_numpy(inputs).to(self.device)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
         """`[R, H]` the memory after seeing `inputs` `[R, I]`."""
-        return self.core(inputs, memory) if self.recurrent else torch.tanh(self.core(inputs))
+        return self.core(inputs, memory) if self._kind == "gru" else torch.tanh(self.core(inputs))
 
     def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` unnormalised log-probabilities of the actions; -1e9 where `mask` forbids one."""
@@ -76,3 +82,44 @@ class Policy(nn.Module):
     def value(self, memory: Tensor) -> Tensor:
         """`[...]` the expected return."""
         return self.critic(memory).squeeze(-1)
+
+
+class Population(Policy):
+    """Several networks that play each other, as one policy.
+
+    Game b is played by the b-th ordered pair of different members, and so on round and round; row r = 2·b + seat.
+    """
+
+    def __init__(self, members: Sequence[Policy]) -> None:
+        nn.Module.__init__(self)
+        self.sizes = members[0].sizes
+        self.members = nn.ModuleList(members)
+        self._members = tuple(members)
+        self._rows: dict[int, list[Tensor]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return self._members[0].device
+
+    def encode(self, seen: Observation) -> Tensor:
+        return self._members[0].encode(seen)
+
+    def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
+        return self._joined(lambda member, rows: member.remember(inputs[rows], memory[rows]), len(inputs))
+
+    def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
+        return self._joined(lambda m, rows: m.logits(memory[..., rows, :], mask[..., rows, :]), memory.shape[-2])
+
+    def value(self, memory: Tensor) -> Tensor:
+        return self._joined(lambda m, rows: m.value(memory[..., rows, :])[..., None], memory.shape[-2])[..., 0]
+
+    def _joined(self, answer: Callable[[Policy, Tensor], Tensor], count: int) -> Tensor:
+        """`[..., R, ·]` what each member answers for its rows, put back in their order."""
+        if count not in self._rows:
+            pairs = torch.tensor(list(permutations(range(len(self._members)), 2))).flatten()  # of seats
+            owner = pairs.repeat(-(-count // len(pairs)))[:count]
+            rows = [torch.nonzero(owner == m)[:, 0].to(self.device) for m in range(len(self._members))]
+            self._rows[count] = [*rows, torch.cat(rows).argsort()]
+        *rows, back = self._rows[count]
+        answers = [answer(member, own) for member, own in zip(self._members, rows, strict=True)]
+        return torch.cat(answers, dim=-2).index_select(-2, back)

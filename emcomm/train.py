@@ -50,7 +50,7 @@ def options_from(args: list[str]) -> TrainOptions:
         raise BadInput("--preset and --resume exclude each other: a resumed run keeps its settings")
     saved = Run.open(start.resume).config
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
-    for name in ("env", "rules", "hidden_size", "memory", "seed"):
+    for name in ("env", "rules", "hidden_size", "memory", "population", "seed"):
         if getattr(options.config, name) != getattr(saved, name):
             raise BadInput(
                 f"the checkpoint in {start.resume} does not fit: {name} is {getattr(saved, name)} there, "

@@ -168,7 +168,7 @@ class Training:
     def evaluate(self) -> tuple[Figures, Figures, DialogueTable]:
         """The frozen policy plays: sampled (into the log `evaluation/`) and with greedy moves; and ten dialogues."""
         device = choose_device(self.config.device)
-        torch.set_num_threads(os.cpu_count() or 1)  # the workers are gone: all cores for this
+        torch.set_num_threads(max(1, min(self.config.workers, os.cpu_count() or 1)))  # the workers' cores are free now
         policy, config = self.learner.current_policy().to(device), self.config
         sampled, greedy, shown = Tally(), Tally(), None
         for outdated in self.run_folder.evaluation.glob("part-*.parquet"):  # by the policy before a resume

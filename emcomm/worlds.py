@@ -10,7 +10,7 @@ import torch
 
 from emcomm.config import Config
 from emcomm.errors import BadInput
-from emcomm.policy import Policy, Sizes
+from emcomm.policy import Policy, Population, Sizes
 from envs import GAMES
 from envs.game import Game
 from envs.negotiation import Negotiation
@@ -44,11 +44,15 @@ def move_names(config: Config) -> tuple[str, ...]:
 
 
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
-    """A new policy, its weights drawn from the configuration's seed."""
+    """A new policy, its weights drawn from the configuration's seed. Raises BadInput for a population of trios."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    if config.population > 1 and negotiation.n_agents != 2:
+        raise BadInput(f"a population plays in pairs: {config.env} has {negotiation.n_agents} agents, not 2")
+    sizes = Sizes.of(negotiation, config.hidden_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        policy = Policy(Sizes.of(negotiation, config.hidden_size), recurrent=config.memory == "gru")
+        members = [Policy(sizes, config.memory) for _ in range(config.population)]
+    policy = members[0] if len(members) == 1 else Population(members)
     return policy.to(device or torch.device("cpu"))
 
 

@@ -222,7 +222,7 @@ def test_the_deaf_notice_only_what_they_say_themselves():
 
 def test_the_order_matters_to_a_network_that_forgets():
     """With a window of one round and no memory but that of this round, reordering changes what is seen last."""
-    policy = make_policy(Config(rules=TalkRules(n_tokens=2, window=3), memory="none", hidden_size=16, seed=3))
+    policy = make_policy(Config(rules=TalkRules(n_tokens=2, window=3), memory="window", hidden_size=16, seed=3))
     rules = TalkRules(n_tokens=2, window=3, opening="talk")
     symbols, n_rounds = random_dialogues(np.full(300, 4), 2, 0.1, np.random.default_rng(0))
     held = Decisions(symbols, n_rounds, np.zeros((300, 2), int), 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emcomm.policy import Policy, Sizes
+from emcomm.policy import Memory, Policy, Population, Sizes
 from emcomm.rollout import Rollout, draw_races, sample
 from envs.crossing import CrossingGame
 from envs.negotiation import Negotiation, TalkRules
@@ -17,9 +17,9 @@ def crossing(games: int, **options: object) -> Negotiation:
     return Negotiation(CrossingGame(games, rng), TalkRules(window=1, **options), rng)  # type: ignore[arg-type]
 
 
-def policy_for(negotiation: Negotiation, recurrent: bool = True) -> Policy:
+def policy_for(negotiation: Negotiation, memory: Memory = "gru") -> Policy:
     torch.manual_seed(0)
-    return Policy(Sizes.of(negotiation, 16), recurrent)
+    return Policy(Sizes.of(negotiation, 16), memory)
 
 
 def test_symbols_are_one_hot_with_a_column_for_silence() -> None:
@@ -64,11 +64,11 @@ def test_greedy_moves_leave_symbols_sampled() -> None:
     assert set(sample(policy, memory, everything, races).tolist()) == set(range(8))
 
 
-@pytest.mark.parametrize("recurrent", [True, False])
-def test_memory_starts_anew_with_every_episode(recurrent: bool) -> None:
+@pytest.mark.parametrize("memory", ["gru", "window", "none"])
+def test_memory_starts_anew_with_every_episode(memory: Memory) -> None:
     """With no talk an episode is one step, so every step's value is that of an untouched memory."""
     negotiation = crossing(4, channel="off")
-    policy = policy_for(negotiation, recurrent)
+    policy = policy_for(negotiation, memory)
     played, dialogues = Rollout(negotiation, np.random.default_rng(0)).play(policy, 5)
     assert played.value.shape == (6, 4, 2)
     torch.testing.assert_close(played.value, played.value[0, 0, 0].expand(6, 4, 2))
@@ -104,3 +104,46 @@ def test_gradients_reach_what_was_said_rounds_before() -> None:
     played.log_prob[5].sum().backward()
     assert policy.core.weight_hh.grad is not None  # type: ignore[union-attr]
     assert policy.core.weight_hh.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+
+def test_without_memory_the_buffer_is_not_seen() -> None:
+    negotiation = crossing(1, opening="talk")
+    negotiation.reset()
+    for memory, alike in (("none", True), ("window", False)):
+        policy = policy_for(negotiation, memory)  # type: ignore[arg-type]
+        negotiation.reset()
+        negotiation.step(np.array([[4, 2]]))
+        after = policy.encode(negotiation.observe())
+        assert torch.equal(after[0], after[1]) == alike
+
+
+def test_in_a_population_two_different_members_play_each_game() -> None:
+    negotiation = crossing(7, opening="talk")
+    members = [policy_for(negotiation) for _ in range(3)]
+    for i, member in enumerate(members):
+        torch.nn.init.constant_(member.critic.bias, float(i))
+        torch.nn.init.zeros_(member.critic.weight)
+    population = Population(members)
+    memory = population.initial_memory(14)
+    pairs = population.value(memory).view(7, 2).tolist()
+    assert pairs == [[0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1], [0, 1]]
+    negotiation.reset()
+    seen = negotiation.observe()
+    after = population.remember(population.encode(seen), memory)
+    logits = population.logits(after, torch.from_numpy(seen.mask).view(14, -1))
+    for row, member in enumerate(np.array(pairs, int).ravel()):
+        alone = members[member].remember(population.encode(seen)[row : row + 1], memory[row : row + 1])
+        torch.testing.assert_close(after[row : row + 1], alone)
+        torch.testing.assert_close(logits[row, :6], members[member].actor(alone)[0, :6])
+    over_time = population.value(torch.stack([memory, memory]))
+    assert over_time.shape == (2, 14)
+
+
+def test_a_population_learns_like_one_policy() -> None:
+    """Every member gets a gradient from the games that it plays."""
+    negotiation = crossing(12)
+    population = Population([policy_for(negotiation) for _ in range(3)])
+    played, _ = Rollout(negotiation, np.random.default_rng(0)).play(population, 6)
+    played.log_prob.sum().backward()
+    for member in population.members:
+        assert member.core.weight_ih.grad.abs().sum() > 0

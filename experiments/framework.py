@@ -1,0 +1,325 @@
+"""What an experiment is, and how it runs: conditions × seeds through Ray, each run a folder like any other.
+
+A run is trained once, whatever experiment asks for it: its folder is named after its settings. What was interrupted
+goes on from its last checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import math
+import multiprocessing
+import os
+import pkgutil
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+import experiments
+from analysis.theory import Optimum, optimum
+from emcomm.a3c import start_ray, use_one_core
+from emcomm.cli import parse, run_command
+from emcomm.config import Config
+from emcomm.errors import BadInput, Fault
+from emcomm.runs import Run
+from emcomm.train import TrainOptions, train
+
+RESULTS = Path(experiments.__file__).parent / "results"
+"""Where the committed results lie, one folder for each experiment."""
+
+Measure = Callable[[Run, bool], dict[str, Any]]
+"""A trained run, and whether a quick look will do -> figures by name: numbers, or lists of numbers."""
+
+
+TALK = Config(workers=0)
+"""The talk's game at full length: 1 000 000 episodes, 100 000 games of evaluation, in one process."""
+
+SHORT = Config(workers=0, episodes=200_000, evaluation_games=20_000)
+"""A fifth of it, for questions that do not turn on the last tenth of a percent."""
+
+
+def with_rules(config: Config, **rules: Any) -> Config:
+    """The same settings with other rules of talk."""
+    return dataclasses.replace(config, rules=dataclasses.replace(config.rules, **rules))
+
+
+class Results(NamedTuple):
+    """What the runs of an experiment brought."""
+
+    rows: pd.DataFrame
+    """One row for each run: condition, seed, success, rounds …, the optimum, and what was measured."""
+    runs: dict[tuple[str, int], Run]
+    """Condition and seed -> the run."""
+    quick: bool
+
+
+class Conclusion(NamedTuple):
+    """What an experiment found."""
+
+    headline: str
+    """One sentence with the figures that matter most."""
+    findings: str
+    """A paragraph."""
+    table: pd.DataFrame
+    """One row for each condition, ready to be read."""
+    figure: Figure
+    tables: dict[str, pd.DataFrame] = {}  # noqa: RUF012 (never changed)
+    """Further tables, by file name."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, what is tried to answer it, and what should come out."""
+
+    question: str
+    expected: str
+    """The expected result, and who says so."""
+    conditions: Mapping[str, Config]
+    """Name -> settings; the seed is filled in."""
+    conclude: Callable[[Results], Conclusion]
+    seeds: int = 5
+    """Runs of each condition, with the seeds 0, 1, …"""
+    measure: Measure = lambda run, quick: {}
+    """What is measured on each run once it is trained."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Run an experiment; what is already there is not computed again."""
+
+    quick: bool = False
+    """A small version that shows that everything works. Its results are no evidence and are kept apart."""
+    again: bool = False
+    """Measure the trained runs again."""
+    log_dir: Path = Path("logs/experiments")
+    """Folder for the runs."""
+    out: Path = RESULTS
+    """Folder for the results; with --quick they lie in the log folder."""
+
+
+class Job(NamedTuple):
+    """One run of an experiment."""
+
+    experiment: str
+    condition: str
+    config: Config
+    folder: Path
+    quick: bool
+
+    @property
+    def measured(self) -> Path:
+        """The file of what was measured on it."""
+        return self.folder / "measured" / f"{self.experiment}.json"
+
+    @property
+    def trained(self) -> bool:
+        """Whether training and evaluation came to their end."""
+        summary = self.folder / "summary.json"
+        return summary.exists() and "evaluation" in json.loads(summary.read_text())
+
+
+# -- finding experiments -----------------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """The ids of all experiments."""
+    found = (module.name for module in pkgutil.iter_modules(experiments.__path__))
+    return [name for name in found if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
+
+
+def load(name: str) -> Experiment:
+    """The experiment with this id."""
+    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+
+
+def jobs(name: str, log_dir: Path, quick: bool = False) -> list[Job]:
+    """All runs of an experiment, seed after seed, so that an interrupted one has some of everything."""
+    experiment = load(name)
+    listed = []
+    for seed in range(min(experiment.seeds, 2) if quick else experiment.seeds):
+        for condition, config in experiment.conditions.items():
+            own = dataclasses.replace(smaller(config) if quick else config, seed=seed)
+            listed.append(Job(name, condition, own, log_dir / _folder(own), quick))
+    return listed
+
+
+def smaller(config: Config) -> Config:
+    """Settings for a run of a second or two."""
+    return dataclasses.replace(
+        config,
+        episodes=min(config.episodes, 1_000),
+        evaluation_games=300,
+        games=32,
+        workers=min(config.workers, 2),
+    )
+
+
+def _folder(config: Config) -> str:
+    """A name that two configurations share only if they are the same but for what cannot change the result."""
+    settings = {**config.to_json(), "checkpoint_every": None}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+    return f"{digest}-seed{config.seed}"
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def main(file: str) -> None:
+    """The command line of the experiment in `file`."""
+    name = Path(file).stem
+    run_command(lambda: run(name, parse(RunOptions, sys.argv[1:], f"experiments.{name}"), Console(highlight=False)))
+
+
+def run(name: str, options: RunOptions, console: Console) -> int:
+    """Train and measure what is missing, conclude, and write the results."""
+    from experiments.writing import write
+
+    begun = time.monotonic()
+    experiment, todo = load(name), jobs(name, options.log_dir, options.quick)
+    console.print(f"{name}: {experiment.question}", soft_wrap=True, markup=False)
+    try:
+        options.log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"the log folder {options.log_dir} cannot be made: {error.strerror}") from error
+    if options.again:
+        for job in todo:
+            job.measured.unlink(missing_ok=True)
+    failed = _do_all([job for job in todo if not job.measured.exists()], len(todo), console)
+    if failed:
+        raise Fault(f"{failed} of {len(todo)} runs of {name} failed; the same command tries them again")
+    results = collect(todo)
+    console.print("concluding")
+    conclusion = experiment.conclude(results)
+    folder = (options.log_dir / "quick" if options.quick else options.out) / name
+    write(folder, name, experiment, conclusion, results, time.monotonic() - begun)
+    console.print(f"\n{conclusion.headline}", soft_wrap=True, markup=False, style="bold")
+    console.print(f"results: {folder}/README.md", soft_wrap=True, markup=False)
+    if options.quick:
+        console.print("a quick version: no evidence; for the real one leave out --quick")
+    else:
+        console.print("next: python -m experiments lists them all with what they found")
+    return 0
+
+
+def _do_all(todo: list[Job], total: int, console: Console) -> int:
+    """Do every job; those that need no workers of their own side by side, the others one by one. How many failed."""
+    failed, begun = 0, time.monotonic()
+    done_before = total - len(todo)
+    for count, (job, problem) in enumerate(_outcomes(todo), 1):
+        failed += problem is not None
+        per_job = (time.monotonic() - begun) / count
+        left = f"{(len(todo) - count) * per_job / 60:.1f} min left"
+        told = problem or _told(job)
+        console.print(
+            f"{done_before + count:>4}/{total}  {job.condition}, seed {job.config.seed}: {told}  ({left})",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
+    return failed
+
+
+def _told(job: Job) -> str:
+    sampled = json.loads((job.folder / "summary.json").read_text())["evaluation"]["sampled"]
+    return f"{100 * sampled['success']:.2f} % in {sampled['mean_rounds']:.2f} rounds"
+
+
+def _outcomes(todo: list[Job]) -> Iterator[tuple[Job, str | None]]:
+    """Jobs as they end, and what went wrong. Runs that two conditions share are trained once, by the first of them."""
+    shared: dict[Path, list[Job]] = {}
+    for job in todo:
+        shared.setdefault(job.folder, []).append(job)
+    groups = list(shared.values())
+    with_workers = [group for group in groups if group[0].config.workers]
+    alone = [group for group in groups if not group[0].config.workers]
+    if alone:
+        ray = start_ray()
+        try:
+            remote = ray.remote(num_cpus=1, max_retries=1)(_do)
+            under_way = {remote.remote(group): group for group in alone}
+            while under_way:
+                (done,), _ = ray.wait(list(under_way), num_returns=1)
+                group, problem = under_way.pop(done), None
+                try:
+                    ray.get(done)
+                except ray.exceptions.RayError as error:
+                    problem = f"failed: {str(error).strip().splitlines()[-1]}"
+                yield from ((job, problem) for job in group)
+        finally:
+            ray.shutdown()
+    for group in with_workers:  # each starts a Ray of its own
+        process = multiprocessing.get_context("spawn").Process(target=_do, args=(group,))
+        process.start()
+        process.join()
+        problem = f"failed with exit code {process.exitcode}" if process.exitcode else None
+        yield from ((job, problem) for job in group)
+
+
+def _do(group: list[Job]) -> None:
+    """Train one run and measure it; in a process of its own."""
+    first = group[0]
+    if not first.trained:
+        _train(first)
+    use_one_core()
+    for job in group:
+        found = load(job.experiment).measure(Run.open(job.folder), job.quick)
+        job.measured.parent.mkdir(exist_ok=True)
+        unfinished = job.measured.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(found))
+        unfinished.replace(job.measured)
+
+
+def _train(job: Job) -> None:
+    """Train one run, or go on with it."""
+    resume = None
+    if job.folder.exists():
+        if any((job.folder / "checkpoints").glob("*.safetensors")):
+            resume = job.folder
+        else:
+            shutil.rmtree(job.folder)
+    with Path(os.devnull).open("w") as nowhere:
+        options = TrainOptions(job.config, log_dir=job.folder.parent, run_name=job.folder.name, resume=resume)
+        if code := train(options, Console(file=nowhere)):
+            raise Fault(f"training ended with exit code {code}")
+
+
+# -- collecting --------------------------------------------------------------------------------------------------------
+
+
+def collect(done: list[Job]) -> Results:
+    """The figures of all runs, side by side."""
+    rows, runs = [], {}
+    for job in done:
+        summary = json.loads((job.folder / "summary.json").read_text())
+        sampled, greedy = summary["evaluation"]["sampled"], summary["evaluation"]["greedy_moves"]
+        best = best_possible(job.config)
+        rows.append({
+            "condition": job.condition, "seed": job.config.seed, "episodes": summary["episodes"],
+            "games": sampled["games"], "success": sampled["success"], "greedy_moves": greedy["success"],
+            "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
+            "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
+            "best_success": best.success if best else math.nan, "best_rounds": best.rounds if best else math.nan,
+            "wall_s": summary["wall_s"], "run": job.folder.name,
+            **json.loads(job.measured.read_text()),
+        })  # fmt: skip
+        runs[job.condition, job.config.seed] = Run(job.folder, job.config)
+    return Results(pd.DataFrame(rows), runs, done[0].quick)
+
+
+def best_possible(config: Config) -> Optimum | None:
+    """What identical agents can reach at best; None where the theory does not reach."""
+    rules = config.rules
+    if rules.channel == "off":
+        return Optimum(0.5, 0.0, 0.0, optimum(rules.n_tokens, 1, "free").plan[:0])
+    if rules.channel != "open" or rules.speaking != "simultaneous" or config.memory != "gru":
+        return None
+    return optimum(rules.n_tokens, rules.max_rounds, rules.opening, rules.round_cost)

@@ -1,0 +1,208 @@
+"""From the runs of an experiment to what a person reads: tables, figures, and the folder of results."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.seeds import Interval, SeedSummary, over_seeds
+from emcomm.errors import Fault
+from emcomm.runs import provenance
+from emcomm.statistics import rate
+from experiments.framework import Conclusion, Experiment, Results
+
+# -- figures of several seeds ------------------------------------------------------------------------------------------
+
+
+def seeds_of(rows: pd.DataFrame, column: str = "success") -> SeedSummary:
+    """What the runs in `rows` amount to; `column` is a share of their evaluation games."""
+    pairs = rows[[column, "games"]].dropna().itertuples(index=False)
+    return over_seeds([rate(round(share * games), int(games)) for share, games in pairs])
+
+
+def mean_of(values: Iterable[float]) -> Interval:
+    """The mean over seeds with its percentile bootstrap interval; NaN where there is none."""
+    known = np.array([v for v in values if v is not None and np.isfinite(v)], float)
+    if not len(known):
+        return Interval(*[float("nan")] * 3)
+    drawn = np.random.default_rng(0).choice(known, (10_000, len(known))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(known.mean()), float(low), float(high))
+
+
+def percent(interval: Interval, digits: int = 2) -> str:
+    """A share with its interval: 99.98 % [99.97, 99.99]."""
+    if np.isnan(interval.value):
+        return "–"
+    value, low, high = (f"{100 * x:.{digits}f}" for x in interval)
+    return f"{value} % [{low}, {high}]"
+
+
+def number(interval: Interval, digits: int = 2) -> str:
+    """A number with its interval."""
+    if np.isnan(interval.value):
+        return "–"
+    value, low, high = (f"{x:,.{digits}f}" for x in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def by_condition(results: Results, **more: Any) -> pd.DataFrame:
+    """The table that every experiment shows; `more` are columns: name -> function of a condition's rows."""
+    lines = []
+    for condition, rows in results.rows.groupby("condition", sort=False):
+        summary = seeds_of(rows)
+        line = {
+            "condition": condition,
+            "seeds": len(rows),
+            "success, mean [95 %]": percent(summary.mean),
+            "interquartile mean": percent(summary.interquartile_mean),
+            "worst seed": f"{100 * min(summary.success):.2f} %",
+            "formed": f"{summary.formed.successes}/{summary.formed.trials}",
+            "optimum": _known(100 * rows.best_success.iloc[0], " %"),
+            "rounds, mean [95 %]": number(mean_of(rows.rounds)),
+            "optimum's rounds": _known(rows.best_rounds.iloc[0]),
+        }
+        lines.append({**line, **{name: column(rows) for name, column in more.items()}})
+    return pd.DataFrame(lines)
+
+
+def _known(value: float, unit: str = "") -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}{unit}"
+
+
+# -- drawing -----------------------------------------------------------------------------------------------------------
+
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
+
+
+def panels(count: int = 1, width: float = 6.4, height: float = 4.4) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels side by side."""
+    sns.set_theme(style="ticks", context="notebook")
+    figure, axes = plt.subplots(1, count, figsize=(width * count, height), layout="constrained", squeeze=False)
+    return figure, list(axes[0])
+
+
+def draw_seeds(
+    axes: Axes, results: Results, column: str = "success", conditions: Sequence[str] = (), scale: float = 100
+) -> None:
+    """One point for each seed, the mean of each condition as a bar of its interval, and the optimum as a line."""
+    rows = results.rows
+    shown = list(conditions or rows.condition.unique())
+    for i, condition in enumerate(shown):
+        own = rows[rows.condition == condition]
+        values = own[column].to_numpy(float) * scale
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else [0.0]
+        middle = mean_of(values)
+        axes.plot([i, i], [middle.low, middle.high], color=BLUE, lw=9, alpha=0.25, solid_capstyle="butt")
+        axes.plot(i + np.asarray(spread), values, "o", color=BLUE, ms=4)
+        best = f"best_{column}"
+        if best in own and not np.isnan(own[best].iloc[0]):
+            axes.plot([i - 0.3, i + 0.3], [own[best].iloc[0] * scale] * 2, color=GREEN, lw=2)
+    axes.set_xticks(range(len(shown)), shown)
+    if len(shown) > 4:
+        plt.setp(axes.get_xticklabels(), rotation=30, ha="right")
+    sns.despine(ax=axes)
+
+
+def draw_curve(axes: Axes, x: np.ndarray, curves: np.ndarray, label: str, colour: str) -> None:
+    """The mean of several seeds' curves `[S, X]` with the interval of the mean, and each seed as a thin line."""
+    known = np.isfinite(curves).all(axis=0)
+    x, curves = x[known], curves[:, known]
+    intervals = [mean_of(column) for column in curves.T]
+    for curve in curves:
+        axes.plot(x, curve, color=colour, lw=0.5, alpha=0.35)
+    axes.plot(x, [i.value for i in intervals], color=colour, lw=2.2, label=label)
+    axes.fill_between(x, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.2, lw=0)
+    sns.despine(ax=axes)
+
+
+# -- the folder of results ---------------------------------------------------------------------------------------------
+
+
+def write(
+    folder: Path, name: str, experiment: Experiment, conclusion: Conclusion, results: Results, seconds: float
+) -> None:
+    """README.md, figure.png, runs.csv, result.json and further tables."""
+    made = provenance()
+    runs = results.rows
+    if results.quick:
+        conclusion.figure.text(
+            0.5, 0.5, "QUICK VERSION: NO EVIDENCE", rotation=20, fontsize=28, color="red", alpha=0.35, ha="center"
+        )
+    facts = {
+        "headline": conclusion.headline, "question": experiment.question, "quick": results.quick, "runs": len(runs),
+        "seeds": sorted(map(int, runs.seed.unique())), "command": f"python -m experiments.{name}",
+        "core_seconds": round(float(runs.drop_duplicates("run").wall_s.sum())), "seconds": round(seconds),
+        "made": time.strftime("%Y-%m-%d"), "git": made["git"], "versions": made["versions"], "machine": made["machine"],
+    }  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        conclusion.figure.savefig(folder / "figure.png", dpi=110)
+        plt.close(conclusion.figure)
+        listed = runs.map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
+        listed.to_csv(folder / "runs.csv", index=False, float_format="%.6g")
+        for title, table in conclusion.tables.items():
+            table.to_csv(folder / f"{title}.csv", index=False, float_format="%.6g")
+        (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
+        (folder / "README.md").write_text(_page(name, experiment, conclusion, facts), encoding="utf-8")
+    except OSError as error:
+        raise Fault(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict[str, Any]) -> str:
+    quick = "> **A quick version.** It shows that everything works and is no evidence.\n\n" if facts["quick"] else ""
+    seeds = f"seeds {facts['seeds'][0]} to {facts['seeds'][-1]}"
+    further = "".join(f", [{title}.csv]({title}.csv)" for title in conclusion.tables)
+    return f"""# {name}
+
+{quick}**{experiment.question}**
+
+{conclusion.headline}
+
+{conclusion.findings}
+
+![{name}](figure.png)
+
+{markdown(conclusion.table)}
+
+Green lines and the column *optimum*: what identical agents can reach at best (`analysis.theory`). Intervals: 95 %, from
+10 000 bootstrap samples of the seeds.
+
+Expected: {experiment.expected}
+
+Made by `{facts["command"]}`: {facts["runs"]} runs, {seeds}, {_episodes(experiment)};
+{facts["core_seconds"] / 3600:.1f} core-hours of training and evaluation, {facts["made"]}, revision {facts["git"]}.
+Every run: [runs.csv](runs.csv){further}.
+"""
+
+
+def _episodes(experiment: Experiment) -> str:
+    counts = sorted({config.episodes for config in experiment.conditions.values()})
+    return " or ".join(f"{count:,}" for count in counts) + " episodes each"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown.
+
+    >>> print(markdown(pd.DataFrame({"a": [1], "b": ["x"]})))
+    | a | b |
+    |---|---|
+    | 1 | x |
+    """
+    lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    joined = ["| " + " | ".join(map(str, line)) + " |" for line in lines]
+    return "\n".join([joined[0], joined[1].replace(" ", ""), *joined[2:]])
