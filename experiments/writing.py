@@ -84,6 +84,19 @@ def _known(value: float, unit: str = "") -> str:
     return "–" if np.isnan(value) else f"{value:.2f}{unit}"
 
 
+def above_the_bound(results: Results) -> str:
+    """Whether any condition succeeds more often than is possible, by more than chance: a sentence."""
+    rows = results.rows.dropna(subset=["best_success"])
+    above = [
+        str(condition)
+        for condition, own in rows.groupby("condition", sort=False)
+        if rate(round((own.success * own.games).sum()), int(own.games.sum())).low > own.best_success.iloc[0] + 1e-12
+    ]
+    if above:
+        return f"**Above the optimum, which would be a bug: {', '.join(above)}.**"
+    return "No condition lies above its optimum by more than the interval of its games."
+
+
 # -- drawing -----------------------------------------------------------------------------------------------------------
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
@@ -115,6 +128,16 @@ def draw_seeds(
     axes.set_xticks(range(len(shown)), shown)
     if len(shown) > 4:
         plt.setp(axes.get_xticklabels(), rotation=30, ha="right")
+    sns.despine(ax=axes)
+
+
+def draw_against(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: str = BLUE, scale: float = 1) -> None:
+    """Seeds as points, their mean as a line, and the optimum, against the number in column `x`."""
+    grouped = rows.groupby(x)
+    axes.plot(rows[x], rows[y] * scale, "o", color=colour, ms=3.5, alpha=0.5)
+    axes.plot(list(grouped.groups), grouped[y].mean() * scale, color=colour, lw=2, label="learned (mean of seeds)")
+    if rows[f"best_{y}"].notna().all():
+        axes.plot(list(grouped.groups), grouped[f"best_{y}"].first() * scale, color=GREEN, lw=2, label="optimum")
     sns.despine(ax=axes)
 
 
