@@ -38,15 +38,10 @@ def conclude(results: Results) -> Conclusion:
         means = [(cap, rows[rows.condition == _capped(cap, opening)]) for cap in CAPS]
         for cap, own in means:
             capped.plot([cap] * len(own), 1 - own.success, "o", color=colour, ms=4, alpha=0.7)
-        capped.plot(
-            CAPS, [1 - o.best_success.iloc[0] for _, o in means], color=colour, ls="--", label=f"{opening}, optimum"
-        )
-    frontier.set(
-        xlabel="rounds of talk",
-        ylabel="success (%)",
-        title="price of a round (number), frontier dashed",
-        ylim=(94, 100.3),
-    )
+        bound = [1 - own.best_success.iloc[0] for _, own in means]
+        capped.plot(CAPS, bound, color=colour, ls="--", label=f"{opening}, optimum")
+    frontier.set(xlabel="rounds of talk", ylabel="success (%)", ylim=(94, 100.3))
+    frontier.set_title("price of a round (number); frontier dashed")
     capped.set(xlabel="rounds until the cut", ylabel="share of failures", yscale="log", title="cap, no price")
     capped.legend(frameon=False, title="opening")
     terse, free = (rows[rows.condition == _priced(cost, "free")] for cost in (0.05, 0.0))
@@ -56,8 +51,8 @@ def conclude(results: Results) -> Conclusion:
         headline=f"A price of 0.05 on each round shortens the talk from {number(mean_of(free.rounds))} to "
         f"{number(mean_of(terse.rounds))} rounds at {percent(seeds_of(terse).mean)} success "
         f"(optimum {terse.best_rounds.iloc[0]:.2f} rounds, {100 * terse.best_success.iloc[0]:.2f} %).",
-        findings=f"Under a cap the learned success lies {100 * gap.mean():.2f} points below the optimum on average; the "
-        f"widest gap is {100 * gap.max():.2f} ({gap.idxmax()}). {above_the_bound(results)} Where the opening is free a "
+        findings=f"Under a cap the learned success lies {100 * gap.mean():.2f} points below the optimum on average; "
+        f"the widest gap is {100 * gap.max():.2f} ({gap.idxmax()}). {above_the_bound(results)} Where the opening is free a "
         f"move against a symbol parts the agents too: with one round that takes the optimum from "
         f"{_best(rows, 1, 'talk')} to {_best(rows, 1, 'free')}, and the learned success from "
         f"{_learned(rows, 1, 'talk')} to {_learned(rows, 1, 'free')}.",
@@ -84,8 +79,8 @@ def _learned(rows: pd.DataFrame, cap: int, opening: str) -> str:
 
 EXPERIMENT = Experiment(
     question="What does a round of talk buy, and what happens when it costs something?",
-    expected="Points near, and never above, the frontier of `analysis.theory`; with a price of 0.05, at least 99.5 % in "
-    "at most 3 rounds (optimum 2.24). Prototypes talked for 12 to 13 rounds without a price and 3.4 at 0.05.",
+    expected="Points near, and never above, the frontier of `analysis.theory`; with a price of 0.05, at least "
+    "99.5 % in at most 3 rounds (optimum 2.24). Prototypes talked for 12 to 13 rounds without a price and 3.4 at 0.05.",
     conditions={
         **{_priced(cost, o): with_rules(SHORT, round_cost=cost, opening=o) for o in OPENINGS for cost in COSTS},
         **{_capped(cap, o): with_rules(SHORT, max_rounds=cap, opening=o) for o in OPENINGS for cap in CAPS},
