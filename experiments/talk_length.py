@@ -52,8 +52,8 @@ def conclude(results: Results) -> Conclusion:
         f"{number(mean_of(terse.rounds))} rounds at {percent(seeds_of(terse).mean)} success "
         f"(optimum {terse.best_rounds.iloc[0]:.2f} rounds, {100 * terse.best_success.iloc[0]:.2f} %).",
         findings=f"Under a cap the learned success lies {100 * gap.mean():.2f} points below the optimum on average; "
-        f"the widest gap is {100 * gap.max():.2f} ({gap.idxmax()}). {above_the_bound(results)} Where the opening is free a "
-        f"move against a symbol parts the agents too: with one round that takes the optimum from "
+        f"the widest gap is {100 * gap.max():.2f} ({gap.idxmax()}). {above_the_bound(results)} Where the opening "
+        f"is free a move against a symbol parts the agents too: with one round that takes the optimum from "
         f"{_best(rows, 1, 'talk')} to {_best(rows, 1, 'free')}, and the learned success from "
         f"{_learned(rows, 1, 'talk')} to {_learned(rows, 1, 'free')}.",
         table=by_condition(results),

@@ -44,7 +44,8 @@ def conclude(results: Results) -> Conclusion:
         f"optimum on average, at most {100 * gap[widest]:.2f} (with {widest} tokens). {above_the_bound(results)} "
         f"With up to 32 rounds one token, which with EOT makes two symbols, reaches "
         f"{percent(seeds_of(long[long.tokens == 1]).mean)}, two reach "
-        f"{percent(seeds_of(long[long.tokens == 2]).mean)}, ten {percent(seeds_of(long[long.tokens == 10]).mean)}: time stands in for words. The talk takes "
+        f"{percent(seeds_of(long[long.tokens == 2]).mean)}, ten {percent(seeds_of(long[long.tokens == 10]).mean)}: "
+        f"time stands in for words. The talk takes "
         f"{number(mean_of(long[long.tokens == 1].rounds))} rounds with one token and "
         f"{number(mean_of(long[long.tokens == 10].rounds))} with ten, the optimum "
         f"{long[long.tokens == 1].best_rounds.iloc[0]:.2f} and {long[long.tokens == 10].best_rounds.iloc[0]:.2f}.",

@@ -1,0 +1,80 @@
+"""Does the order of speaking alone give the role away? Simultaneous against sequential, with content and without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.leaks import role_leaks
+from emcomm.runs import Run
+from experiments.framework import SHORT, Conclusion, Experiment, Results, main, with_rules
+from experiments.measures import evaluation_of
+from experiments.writing import by_condition, draw_seeds, mean_of, panels, percent, seeds_of
+
+ORDERS: dict[str, dict[str, str]] = {
+    "simultaneous": {"speaking": "simultaneous"},
+    "fixed": {"speaking": "sequential", "order": "fixed"},
+    "shuffled per episode": {"speaking": "sequential", "order": "episode"},
+    "shuffled per round": {"speaking": "sequential", "order": "round"},
+}
+
+
+def measure(run: Run, quick: bool) -> dict[str, Any]:
+    """The role-leak audit: how well who yields is told by everything but the content, and the largest chance figure."""
+    audit = role_leaks(evaluation_of(run), run.config.rules.n_tokens)
+    return {f"leak_{leak.source}": leak.accuracy.value for leak in audit} | {
+        f"chance_{leak.source}": leak.null for leak in audit
+    }
+
+
+def conclude(results: Results) -> Conclusion:
+    """Success with and without content for each order, and what the order tells."""
+    rows = results.rows
+    figure, (left, right) = panels(2, 7.0, 5.2)
+    draw_seeds(left, results)
+    left.set(ylabel="success (%)", ylim=(0, 103))
+    draw_seeds(right, results, "leak_all")
+    right.axhline(50, color="grey", ls=":")
+    right.set(ylabel="who yields, told without content (%)", ylim=(40, 103))
+    mean = {name: percent(seeds_of(rows[rows.condition == name]).mean) for name in EXPERIMENT.conditions}
+    leak = {name: percent(mean_of(rows[rows.condition == name].leak_all), 1) for name in EXPERIMENT.conditions}
+    fixed, simultaneous = "fixed, without content", "simultaneous, without content"
+    return Conclusion(
+        headline=f"Without any content, agents that speak in a fixed order succeed in {mean[fixed]}, agents that "
+        f"speak at the same time in {mean[simultaneous]}: the order alone gives the role away.",
+        findings="With an order shuffled for every episode, success without content is "
+        f"{mean['shuffled per episode, without content']}; shuffled for every round, "
+        f"{mean['shuffled per round, without content']}. The audit, which predicts who yields from who spoke first "
+        "and last, the length of the talk and the index of the agent, but not from what was said, is right in "
+        f"{leak['fixed, with content']} of the games of networks that speak in a fixed order and hear each other, "
+        f"and in {leak['simultaneous, with content']} of those that speak at the same time. Shuffling the order "
+        "does not help: the agents need not know who is first beforehand, they hear it, since the first of a round "
+        f"hears nothing of it. With content: {mean['fixed, with content']} (fixed), "
+        f"{mean['simultaneous, with content']} (simultaneous). A success rate from agents that speak in turn says "
+        "nothing about their words.",
+        table=by_condition(results, **{"who yields, told without content": _leak}),
+        figure=figure,
+    )
+
+
+def _leak(rows: Any) -> str:
+    return percent(mean_of(rows.leak_all), 1)
+
+
+EXPERIMENT = Experiment(
+    question="Does the order of speaking alone give the role away?",
+    expected="Yes: the second to speak hears something where the first hears silence. In the code behind the talk of "
+    "2022 the trains parted in 92.1 % of games, and in as many with the buffers of other games. Simultaneous speaking "
+    "without content: 50 %.",
+    conditions={
+        f"{name}, {content} content": with_rules(
+            SHORT, opening="talk", channel="open" if content == "with" else "constant", **order
+        )
+        for content in ("with", "without")
+        for name, order in ORDERS.items()
+    },
+    measure=measure,
+    conclude=conclude,
+)
+
+if __name__ == "__main__":
+    main(__file__)
