@@ -55,15 +55,25 @@ def ask_machine(machine: ProtocolMachine) -> Ask:
     return lambda symbols, n_rounds: yields[machine.automaton.run(symbols, n_rounds)[:, -1]]
 
 
-def learn(ask: Ask, n_tokens: int, length: int, words: int = 2_000, max_states: int = 60, seed: int = 0) -> Learned:
+def learn(
+    ask: Ask,
+    n_tokens: int,
+    length: int,
+    words: int = 2_000,
+    max_states: int = 60,
+    seed: int = 0,
+    tokens: Sequence[int] | None = None,
+) -> Learned:
     """Learn the decisions after all dialogues of up to `length` rounds and the closing one.
 
-    An equivalence question is put by `words` random dialogues; learning stops beyond `max_states` states.
+    An equivalence question is put by `words` random dialogues; learning stops beyond `max_states` states. With `tokens`
+    only those (and EOT) are said: fewer dialogues to tell apart, so that longer ones can be asked about.
     """
     from aalpy.learning_algs import run_KV
 
-    letters = [letter for letter in range((n_tokens + 1) ** 2) if letter != (n_tokens + 1) ** 2 - 1]
-    network = _Network(ask, n_tokens)
+    said = [*(range(n_tokens) if tokens is None else tokens), n_tokens]
+    letters = [own * (n_tokens + 1) + other for own in said for other in said][:-1]  # EOT/EOT closes
+    network = _Network(ask, n_tokens, letters)
     oracle = _RandomWords(network, letters, length, words, max_states, np.random.default_rng(seed))
     hypothesis = run_KV(letters, network.sul(), oracle.of(), "dfa", cache_and_non_det_check=False, print_level=0)
     automaton, accepts = _converted(hypothesis, n_tokens)
@@ -84,8 +94,8 @@ def growth(ask: Ask, n_tokens: int, lengths: Sequence[int] = (2, 4, 8), **limits
 class _Network:
     """Remembers what was asked, and asks about many words at once."""
 
-    def __init__(self, ask: Ask, n_tokens: int) -> None:
-        self._ask, self._n_tokens = ask, n_tokens
+    def __init__(self, ask: Ask, n_tokens: int, letters: Sequence[int]) -> None:
+        self._ask, self._n_tokens, self._letters = ask, n_tokens, letters
         self.known: dict[Word, bool] = {}
 
     def dialogues(self, words: Sequence[Word]) -> tuple[Ints, Ints]:
@@ -98,10 +108,17 @@ class _Network:
         return symbols, n_rounds
 
     def answers(self, words: Sequence[Word]) -> list[bool]:
-        new = sorted({word for word in words if word not in self.known})
+        """The network's decisions. What differs in one letter from an unknown word is asked along with it: learning will
+        want it soon, and many questions at once take little longer than one."""
+        new = {word for word in words if word not in self.known}
         if new:
-            self.known.update(zip(new, self._ask(*self.dialogues(new)).tolist(), strict=True))
+            alike = self._siblings(max(new, key=len)) if len(new) < len(self._letters) else set()
+            asked = sorted(new | (alike - self.known.keys()))
+            self.known.update(zip(asked, self._ask(*self.dialogues(asked)).tolist(), strict=True))
         return [self.known[word] for word in words]
+
+    def _siblings(self, word: Word) -> set[Word]:
+        return {(*word[:i], letter, *word[i + 1 :]) for i in range(max(len(word) - 2, 0), len(word)) for letter in self._letters}
 
     def sul(self) -> Any:
         """The network as AALpy's system under learning."""
