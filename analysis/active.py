@@ -118,7 +118,11 @@ class _Network:
         return [self.known[word] for word in words]
 
     def _siblings(self, word: Word) -> set[Word]:
-        return {(*word[:i], letter, *word[i + 1 :]) for i in range(max(len(word) - 2, 0), len(word)) for letter in self._letters}
+        return {
+            (*word[:i], letter, *word[i + 1 :])
+            for i in range(max(len(word) - 2, 0), len(word))
+            for letter in self._letters
+        }
 
     def sul(self) -> Any:
         """The network as AALpy's system under learning."""

@@ -93,16 +93,16 @@ class Population(Policy):
     def __init__(self, members: Sequence[Policy]) -> None:
         nn.Module.__init__(self)
         self.sizes = members[0].sizes
-        self.members = nn.ModuleList(members)
-        self._members = tuple(members)
+        self.members = tuple(members)
+        self._registered = nn.ModuleList(members)
         self._rows: dict[int, list[Tensor]] = {}
 
     @property
     def device(self) -> torch.device:
-        return self._members[0].device
+        return self.members[0].device
 
     def encode(self, seen: Observation) -> Tensor:
-        return self._members[0].encode(seen)
+        return self.members[0].encode(seen)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
         return self._joined(lambda member, rows: member.remember(inputs[rows], memory[rows]), len(inputs))
@@ -116,10 +116,10 @@ class Population(Policy):
     def _joined(self, answer: Callable[[Policy, Tensor], Tensor], count: int) -> Tensor:
         """`[..., R, ·]` what each member answers for its rows, put back in their order."""
         if count not in self._rows:
-            pairs = torch.tensor(list(permutations(range(len(self._members)), 2))).flatten()  # of seats
+            pairs = torch.tensor(list(permutations(range(len(self.members)), 2))).flatten()  # of seats
             owner = pairs.repeat(-(-count // len(pairs)))[:count]
-            rows = [torch.nonzero(owner == m)[:, 0].to(self.device) for m in range(len(self._members))]
+            rows = [torch.nonzero(owner == m)[:, 0].to(self.device) for m in range(len(self.members))]
             self._rows[count] = [*rows, torch.cat(rows).argsort()]
         *rows, back = self._rows[count]
-        answers = [answer(member, own) for member, own in zip(self._members, rows, strict=True)]
+        answers = [answer(member, own) for member, own in zip(self.members, rows, strict=True)]
         return torch.cat(answers, dim=-2).index_select(-2, back)
