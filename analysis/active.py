@@ -108,8 +108,8 @@ class _Network:
         return symbols, n_rounds
 
     def answers(self, words: Sequence[Word]) -> list[bool]:
-        """The network's decisions. What differs in one letter from an unknown word is asked along with it: learning will
-        want it soon, and many questions at once take little longer than one."""
+        """The network's decisions. What differs in one late letter from an unknown word is asked along with it:
+        learning will want it soon, and many questions at once take little longer than one."""
         new = {word for word in words if word not in self.known}
         if new:
             alike = self._siblings(max(new, key=len)) if len(new) < len(self._letters) else set()

@@ -18,6 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -242,8 +243,7 @@ def _outcomes(todo: list[Job]) -> Iterator[tuple[Job, str | None]]:
     with_workers = [group for group in groups if group[0].config.workers]
     alone = [group for group in groups if not group[0].config.workers]
     if alone:
-        ray = start_ray()
-        try:
+        with _ray() as ray:
             remote = ray.remote(num_cpus=1, max_retries=1)(_do)
             under_way = {remote.remote(group): group for group in alone}
             while under_way:
@@ -254,14 +254,26 @@ def _outcomes(todo: list[Job]) -> Iterator[tuple[Job, str | None]]:
                 except ray.exceptions.RayError as error:
                     problem = f"failed: {str(error).strip().splitlines()[-1]}"
                 yield from ((job, problem) for job in group)
-        finally:
-            ray.shutdown()
     for group in with_workers:  # each starts a Ray of its own
         process = multiprocessing.get_context("spawn").Process(target=_do, args=(group,))
         process.start()
         process.join()
         problem = f"failed with exit code {process.exitcode}" if process.exitcode else None
         yield from ((job, problem) for job in group)
+
+
+@contextmanager
+def _ray() -> Iterator[Any]:
+    """Ray, started for the occasion unless it already runs in this process."""
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        yield start_ray()
+    finally:
+        ray.shutdown()
 
 
 def _do(group: list[Job]) -> None:

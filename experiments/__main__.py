@@ -1,0 +1,72 @@
+"""All experiments with their state and what they found: `python -m experiments`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from emcomm.cli import parse, run_command
+from experiments.framework import RESULTS, jobs, load, names
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """List the experiments, their state and what they found."""
+
+    log_dir: Path = Path("logs/experiments")
+    """Folder of the runs."""
+    out: Path = RESULTS
+    """Folder of the results."""
+    markdown: bool = False
+    """As the README's section instead."""
+
+
+def result_of(name: str, out: Path = RESULTS) -> dict[str, Any] | None:
+    """What an experiment found, from its folder of results; None where there is nothing yet."""
+    path = out / name / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def section(out: Path = RESULTS) -> str:
+    """The README's section: for each question one sentence, its page and its command."""
+    lines = []
+    for name in names():
+        found = result_of(name, out)
+        if found is not None:
+            seeds = f"{len(found['seeds'])} seeds"
+            lines.append(
+                f"**{found['question']}** {found['headline']} "
+                f"([figure and table](experiments/results/{name}/README.md), {seeds}, `{found['command']}`)\n"
+            )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command line."""
+    options = parse(ListOptions, sys.argv[1:], "experiments")
+    if options.markdown:
+        print(section(options.out), end="")
+        return 0
+    table = Table("experiment", "question", "state", "found", show_lines=True)
+    for name in names():
+        found, todo = result_of(name, options.out), jobs(name, options.log_dir)
+        there = sum(job.measured.exists() for job in todo)
+        state = f"done: {found['runs']} runs" if found else f"{there} of {len(todo)} runs" if there else "not run"
+        table.add_row(
+            f"[bold]{name}[/]", escape(load(name).question), state, escape(found["headline"]) if found else "–"
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("run one with: python -m experiments.NAME (--quick for a small version)")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
