@@ -41,13 +41,17 @@ def conclude(results: Results) -> Conclusion:
         if len(reached)
         else "95 % is reached in no seed. "
     )
+    lost = sum(_lost_again(curve) for curve in talk.course_success)
+    half_way += (
+        f"{lost} of {len(talk)} seeds lost their protocol for a while after that (below 60 %) and found one again. "
+    )
     figure, (curves, seeds) = panels(2)
     for condition, colour in (("off", GREY), ("open", BLUE)):
         own = rows[rows.condition == condition]
         edges = np.array(own.course_episodes.iloc[0])
         draw_curve(curves, edges[1:], 100 * np.array(own.course_success.tolist()), f"channel {condition}", colour)
     curves.axhline(100 * talk.best_success.iloc[0], color=GREEN, lw=1.5, ls="--", label="optimum with talk")
-    curves.set(xscale="log", xlabel="training episodes", ylabel="success (%)", ylim=(20, 103))
+    curves.set(xscale="log", xlabel="training episodes", ylabel="success (%)", ylim=(-3, 103))
     curves.legend(frameon=False, loc="lower right")
     draw_seeds(seeds, results)
     seeds.set(ylabel="success of the frozen policy (%)", ylim=(45, 102), xlabel="channel")
@@ -55,7 +59,7 @@ def conclude(results: Results) -> Conclusion:
         headline=f"Without talk {percent(without.mean)}, with talk {percent(with_talk.mean, 3)} "
         f"(mean of {len(talk)} seeds, worst {100 * min(with_talk.success):.3f} %).",
         findings=f"Identical agents that nothing tells apart part in at most half of the games, and that is "
-        f" what the baseline learns. With the talk a protocol forms in {with_talk.formed.successes} of "
+        f"what the baseline learns. With the talk a protocol forms in {with_talk.formed.successes} of "
         f"{with_talk.formed.trials} seeds. {half_way}The talk takes {number(mean_of(talk.rounds))} rounds; an optimal "
         f"pair needs {talk.best_rounds.iloc[0]:.2f}, so that what is left to gain is brevity, which nothing rewards "
         f"here but a discount of 0.99 per step. With greedy moves the policy without talk always crashes "
@@ -63,6 +67,13 @@ def conclude(results: Results) -> Conclusion:
         table=by_condition(results, **{"95 % after (median episodes)": _median}),
         figure=figure,
     )
+
+
+def _lost_again(success: list[float]) -> bool:
+    """Whether a curve falls below 60 % after it was above 90 %."""
+    curve = np.array(success)
+    above = np.flatnonzero(curve > 0.9)
+    return bool(len(above)) and bool((curve[above[0] :] < 0.6).any())
 
 
 def _median(rows: Any) -> str:

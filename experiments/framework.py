@@ -162,7 +162,7 @@ def smaller(config: Config) -> Config:
         episodes=min(config.episodes, 1_000),
         evaluation_games=300,
         games=32,
-        workers=min(config.workers, 2),
+        workers=min(config.workers, 1),
     )
 
 
@@ -196,7 +196,12 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     if options.again:
         for job in todo:
             job.measured.unlink(missing_ok=True)
-    failed = _do_all([job for job in todo if not job.measured.exists()], len(todo), console)
+    try:
+        failed = _do_all([job for job in todo if not job.measured.exists()], len(todo), console)
+    except KeyboardInterrupt:
+        there = sum(job.measured.exists() for job in todo)
+        console.print(f"interrupted with {there} of {len(todo)} runs done; the same command goes on", soft_wrap=True)
+        return 130
     if failed:
         raise Fault(f"{failed} of {len(todo)} runs of {name} failed; the same command tries them again")
     results = collect(todo)

@@ -23,7 +23,7 @@ TOKENS = range(1, 11)
 def conclude(results: Results) -> Conclusion:
     """Success and rounds against the number of tokens."""
     rows = results.rows.assign(tokens=[int(c.split()[0]) for c in results.rows.condition])
-    brief, long = (rows[rows.condition.str.endswith(time)] for time in ("2 rounds", "32 rounds"))
+    brief, long = (rows[rows.condition.str.endswith(f", {limit} rounds")] for limit in (2, 32))
     figure, (left, middle, right) = panels(3, 4.6)
     draw_against(left, brief, "tokens", "success", scale=100)
     left.set(title="two rounds that must be talked", ylabel="success (%)")
@@ -54,6 +54,10 @@ def conclude(results: Results) -> Conclusion:
     )
 
 
+def _tokens(count: int) -> str:
+    return f"{count} token{'s' * (count > 1)}"
+
+
 def _best(rows: pd.DataFrame) -> str:
     return f"{100 * rows.best_success.iloc[0]:.2f} %"
 
@@ -63,8 +67,8 @@ EXPERIMENT = Experiment(
     expected="Success near, and never above, the optimum 1 - L with 1/L = 2 + n/L' for n tokens and L' with one round "
     "fewer (`analysis.theory`): with two rounds 83.3 % for one token, 98.4 % for five.",
     conditions={
-        **{f"{n} tokens, 2 rounds": with_rules(SHORT, n_tokens=n, max_rounds=2, opening="talk") for n in TOKENS},
-        **{f"{n} tokens, 32 rounds": with_rules(SHORT, n_tokens=n) for n in TOKENS},
+        **{f"{_tokens(n)}, 2 rounds": with_rules(SHORT, n_tokens=n, max_rounds=2, opening="talk") for n in TOKENS},
+        **{f"{_tokens(n)}, 32 rounds": with_rules(SHORT, n_tokens=n) for n in TOKENS},
     },
     conclude=conclude,
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.framework import names
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 SMALL = {
@@ -18,6 +20,7 @@ SMALL = {
     "emcomm.evaluate": "--evaluation-games 200",
     "emcomm.analyze": "--quick --out OUT",
     "emcomm.play": "",
+    "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
     "experiments.planted_recovery": "--variants 1 --dialogues 500",
     "experiments.throughput": "--seconds 0.5 --worker-counts 0",
@@ -28,7 +31,9 @@ RUNNABLE = [c for c in COMMANDS if c.split()[2] in SMALL and "my_module" not in 
 
 
 def test_every_command_of_ours_is_tried() -> None:
-    assert {c.split()[2] for c in COMMANDS} <= set(SMALL)
+    """Here, or as a quick version in test_experiments.py."""
+    experiments = {f"experiments.{name}" for name in names()}
+    assert {c.split()[2] for c in COMMANDS} <= {*SMALL, *experiments}
 
 
 @pytest.mark.parametrize("command", RUNNABLE)

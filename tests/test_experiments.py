@@ -1,0 +1,195 @@
+"""The experiments: each in its quick version, what happens after an interruption, and what is committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from emcomm.a3c import start_ray
+from emcomm.dialogues import concatenate, iterate
+from emcomm.errors import Fault
+from emcomm.runs import Run
+from experiments.__main__ import result_of, section
+from experiments.framework import RESULTS, SHORT, Results, RunOptions, jobs, load, names, run, with_rules
+from experiments.measures import course
+from experiments.writing import above_the_bound, mean_of
+
+NINE = {
+    "communication_gain", "channel_controls", "speaking_order", "vocabulary_size", "talk_length", "what_happens",
+    "cross_play", "memory", "learning",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    started = start_ray()
+    yield
+    started.shutdown()
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("experiments")
+
+
+def quick(name: str, logs: Path) -> str:
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(file=nowhere, record=True, width=200)
+        assert run(name, RunOptions(quick=True, log_dir=logs), console) == 0
+    return console.export_text()
+
+
+def test_all_nine_are_found() -> None:
+    assert set(names()) == NINE
+
+
+@pytest.mark.parametrize("name", sorted(NINE))
+def test_the_quick_version_makes_everything_but_evidence(name: str, ray: None, logs: Path) -> None:
+    before = {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
+    told = quick(name, logs)
+    folder = logs / "quick" / name
+    page = (folder / "README.md").read_text()
+    assert "A quick version" in page
+    assert load(name).question in page
+    assert json.loads((folder / "result.json").read_text())["quick"] is True
+    assert (folder / "figure.png").stat().st_size > 10_000
+    assert len(pd.read_csv(folder / "runs.csv")) == len(jobs(name, logs, quick=True))
+    assert "no evidence" in told
+    assert before == {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
+
+
+def test_what_is_done_is_not_done_again_and_what_is_missing_goes_on(ray: None, logs: Path) -> None:
+    quick("communication_gain", logs)
+    todo = jobs("communication_gain", logs, quick=True)
+    kept = {job.folder: (job.folder / "summary.json").stat().st_mtime_ns for job in todo[1:]}
+    checkpoints = sorted((todo[0].folder / "checkpoints").iterdir())
+    before = json.loads((todo[0].folder / "summary.json").read_text())
+    (todo[0].folder / "summary.json").unlink()
+    todo[0].measured.unlink()
+    told = quick("communication_gain", logs)
+    assert told.count("min left") == 1
+    after = json.loads((todo[0].folder / "summary.json").read_text())
+    assert after["resumes"] == 1
+    assert after["evaluation"] == before["evaluation"]
+    assert set(checkpoints) <= set((todo[0].folder / "checkpoints").iterdir())
+    assert kept == {job.folder: (job.folder / "summary.json").stat().st_mtime_ns for job in todo[1:]}
+
+
+def test_a_run_that_fails_leaves_the_others_alone(ray: None, tmp_path: Path) -> None:
+    todo = jobs("communication_gain", tmp_path, quick=True)
+    todo[0].folder.write_text("in the way")
+    with pytest.raises(Fault, match="1 of 4 runs of communication_gain failed"):
+        run("communication_gain", RunOptions(quick=True, log_dir=tmp_path), Console(quiet=True))
+    assert [job.measured.exists() for job in todo] == [False, True, True, True]
+    todo[0].folder.unlink()
+    told = quick("communication_gain", tmp_path)
+    assert told.count("min left") == 1
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments.talk_length", "--quick", "--log-dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("*/measured/*.json")) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert re.search(r"interrupted with \d+ of 56 runs done; the same command goes on", out)
+    assert "Traceback" not in err
+
+
+def test_bad_flags_are_named() -> None:
+    command = [sys.executable, "-m", "experiments.memory", "--quik"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "--quik" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_experiments_share_the_runs_that_they_have_in_common(tmp_path: Path) -> None:
+    gain = {job.folder for job in jobs("communication_gain", tmp_path) if job.condition == "open"}
+    assert gain == {job.folder for job in jobs("cross_play", tmp_path) if job.condition == "one network"}
+    assert gain == {job.folder for job in jobs("what_happens", tmp_path) if job.condition == "no price"}
+    assert len({job.folder for name in NINE for job in jobs(name, tmp_path)}) > 250
+
+
+def test_seeds_are_enough_for_a_claim() -> None:
+    for name in NINE:
+        assert load(name).seeds >= (10 if name in ("communication_gain", "what_happens", "cross_play") else 5)
+
+
+def test_the_course_adds_up_to_the_log(small_run: Path) -> None:
+    opened = Run.open(small_run)
+    found = course(opened, points=7)
+    table = concatenate(iterate(opened.dialogues, print))
+    edges = found["course_episodes"]
+    assert edges[0] == 0
+    assert edges[-1] == opened.config.episodes
+    for a, b, success, rounds in zip(
+        edges[:-1], edges[1:], found["course_success"], found["course_rounds"], strict=True
+    ):
+        own = table[(table.episode >= a) & (table.episode < b)]
+        assert success == pytest.approx(own.success.mean(), abs=1e-5)
+        assert rounds == pytest.approx(own.n_rounds.mean(), abs=1e-4)
+
+
+def test_success_above_the_optimum_is_reported_as_a_bug() -> None:
+    rows = pd.DataFrame({
+        "condition": ["fair", "fair", "impossible", "impossible"], "games": [10_000] * 4,
+        "success": [0.5005, 0.4990, 0.53, 0.53], "best_success": [0.5] * 4,
+    })  # fmt: skip
+    assert "impossible" in above_the_bound(Results(rows, {}, False))
+    assert "fair" not in above_the_bound(Results(rows, {}, False))
+    assert "No condition" in above_the_bound(Results(rows[:2], {}, False))
+
+
+def test_the_mean_of_seeds_leaves_out_what_is_missing() -> None:
+    found = mean_of([1.0, None, 3.0, float("nan")])  # type: ignore[list-item]
+    assert found.value == 2
+    assert found.low == 1
+    assert found.high == 3
+
+
+def test_a_setting_that_changes_the_result_changes_the_folder(tmp_path: Path) -> None:
+    from experiments.framework import _folder
+
+    assert _folder(SHORT) == _folder(dataclasses.replace(SHORT, checkpoint_every=1.0))
+    others = (
+        with_rules(SHORT, n_tokens=3),
+        dataclasses.replace(SHORT, population=2),
+        dataclasses.replace(SHORT, seed=1),
+    )
+    assert len({_folder(config) for config in (SHORT, *others)}) == 4
+
+
+# -- what is committed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/result.json")))
+def test_committed_results_are_the_full_version(name: str) -> None:
+    found, runs = result_of(name), pd.read_csv(RESULTS / name / "runs.csv")
+    assert found is not None
+    assert found["quick"] is False
+    assert not str(found["git"]).endswith("-dirty")
+    assert len(runs) == found["runs"] == len(jobs(name, Path("logs")))
+    assert above_the_bound(Results(runs, {}, False)).startswith("No condition")
+    page = (RESULTS / name / "README.md").read_text()
+    assert found["headline"] in page
+    assert found["command"] in page
+
+
+def test_the_readme_says_what_was_found() -> None:
+    readme = (RESULTS.parent.parent / "README.md").read_text()
+    assert section().strip() in readme
