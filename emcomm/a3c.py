@@ -41,6 +41,7 @@ class Assignment(NamedTuple):
     version: int
     """Updates that these weights have seen."""
     entropy_bonus: float
+    round_cost: float
 
 
 class Contribution(NamedTuple):
@@ -77,6 +78,7 @@ class Worker:
         """Play `unroll` steps of every game with the weights given; the gradient of the loss over them."""
         config, policy = self._config, self._policy
         vector_to_parameters(torch.from_numpy(np.array(assignment.weights)).to(policy.device), policy.parameters())
+        self._negotiation.round_cost = assignment.round_cost
         played, finished = self._rollout.play(policy, config.unroll)
         value_t, value_tp1 = played.value[:-1], played.value[1:].detach()
         target_t = losses.returns(played.reward, played.ended, value_tp1, config.discount, config.trace)
@@ -146,7 +148,13 @@ class Learner:
 
     def assignment(self, episodes: int) -> Assignment:
         """Fresh weights for a worker, after `episodes` episodes of training."""
-        return Assignment(self._weights.numpy().copy(), self.version, self.config.entropy_bonus_at(episodes))
+        config = self.config
+        return Assignment(
+            self._weights.numpy().copy(),
+            self.version,
+            config.entropy_bonus_at(episodes),
+            config.round_cost_at(episodes),
+        )
 
     def apply(self, contribution: Contribution, episodes: int) -> int:
         """One update with a gradient; returns its staleness (updates). A gradient with a NaN is refused and counted."""

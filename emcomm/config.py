@@ -51,6 +51,8 @@ class Config:
     """Share of the episodes over which the entropy bonus falls linearly to its last value (0 to 1)."""
     entropy_final: float = 0.0
     """Weight of the policy's entropy from then on (reward per nat)."""
+    cost_until: float = 0.0
+    """Share of the episodes over which the round cost rises linearly from 0 to --round-cost (0 to 1)."""
     value_weight: float = 0.5
     """Weight of the critic's error in the loss."""
     max_grad_norm: float = 1.0
@@ -72,7 +74,7 @@ class Config:
         for name in ("learning_rate", "max_grad_norm", "checkpoint_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("discount", "trace", "entropy_until"):
+        for name in ("discount", "trace", "entropy_until", "cost_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.memory not in ("gru", "window", "none"):
@@ -83,6 +85,11 @@ class Config:
         end = self.entropy_until * self.episodes
         left = max(0.0, 1 - episodes / end) if end else 0.0
         return self.entropy_final + (self.entropy_bonus - self.entropy_final) * left
+
+    def round_cost_at(self, episodes: int) -> float:
+        """The price of a round after `episodes` episodes: a talk that is dear before it is useful is never learned."""
+        rise = self.cost_until * self.episodes
+        return self.rules.round_cost * (min(1.0, episodes / rise) if rise else 1.0)
 
     def learning_rate_at(self, episodes: int) -> float:
         """The step size after `episodes` episodes."""
@@ -103,7 +110,9 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     "talk": Config(),
-    "terse": Config(rules=TalkRules(window=1, round_cost=0.05)),
+    # The price comes once there is a talk to shorten: from the start it often ends all talk. And the bonus stays longer,
+    # since a round is saved only if both agents try EOT in it at the same time.
+    "terse": Config(rules=TalkRules(window=1, round_cost=0.05), cost_until=0.1, entropy_bonus=0.02, entropy_until=0.7),
     "silent": Config(rules=TalkRules(window=1, channel="off")),
 }
 """Named starting points for the command line: the talk's game, a price on talking, and the baseline without talk."""

@@ -155,6 +155,8 @@ class Negotiation:
         self.n_actions = rules.n_tokens + 1 + len(game.move_names)
         self.phase = np.full(games, OPEN)
         self.n_rounds = np.zeros(games, np.int64)
+        self.round_cost = rules.round_cost
+        """Subtracted for each round of talk; who trains may let it rise."""
         self.over = np.ones(games, np.bool_)
         capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
         self._said: Ints = np.full((games, capacity, agents), SILENT, np.int8)
@@ -278,7 +280,7 @@ class Negotiation:
         joint, complete = self._take_turns(actions, turn)
         talks = complete & (self._row != SILENT).any(axis=1)
         if talks.any():
-            rewards[talks] -= rules.round_cost
+            rewards[talks] -= self.round_cost
             self._write(talks)
         self._mask = None
         return self._play(complete & ~talks, joint, rewards)

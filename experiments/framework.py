@@ -31,7 +31,7 @@ import experiments
 from analysis.theory import Optimum, optimum
 from emcomm.a3c import start_ray, use_one_core
 from emcomm.cli import parse, run_command
-from emcomm.config import Config
+from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from emcomm.train import TrainOptions, train
@@ -48,6 +48,10 @@ TALK = Config(workers=0)
 
 SHORT = Config(workers=0, episodes=200_000, evaluation_games=20_000)
 """A fifth of it, for questions that do not turn on the last tenth of a percent."""
+
+
+TERSE = dataclasses.replace(PRESETS["terse"], workers=0)
+"""A price on each round that comes in over the first tenth of the training, at full length."""
 
 
 def with_rules(config: Config, **rules: Any) -> Config:
@@ -168,9 +172,18 @@ def smaller(config: Config) -> Config:
 
 def _folder(config: Config) -> str:
     """A name that two configurations share only if they are the same but for what cannot change the result."""
-    settings = {**config.to_json(), "checkpoint_every": None}
+    settings = _changed({**config.to_json(), "checkpoint_every": None}, Config(workers=0).to_json())
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
     return f"{digest}-seed{config.seed}"
+
+
+def _changed(settings: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are not at their defaults: a setting that is added later changes no name."""
+    return {
+        name: _changed(value, default[name]) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if value != default[name]
+    }
 
 
 # -- running -----------------------------------------------------------------------------------------------------------

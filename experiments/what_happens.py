@@ -17,7 +17,7 @@ from analysis.explain import explain
 from analysis.study import stretches
 from emcomm.dialogues import concatenate, iterate
 from emcomm.runs import Run
-from experiments.framework import TALK, Conclusion, Experiment, Results, main, with_rules
+from experiments.framework import TALK, TERSE, Conclusion, Experiment, Results, main, with_rules
 from experiments.measures import evaluation_of, network_of
 from experiments.writing import BLUE, GREEN, ORANGE, by_condition, draw_curve, mean_of, number, panels, percent
 
@@ -148,7 +148,7 @@ EXPERIMENT = Experiment(
     expected="A vote (97.9 - 99.0 % of held-out moves in prototypes), with the first and the last difference at 72 "
     "- 90 %; in terse networks the last difference as good as the vote (98 %). States needed by KV grow with the "
     "length of the dialogues (17 at 10 rounds, 82 at 60 in a prototype): a counter.",
-    conditions={name: with_rules(TALK, round_cost=cost) for name, cost in COSTS.items()},
+    conditions={name: with_rules(TERSE, round_cost=cost) if cost else TALK for name, cost in COSTS.items()},
     seeds=10,
     measure=measure,
     conclude=conclude,
