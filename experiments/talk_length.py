@@ -33,7 +33,7 @@ def conclude(results: Results) -> Conclusion:
     """Success against rounds for every price, and success for every cap."""
     rows = results.rows
     figure, (frontier, capped) = panels(2, 6.0)
-    for opening, colour in (("free", BLUE), ("talk", ORANGE)):
+    for opening, colour in zip(OPENINGS, (BLUE, ORANGE), strict=True):
         best = [optimum(5, 32, opening, cost) for cost in np.linspace(0, 0.45, 60)]
         frontier.plot([b.rounds for b in best], [100 * b.success for b in best], color=colour, lw=1.2, ls="--")
         for cost in COSTS:
