@@ -110,8 +110,8 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     "talk": Config(),
-    # The price comes once there is a talk to shorten: from the start it often ends all talk. The bonus stays longer, as a
-    # round is saved only if both agents try EOT in it at the same time.
+    # The price comes once there is a talk to shorten: from the start it often ends all talk. The bonus stays longer:
+    # a round is saved only if both agents try EOT in it at the same time.
     "terse": Config(rules=TalkRules(window=1, round_cost=0.05), cost_until=0.1, entropy_bonus=0.02, entropy_until=0.7),
     "silent": Config(rules=TalkRules(window=1, channel="off")),
 }
