@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emcomm.cli import parse, run_command
-from experiments.framework import RESULTS, jobs, load, names
+from experiments.running import RESULTS, jobs, load, names
 
 
 @dataclass(frozen=True)

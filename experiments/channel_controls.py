@@ -11,8 +11,9 @@ import seaborn as sns
 from analysis.interventions import channel_controls
 from emcomm.runs import Run
 from envs.negotiation import Channel
-from experiments.framework import SHORT, TALK, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import network_of
+from experiments.running import main
 from experiments.writing import by_condition, mean_of, panels, percent, seeds_of
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from emcomm.runs import Run
-from experiments.framework import TALK, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import course
+from experiments.running import main
 from experiments.writing import (
     BLUE,
     GREEN,

@@ -14,8 +14,9 @@ from analysis.comparison import CrossPlay, cosines, cross_play, predict_cross_pl
 from analysis.network import PolicyPlayer
 from emcomm.policy import Policy, Population
 from emcomm.runs import Run
-from experiments.framework import SHORT, TALK, Conclusion, Experiment, Results, main
+from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results
 from experiments.measures import evaluation_of, network_of
+from experiments.running import main
 from experiments.writing import BLUE, GREY, ORANGE, by_condition, mean_of, panels, percent
 
 SIZES = (2, 3, 5)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from emcomm.runs import Run
-from experiments.framework import SHORT, Conclusion, Experiment, Results, main
+from experiments.experiment import SHORT, Conclusion, Experiment, Results
 from experiments.measures import course
+from experiments.running import main
 from experiments.writing import by_condition, draw_curve, draw_seeds, mean_of, number, panels, percent, seeds_of
 
 WORKERS = (1, 2, 8, 32)

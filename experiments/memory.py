@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from emcomm.config import Config
-from experiments.framework import SHORT, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
+from experiments.running import main
 from experiments.writing import by_condition, draw_seeds, mean_of, number, panels, percent, seeds_of
 
 WINDOWS = (1, 2, 4, 8)

@@ -6,8 +6,9 @@ from typing import Any
 
 from analysis.leaks import role_leaks
 from emcomm.runs import Run
-from experiments.framework import SHORT, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
 from experiments.measures import evaluation_of
+from experiments.running import main
 from experiments.writing import by_condition, draw_seeds, mean_of, panels, percent, seeds_of
 
 ORDERS: dict[str, dict[str, str]] = {

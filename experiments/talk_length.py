@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis.theory import optimum
 from envs.negotiation import Opening
-from experiments.framework import SHORT, TERSE, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import SHORT, TERSE, Conclusion, Experiment, Results, with_rules
+from experiments.running import main
 from experiments.writing import (
     BLUE,
     ORANGE,

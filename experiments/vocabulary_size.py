@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments.framework import SHORT, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
+from experiments.running import main
 from experiments.writing import (
     ORANGE,
     above_the_bound,

@@ -17,8 +17,9 @@ from analysis.explain import explain
 from analysis.study import stretches
 from emcomm.dialogues import concatenate, iterate
 from emcomm.runs import Run
-from experiments.framework import TALK, TERSE, Conclusion, Experiment, Results, main, with_rules
+from experiments.experiment import TALK, TERSE, Conclusion, Experiment, Results, with_rules
 from experiments.measures import evaluation_of, network_of
+from experiments.running import main
 from experiments.writing import BLUE, GREEN, ORANGE, by_condition, draw_curve, mean_of, number, panels, percent
 
 COSTS = {"no price": 0.0, "0.01 a round": 0.01, "0.05 a round": 0.05}

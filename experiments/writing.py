@@ -23,7 +23,7 @@ from analysis.seeds import Interval, SeedSummary, over_seeds
 from emcomm.errors import Fault
 from emcomm.runs import provenance
 from emcomm.statistics import rate
-from experiments.framework import Conclusion, Experiment, Results
+from experiments.experiment import Conclusion, Experiment, Results
 
 # -- figures of several seeds ------------------------------------------------------------------------------------------
 

@@ -22,8 +22,9 @@ from emcomm.dialogues import concatenate, iterate
 from emcomm.errors import Fault
 from emcomm.runs import Run
 from experiments.__main__ import result_of, section
-from experiments.framework import RESULTS, SHORT, Results, RunOptions, jobs, load, names, run, with_rules
+from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
+from experiments.running import RESULTS, RunOptions, jobs, load, names, run
 from experiments.writing import above_the_bound, mean_of
 
 NINE = {
@@ -163,7 +164,7 @@ def test_the_mean_of_seeds_leaves_out_what_is_missing() -> None:
 
 
 def test_a_setting_that_changes_the_result_changes_the_folder(tmp_path: Path) -> None:
-    from experiments.framework import _folder
+    from experiments.running import _folder
 
     assert _folder(SHORT) == _folder(dataclasses.replace(SHORT, checkpoint_every=1.0))
     others = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.framework import names
+from experiments.running import names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

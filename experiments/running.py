@@ -1,4 +1,4 @@
-"""What an experiment is, and how it runs: conditions × seeds through Ray, each run a folder like any other.
+"""How an experiment runs: conditions × seeds through Ray, each run a folder like any other.
 
 A run is trained once, whatever experiment asks for it: its folder is named after its settings. What was interrupted
 goes on from its last checkpoint when the same command is given again.
@@ -17,86 +17,28 @@ import pkgutil
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 from rich.console import Console
 
 import experiments
 from analysis.theory import Optimum, optimum
 from emcomm.a3c import start_ray, use_one_core
 from emcomm.cli import parse, run_command
-from emcomm.config import PRESETS, Config
+from emcomm.config import Config
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from emcomm.train import TrainOptions, train
+from experiments.experiment import Experiment, Results
+from experiments.writing import write
 
 RESULTS = Path(experiments.__file__).parent / "results"
 """Where the committed results lie, one folder for each experiment."""
-
-Measure = Callable[[Run, bool], dict[str, Any]]
-"""A trained run, and whether a quick look will do -> figures by name: numbers, or lists of numbers."""
-
-
-TALK = Config(workers=0)
-"""The talk's game at full length: 1 000 000 episodes, 100 000 games of evaluation, in one process."""
-
-SHORT = Config(workers=0, episodes=200_000, evaluation_games=20_000)
-"""A fifth of it, for questions that do not turn on the last tenth of a percent."""
-
-
-TERSE = dataclasses.replace(PRESETS["terse"], workers=0)
-"""A price on each round that comes in over the first tenth of the training, at full length."""
-
-
-def with_rules(config: Config, **rules: Any) -> Config:
-    """The same settings with other rules of talk."""
-    return dataclasses.replace(config, rules=dataclasses.replace(config.rules, **rules))
-
-
-class Results(NamedTuple):
-    """What the runs of an experiment brought."""
-
-    rows: pd.DataFrame
-    """One row for each run: condition, seed, success, rounds …, the optimum, and what was measured."""
-    runs: dict[tuple[str, int], Run]
-    """Condition and seed -> the run."""
-    quick: bool
-
-
-class Conclusion(NamedTuple):
-    """What an experiment found."""
-
-    headline: str
-    """One sentence with the figures that matter most."""
-    findings: str
-    """A paragraph."""
-    table: pd.DataFrame
-    """One row for each condition, ready to be read."""
-    figure: Figure
-    tables: dict[str, pd.DataFrame] = {}  # noqa: RUF012 (never changed)
-    """Further tables, by file name."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A question, what is tried to answer it, and what should come out."""
-
-    question: str
-    expected: str
-    """The expected result, and who says so."""
-    conditions: Mapping[str, Config]
-    """Name -> settings; the seed is filled in."""
-    conclude: Callable[[Results], Conclusion]
-    seeds: int = 5
-    """Runs of each condition, with the seeds 0, 1, …"""
-    measure: Measure = lambda run, quick: {}
-    """What is measured on each run once it is trained."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +139,6 @@ def main(file: str) -> None:
 
 def run(name: str, options: RunOptions, console: Console) -> int:
     """Train and measure what is missing, conclude, and write the results."""
-    from experiments.writing import write
-
     begun = time.monotonic()
     experiment, todo = load(name), jobs(name, options.log_dir, options.quick)
     console.print(f"{name}: {experiment.question}", soft_wrap=True, markup=False)

@@ -1,0 +1,76 @@
+"""What an experiment is: a question, conditions and seeds, what is measured on each run, and how it is concluded.
+
+An experiment is one file with an `EXPERIMENT` like that, whose name is its id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from emcomm.config import PRESETS, Config
+from emcomm.runs import Run
+
+Measure = Callable[[Run, bool], dict[str, Any]]
+"""A trained run, and whether a quick look will do -> figures by name: numbers, or lists of numbers."""
+
+
+TALK = Config(workers=0)
+"""The talk's game at full length: 1 000 000 episodes, 100 000 games of evaluation, in one process."""
+
+SHORT = Config(workers=0, episodes=200_000, evaluation_games=20_000)
+"""A fifth of it, for questions that do not turn on the last tenth of a percent."""
+
+
+TERSE = dataclasses.replace(PRESETS["terse"], workers=0)
+"""A price on each round that comes in over the first tenth of the training, at full length."""
+
+
+def with_rules(config: Config, **rules: Any) -> Config:
+    """The same settings with other rules of talk."""
+    return dataclasses.replace(config, rules=dataclasses.replace(config.rules, **rules))
+
+
+class Results(NamedTuple):
+    """What the runs of an experiment brought."""
+
+    rows: pd.DataFrame
+    """One row for each run: condition, seed, success, rounds …, the optimum, and what was measured."""
+    runs: dict[tuple[str, int], Run]
+    """Condition and seed -> the run."""
+    quick: bool
+
+
+class Conclusion(NamedTuple):
+    """What an experiment found."""
+
+    headline: str
+    """One sentence with the figures that matter most."""
+    findings: str
+    """A paragraph."""
+    table: pd.DataFrame
+    """One row for each condition, ready to be read."""
+    figure: Figure
+    tables: dict[str, pd.DataFrame] = {}  # noqa: RUF012 (never changed)
+    """Further tables, by file name."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, what is tried to answer it, and what should come out."""
+
+    question: str
+    expected: str
+    """The expected result, and who says so."""
+    conditions: Mapping[str, Config]
+    """Name -> settings; the seed is filled in."""
+    conclude: Callable[[Results], Conclusion]
+    seeds: int = 5
+    """Runs of each condition, with the seeds 0, 1, …"""
+    measure: Measure = lambda run, quick: {}
+    """What is measured on each run once it is trained."""
