@@ -26,7 +26,7 @@ class TrainOptions:
 
     config: Config = field(default_factory=Config)
     preset: Literal["talk", "terse", "silent"] = "talk"
-    """Starting point for all other flags. talk: the game of the 2022 talk; terse: a price of 0.05 on each round;
+    """Starting point for all other flags. talk: the game of the 2022 talk; terse: a price on each round, up to 0.05;
     silent: no talk at all, the baseline."""
     log_dir: Path = Path("logs")
     """Folder for runs."""

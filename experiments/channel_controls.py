@@ -39,20 +39,22 @@ def conclude(results: Results) -> Conclusion:
     axes.set(xlabel="played with", ylabel="trained with")
     open_networks = rows[rows.condition == LONG]
     of = {channel: percent(mean_of(open_networks[f"under_{channel}"])) for channel in CHANNELS}
-    content = mean_of(open_networks.under_open - np.maximum(open_networks.under_shuffled, 0.5))
-    trained = {name: seeds_of(rows[rows.condition == name]).mean for name in EXPERIMENT.conditions}
+    trained = {name: percent(seeds_of(rows[rows.condition == name]).mean) for name in EXPERIMENT.conditions}
+    gain = mean_of(100 * (open_networks.under_open - 0.5))
+    content = mean_of(100 * (open_networks.under_open - np.maximum(open_networks.under_shuffled, 0.5)))
     return Conclusion(
         headline=f"The same networks succeed in {of['open']} with the open channel and in {of['shuffled']} with the "
-        f"words of another game: all {100 * content.value:.1f} points of the gain are content.",
+        f"words of other games: {content.value:.1f} of the {gain.value:.1f} points above 50 % are content.",
         findings=f"Networks trained with an open channel reach {of['constant']} if they hear only token 0, "
-        f"{of['self']} if they hear themselves, {of['noisy']} if a tenth of what they hear is replaced, "
-        f"{of['oracle']} if they are told a role instead (which they never learned to use). Trained without "
-        f"content, networks still gain something where the opening is free: {percent(trained['constant'])} with "
-        f"constant, {percent(trained['shuffled'])} with shuffled, {percent(trained['self'])} with own words. That "
-        "is no content of words but of silence: who moves while the other talks knows it, the other does not, and "
-        "the best that this allows is 66.7 %. Where they must talk it is gone: "
-        f"{percent(trained['constant, must talk'])}, {percent(trained['shuffled, must talk'])} and "
-        f"{percent(trained['self, must talk'])}. Told their roles, they reach {percent(trained['oracle'])}.",
+        f"{of['self']} if they hear themselves, {of['noisy']} if a tenth of what they hear is replaced, and "
+        f"{of['oracle']} if they are told a role, which they never learned to use. Networks trained *under* a "
+        f"control find what it leaves: {trained['constant']} with constant, {trained['shuffled']} with shuffled, "
+        f"{trained['self']} with own words; where they must talk, {trained['constant, must talk']}, "
+        f"{trained['shuffled, must talk']} and {trained['self, must talk']}. Two things are left without any words. "
+        "With a free opening, who moves while the other talks knows it and the other does not. And the end of the "
+        "talk is itself a channel: who says EOT and finds the talk going on knows that the other did not say it. "
+        "With a single round that must be talked neither is there, and success is "
+        f"{trained['constant, one round']}. Told their roles in training, networks reach {trained['oracle']}.",
         table=by_condition(results, **{f"played with {c}": _under(c) for c in CHANNELS}),
         figure=figure,
     )
@@ -66,14 +68,15 @@ LONG = "open, 1M episodes"
 
 EXPERIMENT = Experiment(
     question="What of the gain is content, and what would come without it?",
-    expected="50 % or less with every control that removes content, near 100 % with the oracle for networks trained "
-    "with it. A network that succeeds without content uses a leak (in the code behind the talk of 2022: 92.1 % with "
-    "shuffled buffers). With a free opening, 2/3 is possible without hearing anything: move with probability 2/3; who "
-    "moved in vain yields, who spoke does not.",
+    expected="For the same networks 50 % or less with every control that removes the content; near 100 % for "
+    "networks trained with the oracle. A network that succeeds without content uses a leak (in the code behind the "
+    "talk of 2022: 92.1 % with shuffled buffers). Networks trained under a control may use what it leaves, the "
+    "opening and the end of the talk; with one round that must be talked nothing is left, and 50 % is the most.",
     conditions={
         LONG: TALK,
         **{channel: with_rules(SHORT, channel=channel) for channel in CHANNELS if channel != "off"},
         **{f"{c}, must talk": with_rules(SHORT, channel=c, opening="talk") for c in MUST_TALK},
+        "constant, one round": with_rules(SHORT, channel="constant", opening="talk", max_rounds=1),
     },
     measure=measure,
     conclude=conclude,

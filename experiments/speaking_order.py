@@ -18,6 +18,12 @@ ORDERS: dict[str, dict[str, str]] = {
     "shuffled per round": {"speaking": "sequential", "order": "round"},
 }
 
+CONTENT: dict[str, dict[str, Any]] = {
+    "with content": {},
+    "without content": {"channel": "constant"},
+    "one round without content": {"channel": "constant", "max_rounds": 1},
+}
+
 
 def measure(run: Run, quick: bool) -> dict[str, Any]:
     """The role-leak audit: how well who yields is told by everything but the content, and the largest chance figure."""
@@ -38,20 +44,22 @@ def conclude(results: Results) -> Conclusion:
     right.set(ylabel="who yields, told without content (%)", ylim=(40, 103))
     mean = {name: percent(seeds_of(rows[rows.condition == name]).mean) for name in EXPERIMENT.conditions}
     leak = {name: percent(mean_of(rows[rows.condition == name].leak_all), 1) for name in EXPERIMENT.conditions}
-    fixed, simultaneous = "fixed, without content", "simultaneous, without content"
     return Conclusion(
-        headline=f"Without any content, agents that speak in a fixed order succeed in {mean[fixed]}, agents that "
-        f"speak at the same time in {mean[simultaneous]}: the order alone gives the role away.",
-        findings="With an order shuffled for every episode, success without content is "
-        f"{mean['shuffled per episode, without content']}; shuffled for every round, "
-        f"{mean['shuffled per round, without content']}. The audit, which predicts who yields from who spoke first "
-        "and last, the length of the talk and the index of the agent, but not from what was said, is right in "
-        f"{leak['fixed, with content']} of the games of networks that speak in a fixed order and hear each other, "
-        f"and in {leak['simultaneous, with content']} of those that speak at the same time. Shuffling the order "
-        "does not help: the agents need not know who is first beforehand, they hear it, since the first of a round "
-        f"hears nothing of it. With content: {mean['fixed, with content']} (fixed), "
-        f"{mean['simultaneous, with content']} (simultaneous). A success rate from agents that speak in turn says "
-        "nothing about their words.",
+        headline=f"In one round without content, agents that speak at the same time succeed in "
+        f"{mean['simultaneous, one round without content']}, agents that speak in a fixed order in "
+        f"{mean['fixed, one round without content']}.",
+        findings="With an order shuffled for every episode that figure is "
+        f"{mean['shuffled per episode, one round without content']}, shuffled for every round "
+        f"{mean['shuffled per round, one round without content']}: an agent need not know beforehand who is first, "
+        "the first of a round hears nothing of it. In up to 32 rounds without content it is "
+        f"{mean['simultaneous, without content']} (simultaneous), {mean['fixed, without content']} (fixed), "
+        f"{mean['shuffled per episode, without content']} and {mean['shuffled per round, without content']} "
+        "(shuffled); there the end of the talk is a channel too, since who says EOT and finds the talk going on "
+        f"knows that the other did not. With content: {mean['simultaneous, with content']} (simultaneous), "
+        f"{mean['fixed, with content']} (fixed). The audit predicts who yields from who spoke first and last, the "
+        "length of the talk and the index of the agent, but not from what was said. Of the held-out games that "
+        f"parted it names {leak['simultaneous, with content']} for networks that speak at the same time and hear "
+        f"each other, and {leak['fixed, with content']} for those in a fixed order.",
         table=by_condition(results, **{"who yields, told without content": _leak}),
         figure=figure,
     )
@@ -64,13 +72,11 @@ def _leak(rows: Any) -> str:
 EXPERIMENT = Experiment(
     question="Does the order of speaking alone give the role away?",
     expected="Yes: the second to speak hears something where the first hears silence. In the code behind the talk of "
-    "2022 the trains parted in 92.1 % of games, and in as many with the buffers of other games. Simultaneous speaking "
-    "without content: 50 %.",
+    "2022 the trains parted in 92.1 % of games, and in as many with the buffers of other games. Simultaneous speaking, "
+    "one round without content: at most 50 %.",
     conditions={
-        f"{name}, {content} content": with_rules(
-            SHORT, opening="talk", channel="open" if content == "with" else "constant", **order
-        )
-        for content in ("with", "without")
+        f"{name}, {limits}": with_rules(SHORT, opening="talk", **order, **CONTENT[limits])
+        for limits in CONTENT
         for name, order in ORDERS.items()
     },
     measure=measure,
