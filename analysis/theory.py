@@ -129,8 +129,9 @@ def optimise(
 ) -> float:
     """The largest expected reward that gradient ascent finds, over a free distribution for every tied round.
 
-    It shares nothing with `optimum`: all pairs of actions are listed with what they lead to, no two actions are taken
-    to be alike, and the search starts at random distributions.
+    All pairs of actions are listed with what they lead to, no two actions are taken to be alike, and the search starts
+    at random distributions. It shares with `optimum` that a tied pair is one state for each round, and that an untied
+    pair closes at once.
     """
     from scipy.optimize import minimize
     from scipy.special import softmax

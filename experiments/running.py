@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pkgutil
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -139,13 +141,14 @@ def main(file: str) -> None:
 
 def run(name: str, options: RunOptions, console: Console) -> int:
     """Train and measure what is missing, conclude, and write the results."""
-    begun = time.monotonic()
     experiment, todo = load(name), jobs(name, options.log_dir, options.quick)
     console.print(f"{name}: {experiment.question}", soft_wrap=True, markup=False)
     try:
         options.log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"the log folder {options.log_dir} cannot be made: {error.strerror}") from error
+    for job in todo:
+        _check(job)
     if options.again:
         for job in todo:
             job.measured.unlink(missing_ok=True)
@@ -161,7 +164,7 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     console.print("concluding")
     conclusion = experiment.conclude(results)
     folder = (options.log_dir / "quick" if options.quick else options.out) / name
-    write(folder, name, experiment, conclusion, results, time.monotonic() - begun)
+    write(folder, name, experiment, conclusion, results)
     console.print(f"\n{conclusion.headline}", soft_wrap=True, markup=False, style="bold")
     console.print(f"results: {folder}/README.md", soft_wrap=True, markup=False)
     if options.quick:
@@ -169,6 +172,15 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     else:
         console.print("next: python -m experiments lists them all with what they found")
     return 0
+
+
+def _check(job: Job) -> None:
+    """Refuse a folder that holds the run of other settings, as after a change of defaults."""
+    if not (job.folder / "config.json").exists():
+        return
+    there = dataclasses.replace(Run.open(job.folder).config, checkpoint_every=job.config.checkpoint_every)
+    if there != job.config:
+        raise BadInput(f"{job.folder} was trained with other settings: remove it, or choose another --log-dir")
 
 
 def _do_all(todo: list[Job], total: int, console: Console) -> int:
@@ -213,9 +225,16 @@ def _outcomes(todo: list[Job]) -> Iterator[tuple[Job, str | None]]:
                     problem = f"failed: {str(error).strip().splitlines()[-1]}"
                 yield from ((job, problem) for job in group)
     for group in with_workers:  # each starts a Ray of its own
-        process = multiprocessing.get_context("spawn").Process(target=_do, args=(group,))
+        process = multiprocessing.get_context("spawn").Process(target=_do_alone, args=(group,))
         process.start()
-        process.join()
+        try:
+            process.join()
+        except KeyboardInterrupt:
+            process.join(10)  # a terminal has interrupted it too
+            if process.pid and process.is_alive():
+                os.kill(process.pid, signal.SIGINT)
+            process.join()
+            raise
         problem = f"failed with exit code {process.exitcode}" if process.exitcode else None
         yield from ((job, problem) for job in group)
 
@@ -232,6 +251,11 @@ def _ray() -> Iterator[Any]:
         yield start_ray()
     finally:
         ray.shutdown()
+
+
+def _do_alone(group: list[Job]) -> None:
+    """As a command line of its own: faults are one line."""
+    run_command(lambda: _do(group))
 
 
 def _do(group: list[Job]) -> None:
@@ -252,14 +276,15 @@ def _train(job: Job) -> None:
     """Train one run, or go on with it."""
     resume = None
     if job.folder.exists():
-        if any((job.folder / "checkpoints").glob("*.safetensors")):
-            resume = job.folder
-        else:
-            shutil.rmtree(job.folder)
+        with Run.open(job.folder).lock():  # another process may just be starting it
+            if any((job.folder / "checkpoints").glob("*.safetensors")):
+                resume = job.folder
+            else:
+                shutil.rmtree(job.folder)
     with Path(os.devnull).open("w") as nowhere:
         options = TrainOptions(job.config, log_dir=job.folder.parent, run_name=job.folder.name, resume=resume)
-        if code := train(options, Console(file=nowhere)):
-            raise Fault(f"training ended with exit code {code}")
+        if train(options, Console(file=nowhere)):
+            raise KeyboardInterrupt
 
 
 # -- collecting --------------------------------------------------------------------------------------------------------
@@ -278,18 +303,23 @@ def collect(done: list[Job]) -> Results:
             "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
             "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
             "best_success": best.success if best else math.nan, "best_rounds": best.rounds if best else math.nan,
-            "wall_s": summary["wall_s"], "run": job.folder.name,
+            "round_cost": job.config.rules.round_cost, "best_reward": best.reward if best else math.nan,
+            "wall_s": summary["wall_s"], "run": job.folder.name, "git": _revision(job.folder),
             **json.loads(job.measured.read_text()),
         })  # fmt: skip
         runs[job.condition, job.config.seed] = Run(job.folder, job.config)
     return Results(pd.DataFrame(rows), runs, done[0].quick)
 
 
+def _revision(folder: Path) -> str | None:
+    return json.loads((folder / "config.json").read_text())["git"]
+
+
 def best_possible(config: Config) -> Optimum | None:
     """What identical agents can reach at best; None where the theory does not reach."""
     rules = config.rules
-    if rules.channel == "off":
-        return Optimum(0.5, 0.0, 0.0, optimum(rules.n_tokens, 1, "free").plan[:0])
-    if rules.channel != "open" or rules.speaking != "simultaneous" or config.memory != "gru":
+    if rules.channel == "off" or config.memory == "none":  # nothing tells the agents apart when they move
+        return Optimum(0.5, 0.0, 0.0, np.zeros((0, rules.n_tokens + 3)))
+    if rules.channel != "open" or rules.speaking != "simultaneous" or config.memory != "gru" or config.population > 1:
         return None
     return optimum(rules.n_tokens, rules.max_rounds, rules.opening, rules.round_cost)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from emcomm.a3c import start_ray
 from emcomm.dialogues import concatenate, iterate
-from emcomm.errors import Fault
+from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from experiments.__main__ import result_of, section
 from experiments.experiment import SHORT, Results, with_rules
@@ -90,6 +90,7 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_goes_on(ray: None, l
 
 def test_a_run_that_fails_leaves_the_others_alone(ray: None, tmp_path: Path) -> None:
     todo = jobs("communication_gain", tmp_path, quick=True)
+    todo[0].folder.parent.mkdir(exist_ok=True)
     todo[0].folder.write_text("in the way")
     with pytest.raises(Fault, match="1 of 4 runs of communication_gain failed"):
         run("communication_gain", RunOptions(quick=True, log_dir=tmp_path), Console(quiet=True))
@@ -107,7 +108,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert re.search(r"interrupted with \d+ of 56 runs done; the same command goes on", out)
+    assert re.search(r"interrupted with \d+ of 60 runs done; the same command goes on", out)
     assert "Traceback" not in err
 
 
@@ -124,6 +125,14 @@ def test_experiments_share_the_runs_that_they_have_in_common(tmp_path: Path) -> 
     assert gain == {job.folder for job in jobs("cross_play", tmp_path) if job.condition == "one network"}
     assert gain == {job.folder for job in jobs("what_happens", tmp_path) if job.condition == "no price"}
     assert len({job.folder for name in NINE for job in jobs(name, tmp_path)}) > 250
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
+    """As after a change of defaults, which do not show in the name of the folder."""
+    [first, *_] = jobs("memory", tmp_path, quick=True)
+    Run.create(tmp_path, first.folder.name, dataclasses.replace(first.config, learning_rate=0.5))
+    with pytest.raises(BadInput, match="trained with other settings"):
+        run("memory", RunOptions(quick=True, log_dir=tmp_path), Console(quiet=True))
 
 
 def test_seeds_are_enough_for_a_claim() -> None:
@@ -149,11 +158,13 @@ def test_the_course_adds_up_to_the_log(small_run: Path) -> None:
 def test_success_above_the_optimum_is_reported_as_a_bug() -> None:
     rows = pd.DataFrame({
         "condition": ["fair", "fair", "impossible", "impossible"], "games": [10_000] * 4,
-        "success": [0.5005, 0.4990, 0.53, 0.53], "best_success": [0.5] * 4,
+        "success": [0.5005, 0.4990, 0.53, 0.53], "rounds": [1.0] * 4, "round_cost": [0.0] * 4, "best_reward": [0.0] * 4,
     })  # fmt: skip
     assert "impossible" in above_the_bound(Results(rows, {}, False))
     assert "fair" not in above_the_bound(Results(rows, {}, False))
     assert "No condition" in above_the_bound(Results(rows[:2], {}, False))
+    dear = rows.assign(round_cost=0.1)
+    assert "No condition" in above_the_bound(Results(dear, {}, False))
 
 
 def test_the_mean_of_seeds_leaves_out_what_is_missing() -> None:
@@ -178,12 +189,12 @@ def test_a_setting_that_changes_the_result_changes_the_folder(tmp_path: Path) ->
 # -- what is committed -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/result.json")))
+@pytest.mark.parametrize("name", sorted(NINE))
 def test_committed_results_are_the_full_version(name: str) -> None:
     found, runs = result_of(name), pd.read_csv(RESULTS / name / "runs.csv")
     assert found is not None
     assert found["quick"] is False
-    assert not str(found["git"]).endswith("-dirty")
+    assert not any(revision.endswith("-dirty") for revision in (*found["trained_at"], found["git"]))
     assert len(runs) == found["runs"] == len(jobs(name, Path("logs")))
     assert above_the_bound(Results(runs, {}, False)).startswith("No condition")
     page = (RESULTS / name / "README.md").read_text()
