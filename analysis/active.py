@@ -43,10 +43,17 @@ class Learned:
 
 
 def ask_network(policy: Policy, rules: TalkRules) -> Ask:
-    """The greedy decision of a network, as something to ask."""
+    """Whether two of a network would part, agent 0 yielding, as something to ask.
+
+    Where nothing tells them apart both yield with the same probability, whatever it is: they would not part.
+    """
     from analysis.network import yielding
 
-    return lambda symbols, n_rounds: yielding(policy, rules, symbols, n_rounds)[:, 0] > 0.5
+    def ask(symbols: Ints, n_rounds: Ints) -> Bools:
+        yields = yielding(policy, rules, symbols, n_rounds)
+        return yields[:, 0] - yields[:, 1] > 0.5
+
+    return ask
 
 
 def ask_machine(machine: ProtocolMachine) -> Ask:

@@ -21,11 +21,12 @@ def network_of(run: Run) -> Policy:
 
 def evaluation_of(run: Run, dialogues: int | None = None) -> DialogueTable:
     """The dialogues of the frozen policy: the first `dialogues` games that were started, or all."""
-    table = concatenate(iterate(run.evaluation, _refuse))
+    table = concatenate(iterate(run.evaluation, refuse))
     return table if dialogues is None else table[table.episode < dialogues]
 
 
-def _refuse(error: Exception) -> None:
+def refuse(error: Exception) -> None:
+    """A damaged part of a log ends the measurement."""
     raise error
 
 
@@ -38,7 +39,7 @@ def course(run: Run, points: int = 48) -> dict[str, Any]:
     edges = np.unique(np.geomspace(max(episodes / 2_000, 20), episodes, points).astype(int))
     edges = np.concatenate([[0], edges])
     sums = np.zeros((3, len(edges) - 1))
-    for table in iterate(run.dialogues, _refuse):
+    for table in iterate(run.dialogues, refuse):
         stretch = np.searchsorted(edges, table.episode, side="right") - 1
         for i, values in enumerate((np.ones(len(table)), table.success, table.n_rounds)):
             sums[i] += np.bincount(stretch, values, len(edges) - 1)[: len(edges) - 1]

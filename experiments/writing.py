@@ -195,7 +195,7 @@ def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict
     quick = "> **A quick version.** It shows that everything works and is no evidence.\n\n" if facts["quick"] else ""
     seeds = f"seeds {facts['seeds'][0]} to {facts['seeds'][-1]}"
     episodes = " or ".join(f"{count:,}" for count in facts["episodes"])
-    trained = ", ".join(f"{revision:.12}" for revision in facts["trained_at"])
+    trained = ", ".join(revision[:12] + "-dirty" * revision.endswith("-dirty") for revision in facts["trained_at"])
     further = "".join(f", [{title}.csv]({title}.csv)" for title in conclusion.tables)
     return f"""# {name}
 
