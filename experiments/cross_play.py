@@ -17,7 +17,7 @@ from emcomm.runs import Run
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results
 from experiments.measures import evaluation_of, network_of
 from experiments.running import main
-from experiments.writing import BLUE, GREY, ORANGE, by_condition, mean_of, panels, percent
+from experiments.writing import BLUE, GREY, ORANGE, by_condition, mean_of, mean_of_pairs, number, panels, percent
 
 SIZES = (2, 3, 5)
 ALONE = "one network"
@@ -48,43 +48,35 @@ def conclude(results: Results) -> Conclusion:
     weights = [np.array(w) for w in alone.vote_weights]
     predicted = predict_cross_play(played, weights)
     above = np.triu_indices(len(runs), 1)
-    both = ((played.rates + played.rates.T) / 2)[above]
+    both = (played.rates + played.rates.T) / 2
     strangers = _strangers(results, games)
-    everyone = pd.concat([rows, strangers])
     figure, (matrix, prediction, populations) = panels(3, 5.6, 4.8)
     sns.heatmap(100 * played.rates, annot=True, fmt=".0f", cmap="viridis", vmin=0, vmax=100, ax=matrix, cbar=False)
     matrix.set(xlabel="seed in seat 2", ylabel="seed in seat 1", title="success of independent networks (%)")
-    prediction.plot(cosines(weights)[above], 100 * both, "o", color=ORANGE)
+    prediction.plot(cosines(weights)[above], 100 * both[above], "o", color=ORANGE)
     prediction.set(xlabel="cosine of the vote weights", ylabel="success in cross-play (%)")
     prediction.set_title(f"r = {predicted.correlation:.2f}, {predicted.pairs} pairs")
     sizes = [_size(k) for k in SIZES]
-    for shift, column, colour in ((-0.25, "with_others", BLUE), (0, "with_itself", ORANGE), (0.25, "strangers", GREY)):
-        for i, size in enumerate(sizes):
-            values = 100 * everyone[everyone.condition == size][column].dropna()
-            label = column.replace("_", " ") if i == 0 else None
-            populations.plot([i + shift] * len(values), values, "o", color=colour, ms=4, alpha=0.6, label=label)
+    for i, size in enumerate(sizes):
+        own, pairs = rows[rows.condition == size], np.triu_indices(len(strangers[size]), 1)
+        groups = {"other members": own.with_others, "itself": own.with_itself, "strangers": strangers[size][pairs]}
+        for (label, values), colour, shift in zip(groups.items(), (BLUE, ORANGE, GREY), (-0.25, 0, 0.25), strict=True):
+            known = label if i == 0 else None
+            populations.plot([i + shift] * len(values), 100 * values, "o", color=colour, ms=4, alpha=0.6, label=known)
     populations.set_xticks(range(len(sizes)), sizes)
     populations.set(ylabel="success (%)", ylim=(-3, 103), title="populations")
-    populations.legend(frameon=False)
+    populations.legend(frameon=False, title="with")
     sns.despine(ax=prediction)
     sns.despine(ax=populations)
-    of = {
-        size: {c: percent(mean_of(own[c]), 1) for c in ("with_others", "with_itself", "strangers")}
-        for size, own in everyone.groupby("condition")
-    }
-    spread = f"{100 * both.min():.0f} to {100 * both.max():.0f} %"
+    spread = f"{100 * both[above].min():.0f} to {100 * both[above].max():.0f} %"
     return Conclusion(
-        headline=f"Networks trained apart succeed with each other in {percent(mean_of(both), 1)} of games "
+        headline=f"Networks trained apart succeed with each other in {percent(mean_of_pairs(both), 1)} of games "
         f"({spread}), with themselves in {100 * played.rates.diagonal().mean():.2f} %; the cosine of their vote "
-        f"weights predicts it (r = {predicted.correlation:.2f}, {predicted.pairs} pairs).",
-        findings=" ".join(
-            f"{size}: {of[size]['with_others']} with its other members, {of[size]['with_itself']} of a member with a "
-            "copy "
-            f"of itself, {of[size]['strangers']} with members of other populations."
-            for size in sizes
-        )
-        + " Two networks that always meet each other need not talk at all: being different networks tells them "
-        "apart, and copies of one then crash. From three members on no fixed division of roles fits all pairs.",
+        f"weights predicts it (r = {predicted.correlation:.2f}, {predicted.pairs} pairs). "
+        + " ".join(_agreement(rows[rows.condition == size], size) for size in sizes),
+        findings=" ".join(_told(rows[rows.condition == size], size, strangers[size]) for size in sizes)
+        + f" All populations were trained for {SHORT.episodes:,} episodes, of which a member of k plays 2/k; a single "
+        f"network played both seats of {TALK.episodes:,}.",
         table=by_condition(
             results,
             **{
@@ -95,22 +87,36 @@ def conclude(results: Results) -> Conclusion:
         figure=figure,
         tables={
             "matrix": pd.DataFrame(played.rates, columns=[f"seed {s}" for s in alone.seed]),
-            "strangers": strangers,
+            **{f"strangers_{size.split()[-1]}": pd.DataFrame(strangers[size]) for size in sizes},
         },
     )
 
 
-def _strangers(results: Results, games: int) -> pd.DataFrame:
-    """Success of the first members of populations of one size with each other: one row for each pair of populations."""
-    found = []
+def _agreement(own: pd.DataFrame, size: str) -> str:
+    """A convention that all share also serves a member and its copy; one that tells members apart does not."""
+    shared = int((own.with_itself > own.with_others - 0.01).sum())
+    return f"In {shared} of {len(own)} populations of {size.split()[-1]} a member plays as well with a copy of itself."
+
+
+def _told(own: pd.DataFrame, size: str, strangers: np.ndarray) -> str:
+    return (
+        f"{size.capitalize()}: {percent(mean_of(own.with_others), 1)} with its other members, "
+        f"{percent(mean_of(own.with_itself), 1)} of a member with a copy of itself, "
+        f"{percent(mean_of_pairs(strangers), 1)} with members of other populations, in "
+        f"{number(mean_of(own.rounds), 1)} rounds, {percent(mean_of(own.silent), 1)} of the games without any talk."
+    )
+
+
+def _strangers(results: Results, games: int) -> dict[str, np.ndarray]:
+    """Success of the first members of populations of one size with each other, both seatings averaged."""
+    found = {}
     for size in (_size(k) for k in SIZES):
         runs = [run for (condition, _), run in results.runs.items() if condition == size]
         populations = [network_of(run) for run in runs]
         firsts = [p.members[0] for p in populations if isinstance(p, Population)]
         rates = _play(firsts, runs[0], games // 4).rates
-        pairs = ((rates + rates.T) / 2)[np.triu_indices(len(runs), 1)]
-        found += [{"condition": size, "strangers": float(rate)} for rate in pairs]
-    return pd.DataFrame(found)
+        found[size] = (rates + rates.T) / 2
+    return found
 
 
 def _size(members: int) -> str:
@@ -120,7 +126,8 @@ def _size(members: int) -> str:
 EXPERIMENT = Experiment(
     question="Are protocols private to those who trained together, and do populations agree on one?",
     expected="About 50 % between independent runs, spread widely (53 % on average, 13 - 89 %, in prototypes), "
-    "predicted by the cosine of the vote weights (r = 0.95). In a population a convention that serves all pairs.",
+    "predicted by the cosine of the vote weights (r = 0.95). In a population a convention that serves all pairs; "
+    "two networks that only meet each other may instead tell themselves apart by being different.",
     conditions={
         ALONE: TALK,
         **{_size(k): dataclasses.replace(SHORT, population=k) for k in SIZES},

@@ -40,13 +40,13 @@ def conclude(results: Results) -> Conclusion:
         f"{number(mean_of(own.staleness), 1)} updates" for w, own in ((w, by_name[_workers(w)]) for w in WORKERS)
     )  # fmt: skip
     return Conclusion(
-        headline=f"With 32 workers {percent(seeds_of(by_name[_workers(32)]).mean)}, with 1 "
-        f"{percent(seeds_of(by_name[_workers(1)]).mean)} after the same {SHORT.episodes:,} episodes; an entropy bonus "
-        f"that never falls costs success: {percent(seeds_of(by_name['bonus kept']).mean)} against "
-        f"{percent(seeds_of(by_name['bonus annealed']).mean)}.",
-        findings=f"By number of workers: {summary}. Staleness is bounded by the gradients under way (one more than "
-        "there are cores), not by the number of workers. Without any entropy bonus: "
-        f"{percent(seeds_of(by_name['no bonus']).mean)}, a protocol in "
+        headline=f"After the same {SHORT.episodes:,} episodes: {percent(seeds_of(by_name[_workers(1)]).mean)} with 1 "
+        f"worker, {percent(seeds_of(by_name[_workers(32)]).mean)} with 32. With an entropy bonus that falls to 0 "
+        f"{percent(seeds_of(by_name['bonus annealed']).mean)}, with one that stays "
+        f"{percent(seeds_of(by_name['bonus kept']).mean)}, with none {percent(seeds_of(by_name['no bonus']).mean)}.",
+        findings=f"By number of workers: {summary}. The mean staleness follows the gradients under way (one more "
+        "than there are cores), not the number of workers; single gradients are older, up to "
+        f"{results.rows.staleness_max.max():.0f} updates. Without any entropy bonus a protocol formed in "
         f"{seeds_of(by_name['no bonus']).formed.successes} of {len(by_name['no bonus'])} seeds.",
         table=by_condition(
             results,

@@ -302,6 +302,7 @@ def collect(done: list[Job]) -> Results:
             "games": sampled["games"], "success": sampled["success"], "greedy_moves": greedy["success"],
             "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
             "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
+            "staleness_max": summary["staleness_max"],
             "best_success": best.success if best else math.nan, "best_rounds": best.rounds if best else math.nan,
             "round_cost": job.config.rules.round_cost, "best_reward": best.reward if best else math.nan,
             "wall_s": summary["wall_s"], "run": job.folder.name, "git": _revision(job.folder),

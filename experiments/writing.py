@@ -44,6 +44,22 @@ def mean_of(values: Iterable[float]) -> Interval:
     return Interval(float(known.mean()), float(low), float(high))
 
 
+def mean_of_pairs(matrix: np.ndarray) -> Interval:
+    """The mean of a symmetric matrix over pairs of different seeds; the bootstrap draws seeds, which pairs share."""
+    count = len(matrix)
+    different = ~np.eye(count, dtype=bool)
+    if count < 2:
+        return Interval(*[float("nan")] * 3)
+    rng, means = np.random.default_rng(0), []
+    for _ in range(4_000):
+        drawn = rng.integers(count, size=count)
+        kept = different[np.ix_(drawn, drawn)]
+        if kept.any():
+            means.append(matrix[np.ix_(drawn, drawn)][kept].mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(matrix[different].mean()), float(low), float(high))
+
+
 def percent(interval: Interval, digits: int = 2) -> str:
     """A share with its interval: 99.98 % [99.97, 99.99]."""
     if np.isnan(interval.value):

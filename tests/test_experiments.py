@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -25,7 +26,7 @@ from experiments.__main__ import result_of, section
 from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
 from experiments.running import RESULTS, RunOptions, jobs, load, names, run
-from experiments.writing import above_the_bound, mean_of
+from experiments.writing import above_the_bound, mean_of, mean_of_pairs
 
 NINE = {
     "communication_gain", "channel_controls", "speaking_order", "vocabulary_size", "talk_length", "what_happens",
@@ -108,7 +109,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert re.search(r"interrupted with \d+ of 60 runs done; the same command goes on", out)
+    assert re.search(r"interrupted with \d+ of 56 runs done; the same command goes on", out)
     assert "Traceback" not in err
 
 
@@ -172,6 +173,17 @@ def test_the_mean_of_seeds_leaves_out_what_is_missing() -> None:
     assert found.value == 2
     assert found.low == 1
     assert found.high == 3
+
+
+def test_pairs_that_share_a_seed_are_drawn_together() -> None:
+    """One odd seed among five moves eight of twenty cells: the interval must be as wide as that of the seeds."""
+    matrix = np.full((5, 5), 0.5)
+    matrix[0], matrix[:, 0] = 1.0, 1.0
+    found = mean_of_pairs(matrix)
+    assert found.value == pytest.approx(0.7)
+    assert found.low == pytest.approx(0.5)
+    assert found.high > 0.9
+    assert np.isnan(mean_of_pairs(np.ones((1, 1))).value)
 
 
 def test_a_setting_that_changes_the_result_changes_the_folder(tmp_path: Path) -> None:
