@@ -43,9 +43,7 @@ def conclude(results: Results) -> Conclusion:
         else "95 % is reached in no seed. "
     )
     lost = sum(_lost_again(curve) for curve in talk.course_success)
-    half_way += (
-        f"{lost} of {len(talk)} seeds lost their protocol for a while after that (below 60 %) and found one again. "
-    )
+    half_way += f"{lost} of {len(talk)} seeds fell below 60 % again after they had been above 90 %. "
     figure, (curves, seeds) = panels(2)
     for condition, colour in (("off", GREY), ("open", BLUE)):
         own = rows[rows.condition == condition]
