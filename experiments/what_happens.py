@@ -137,12 +137,17 @@ def conclude(results: Results) -> Conclusion:
         draw_curve(emerging, ends, 100 * np.array(own.agreement_with_end.tolist()), condition, colour)
     fidelity.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
     fidelity.set(ylabel="held-out yielders named (%)", title="which rule")
-    fidelity.legend(frameon=False)
+    fidelity.legend(frameon=False, loc="lower right")
     for method, style in zip(FITTED, ("--", ":"), strict=True):
         states = np.array(rows[f"{method} kv_states"].tolist(), float)
         grown.plot(LENGTHS[: states.shape[1]], states.mean(axis=0), color="black", ls=style, label=f"a {method}")
     grown.legend(frameon=False)
-    grown.set(xlabel="rounds that a dialogue may have", ylabel="states that KV needs", title="how large a machine")
+    grown.set(
+        xticks=LENGTHS,
+        xlabel="rounds that a dialogue may have",
+        ylabel="states that KV needs",
+        title="how large a machine",
+    )
     emerging.set(
         xscale="log", xlabel="training episodes", ylabel="decisions as at the end (%)", title="how it comes about"
     )
