@@ -65,7 +65,7 @@ def conclude(results: Results) -> Conclusion:
             populations.plot([i + shift] * len(values), 100 * values, "o", color=colour, ms=4, alpha=0.6, label=known)
     populations.set_xticks(range(len(sizes)), sizes)
     populations.set(ylabel="success (%)", ylim=(-3, 103), title="populations")
-    populations.legend(frameon=False, title="with")
+    populations.legend(frameon=False, title="with", loc="center left")
     sns.despine(ax=prediction)
     sns.despine(ax=populations)
     spread = f"{100 * both[above].min():.0f} to {100 * both[above].max():.0f} %"
@@ -75,8 +75,9 @@ def conclude(results: Results) -> Conclusion:
         f"weights predicts it (r = {predicted.correlation:.2f}, {predicted.pairs} pairs). "
         + " ".join(_agreement(rows[rows.condition == size], size) for size in sizes),
         findings=" ".join(_told(rows[rows.condition == size], size, strangers[size]) for size in sizes)
-        + f" All populations were trained for {SHORT.episodes:,} episodes, of which a member of k plays 2/k; a single "
-        f"network played both seats of {TALK.episodes:,}.",
+        + " Members of a population differ, and may part by who they are instead of by what they say: then a member "
+        f"crashes with its copy. All populations were trained for {SHORT.episodes:,} episodes, of which a member of k plays "
+        f"2/k; a single network played both seats of {TALK.episodes:,}.",
         table=by_condition(
             results,
             **{
