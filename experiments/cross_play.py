@@ -76,8 +76,8 @@ def conclude(results: Results) -> Conclusion:
         + " ".join(_agreement(rows[rows.condition == size], size) for size in sizes),
         findings=" ".join(_told(rows[rows.condition == size], size, strangers[size]) for size in sizes)
         + " Members of a population differ, and may part by who they are instead of by what they say: then a member "
-        f"crashes with its copy. All populations were trained for {SHORT.episodes:,} episodes, of which a member of k plays "
-        f"2/k; a single network played both seats of {TALK.episodes:,}.",
+        f"crashes with its copy. All populations were trained for {SHORT.episodes:,} episodes, of which a member of "
+        f"k plays 2/k; a single network played both seats of {TALK.episodes:,}.",
         table=by_condition(
             results,
             **{
