@@ -46,7 +46,9 @@ def conclude(results: Results) -> Conclusion:
         for cost in COSTS:
             own = rows[rows.condition == _priced(cost, opening)]
             _draw_pairs(frontier, own, "o", colour)
-            frontier.annotate(f"{cost:g}", (own.rounds.mean(), max(100 * own.success.mean(), FLOOR)), fontsize=8)
+            middle = own.rounds.mean(), max(100 * own.success.mean(), FLOOR)
+            beside = (0, 8 if opening == "talk" else -14)
+            frontier.annotate(f"{cost:g}", middle, beside, textcoords="offset points", color=colour, ha="center")
         means = [(cap, rows[rows.condition == _capped(cap, opening)]) for cap in CAPS]
         for cap, own in means:
             capped.plot([cap] * len(own), 1 - own.success, "o", color=colour, ms=4, alpha=0.7)
@@ -54,7 +56,9 @@ def conclude(results: Results) -> Conclusion:
         capped.plot(CAPS, bound, color=colour, ls="--", label=f"{opening}, optimum")
     for cost in START:
         _draw_pairs(frontier, rows[rows.condition == _at_once(cost)], "x", GREY)
-    frontier.set(xlabel="rounds of talk", ylabel=f"success (%; {FLOOR} or less on the lower edge)")
+    frontier.set(
+        ylim=(FLOOR - 0.4, 100.6), xlabel="rounds of talk", ylabel=f"success (%; {FLOOR} or less on the lower edge)"
+    )
     frontier.set_title("price of a round (number); optimum dashed; x: from the start")
     capped.set(xlabel="rounds until the cut", ylabel="share of failures", yscale="log", title="cap, no price")
     capped.legend(frameon=False, title="opening")
