@@ -27,6 +27,14 @@ from emcomm.runs import Run, read_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def _title(process: psutil.Process) -> str:
+    """What a process calls itself; empty for one that has just ended."""
+    try:
+        return next(iter(process.cmdline()), "")
+    except psutil.NoSuchProcess:
+        return ""
+
+
 class Training:
     """`python -m emcomm.train` under way, in a process group of its own."""
 
@@ -73,7 +81,7 @@ class Training:
         return [driver, *driver.children(recursive=True)]
 
     def workers(self) -> list[psutil.Process]:
-        return [p for p in self.tree() if p.cmdline() and p.cmdline()[0].startswith("ray::_RayWorker")]
+        return [p for p in self.tree() if _title(p).startswith("ray::_RayWorker")]
 
 
 @contextmanager
