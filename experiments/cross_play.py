@@ -19,7 +19,7 @@ from experiments.measures import evaluation_of, network_of
 from experiments.running import main
 from experiments.writing import BLUE, GREY, ORANGE, by_condition, mean_of, mean_of_pairs, number, panels, percent
 
-SIZES = (2, 3)
+SIZES = (2, 3, 5)
 ALONE = "one network"
 
 
