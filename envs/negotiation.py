@@ -177,7 +177,7 @@ class Negotiation:
             self._role = np.zeros((games, agents), np.int8)
         if rules.channel == "shuffled":
             self._bank = _DialogueBank(rules, agents, max(games, 64), capacity, rng)
-            self._donor = np.zeros((games, agents), np.int64)
+            self._donated: Ints = np.zeros((games, agents, capacity, agents), np.int8)  # what each agent will hear
 
     @property
     def random_state(self) -> dict[str, Any]:
@@ -262,7 +262,10 @@ class Negotiation:
         if self.rules.channel == "oracle":
             self._heard[which, :, -1, 1:] = self._role[which][..., None]
         if self.rules.channel == "shuffled":
-            self._donor[which] = self._bank.draw(int(which.sum()))
+            donated = self._bank.draw(int(which.sum()))
+            while donated.shape[2] > self._donated.shape[2]:
+                self._donated = _doubled(self._donated, self.rules.eot)
+            self._donated[which] = donated
 
     # -- stepping ------------------------------------------------------------------------------------------------
 
@@ -401,8 +404,16 @@ class Negotiation:
         elif rules.channel == "oracle":
             others[...] = self._role[games][..., None]
         elif rules.channel == "shuffled":
-            others[...] = self._bank.recall(self._donor[games], self.n_rounds[games], columns[..., 1:])
+            others[...] = self._recall(games, columns[..., 1:])
         return row
+
+    def _recall(self, games: Ints, columns: Ints) -> Ints:
+        """`[b, N, N - 1]` what each agent hears in `columns` of the dialogue donated to it; EOT after its end."""
+        rounds, capacity = self.n_rounds[games, None, None], self._donated.shape[2]
+        heard = self._donated[
+            games[:, None, None], self._agent_index[:, None], np.minimum(rounds, capacity - 1), columns
+        ]
+        return np.where(rounds < capacity, heard, self.rules.eot)
 
 
 class _DialogueBank:
@@ -430,17 +441,11 @@ class _DialogueBank:
         )
 
     def draw(self, games: int) -> Ints:
-        """`[games, N]` a donor for each agent, all different within a game."""
+        """`[games, N, rounds, N]` a whole dialogue for each agent, all different within a game; EOT after its end."""
         size, agents = len(self._symbols), self._symbols.shape[2]
         first = self._rng.integers(size, size=(games, 1))
         step = self._rng.integers(1, max(size // agents, 2), size=(games, 1))
-        return (first + step * np.arange(agents)) % size
-
-    def recall(self, donor: Ints, rounds: Ints, columns: Ints) -> Ints:
-        """`[b, N, N - 1]` what each agent hears in each of the others' columns."""
-        if rounds.max() >= self._symbols.shape[1]:
-            self._symbols = _doubled(self._symbols, self._eot)
-        return self._symbols[donor[:, :, None], rounds[:, None, None], columns]
+        return self._symbols[(first + step * np.arange(agents)) % size]
 
 
 def _own_column_first(agents: int) -> Ints:
@@ -455,5 +460,5 @@ def _legal_by_phase(rules: TalkRules, n_moves: int) -> Bools:
 
 
 def _doubled(rounds: Ints, fill: int = SILENT) -> Ints:
-    """A buffer `[B, rounds, N]` with room for twice as many rounds."""
-    return np.concatenate([rounds, np.full_like(rounds, fill)], axis=1)
+    """A buffer `[..., rounds, N]` with room for twice as many rounds."""
+    return np.concatenate([rounds, np.full_like(rounds, fill)], axis=-2)
