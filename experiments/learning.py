@@ -46,9 +46,10 @@ def conclude(results: Results) -> Conclusion:
         f"worker, {percent(seeds_of(by_name[_workers(32)]).mean)} with 32. With an entropy bonus that falls to 0 "
         f"{percent(seeds_of(by_name['bonus annealed']).mean)}, with one that stays "
         f"{percent(seeds_of(by_name['bonus kept']).mean)}, with none {percent(seeds_of(by_name['no bonus']).mean)}.",
-        findings=f"By number of workers: {summary}. The mean staleness follows the gradients under way (one more "
-        "than there are cores), not the number of workers; single gradients are older, up to "
-        f"{results.rows.staleness_max.max():.0f} updates. One worker on Ray trains the network that the process "
+        findings=f"By number of workers: {summary}. At most one gradient more than there are cores is under way at "
+        "once, which bounds the mean staleness; single gradients are older, up to "
+        f"{results.rows.staleness_max.max():.0f} updates. The schedules of the bonus are compared in the process "
+        f"itself, without Ray. One worker on Ray trains the network that the process "
         f"itself trains (*bonus annealed*): {_same(by_name[_workers(1)], by_name['bonus annealed'])} play alike to the "
         f"last game. Without any entropy bonus a protocol formed in "
         f"{seeds_of(by_name['no bonus']).formed.successes} of {len(by_name['no bonus'])} seeds, and "
