@@ -267,7 +267,7 @@ class _Study:
         facts = self.run.facts
         if self.sample is None or facts is None:
             return
-        sample = self.sample[: self.depth.dialogues]
+        sample = self._even(self.sample, self.depth.dialogues)
         problems = self.found.problems
         self.found.causes = measure_causes(
             self.found.trained,

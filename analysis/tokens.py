@@ -113,6 +113,10 @@ class TokenReport:
             }
         )
 
+    def zipf_frame(self) -> pd.DataFrame:
+        """One row per kind of outcome: of, exponent, distance, p_value, ranks; the fields of a ZipfFit."""
+        return pd.DataFrame([{"of": name, **fit._asdict()} for name, fit in self.zipf.items()])
+
     def length_frame(self) -> pd.DataFrame:
         """One row per length: length, dialogues (rounds with the closing one), agents (tokens said, without EOT)."""
         size = max(len(self.n_rounds), len(self.tokens_said))

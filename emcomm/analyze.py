@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -195,14 +196,10 @@ def _lines(found: Findings) -> list[tuple[str, str, str]]:
             )
         )
     if found.information is not None and found.information.trusted and len(found.information.bits):
-        bits = found.information.bits
-        lines.append(
-            (
-                "bits on who yields",
-                f"{bits[-1]:.2f}",
-                f"{bits[0]:.2f} after round 1, {found.information.median_known_at:.0f} rounds until known (median)",
-            )
-        )
+        bits, median = found.information.bits, found.information.median_known_at
+        rounds = "1 round" if median == 1 else f"{median:g} rounds"
+        known = "never known for sure" if math.isnan(median) else f"{rounds} until known (median)"
+        lines.append(("bits on who yields", f"{bits[-1]:.2f}", f"{bits[0]:.2f} after round 1, {known}"))
     if found.tokens is not None and found.tokens.dialogues.dialogues:
         distinct = found.tokens.dialogues
         lines.append(

@@ -104,7 +104,9 @@ def _growth(run: Run, quick: bool) -> dict[str, Any]:
 
 
 def _ask_rule(fitted: Fitted) -> Ask:
-    return lambda symbols, n_rounds: fitted.scores(symbols, n_rounds) > 0
+    rule = fitted.rule
+    assert rule is not None
+    return lambda symbols, n_rounds: rule.scores(symbols, n_rounds) > 0
 
 
 def _closed_at_once(table: DialogueTable) -> float:

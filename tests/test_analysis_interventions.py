@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import interventions
 from analysis.decisions import Decisions, NotApplicable, decisions
+from analysis.explain import explain
 from analysis.interventions import EDITS, channel_controls, edits, influence, positive_signalling
 from analysis.leaks import role_leaks
 from analysis.network import (
@@ -165,6 +167,21 @@ def test_a_pair_of_voters_plays_as_computed():
     assert abs(greedy.success.mean() - 0.5) < 4 * np.sqrt(0.25 / 8000)
 
 
+# -- explanations ------------------------------------------------------------------------------------------------------
+
+
+def test_a_voter_is_explained_by_its_machine():
+    """Verdict and sentence are those of the machine that plays; random dialogues bring an interval."""
+    voter = Voter(talk_rounds=3)
+    table = play_games((PolicyPlayer(voter), PolicyPlayer(voter)), RULES, 4000)
+    found = explain(table, 2, RULES, voter, methods=("first difference", "vote", "vote × clock"), games=5000)
+    assert (found.family, found.verdict) == ("vote", "explained")
+    assert found.best.method == "vote × clock"  # without a clock it does not know when to stop
+    assert found.best.random.trials == 10_000
+    assert f"on random dialogues ({found.best.random}): explained." in found.sentence
+    assert f"describes {100 * found.best.accuracy.value:.1f} %" in found.sentence
+
+
 # -- channel controls --------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +215,11 @@ def test_edits_of_a_voter():
     # 1 against 0 becomes 0 against 0: from sure to a coin flip, for either agent
     assert found["replace own"].shift == pytest.approx(0.5)
     assert found["replace other's"].shift == pytest.approx(0.5)
+
+
+def test_an_edited_dialogue_is_one_trial():
+    held = talk(Voter())
+    assert {edit.changed.trials for edit in edits(Voter(), RULES, held)} == {len(held)}
 
 
 @pytest.mark.parametrize("name", ["shuffle rounds", "reverse rounds", "replace own"])
@@ -245,6 +267,23 @@ def test_influence_of_a_voter():
     assert found.on_move == pytest.approx(0.3113, abs=0.01)
     assert found.on_next == pytest.approx(0, abs=1e-9)  # EOT, whatever was heard
     assert found.null == pytest.approx(0, abs=1e-9)
+
+
+def test_influence_is_measured_on_dialogues_drawn_evenly():
+    """In the first half nothing that is said in one round matters any more, in the second half all does."""
+    won, open_ = [[1, 0]] * 5 + [[2, 2]], [[0, 0], [2, 2]] + [[SILENT] * 2] * 4
+    held = Decisions(np.array([won] * 100 + [open_] * 100, np.int8), np.repeat([6, 2], 100), np.zeros((200, 2), int), 2)
+    both, all_ = influence(Voter(), RULES, held, dialogues=100), influence(Voter(), RULES, held)
+    assert 0 < both.on_move == pytest.approx(all_.on_move, rel=0.4)
+
+
+def test_the_null_of_the_influence_can_fail(monkeypatch):
+    """A measure that confuses the two agents finds that the deaf are influenced."""
+    right = action_probabilities
+    monkeypatch.setattr(
+        interventions, "action_probabilities", lambda p, r, symbols, n: right(p, r, symbols[..., ::-1], n)
+    )
+    assert influence(Voter(), RULES, talk(Voter())).null > 0.1
 
 
 def test_the_deaf_are_not_influenced():

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from analysis.information import Information
 from analysis.planted import planted_dialogues
+from analysis.study import Findings
 from analysis.tables import table_of
-from emcomm import dialogues
+from emcomm import analyze, dialogues
 from emcomm.dialogues import DialogueTable, DialogueWriter
 
 MOVES = ("main", "detour")
@@ -161,6 +164,18 @@ def test_no_checkpoint_and_no_config(call: Call, tmp_path: Path, vote: DialogueT
     assert "no config.json" in said.out
     assert "The trains vote" in said.out
     assert "only describes" in said.out
+
+
+@pytest.mark.parametrize(
+    ("known_at", "words"),
+    [([0, 5], "1 round until known (median)"), ([5, 1, 4], "2 rounds until known (median)"),
+     ([5, 0], "never known for sure")],
+)  # fmt: skip
+def test_when_the_decision_is_known(known_at: list[int], words: str) -> None:
+    bits, none = np.array([0.5]), np.zeros(1)
+    information = Information(5, bits, bits, bits, none, none, np.array(known_at), (), True, "")
+    lines = analyze._lines(Findings(None, [], information=information))  # type: ignore[arg-type]
+    assert lines == [("bits on who yields", "0.50", f"0.50 after round 1, {words}")]
 
 
 # -- runs of which a part is broken ------------------------------------------------------------------------------------

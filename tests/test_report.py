@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -80,6 +81,24 @@ def test_words_from_files_are_escaped(page: str) -> None:
 def test_the_sentence_comes_first(page: str, found: Findings) -> None:
     assert found.sentence.startswith("The first difference decides")
     assert page.index("The first difference decides") < page.index("<svg role")
+
+
+def test_the_fits_to_zipfs_law_are_shown(page: str, found: Findings) -> None:
+    fits = found.tables()["zipf"]
+    assert list(fits.columns) == ["of", "exponent", "distance", "p_value", "ranks"]
+    assert list(fits.of) == ["tokens", "bigrams", "trigrams"]
+    assert "Table: Zipf fits" in page
+
+
+def test_causes_are_looked_for_in_dialogues_drawn_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log begins with the dialogues that were over first."""
+    table = planted_dialogues("vote", 0, 1000)
+    run = make_run(tmp_path / "run", table[np.argsort(table.n_rounds, kind="stable")])
+    seen: list[DialogueTable] = []
+    monkeypatch.setattr("analysis.study.measure_causes", lambda trained, sample, *rest: seen.append(sample))
+    study(analysis.load(run), dataclasses.replace(QUICK, dialogues=200, shown=1000, nulls=1, games=50))
+    assert len(seen[0]) == 200
+    assert seen[0].n_rounds.mean() > 0.8 * table.n_rounds.mean()
 
 
 def test_every_figure_has_words_for_those_who_cannot_see(page: str) -> None:
