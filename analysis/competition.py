@@ -66,7 +66,8 @@ def fit(method: Method, decided: Decisions, frame: Frame = Frame()) -> Fitted:  
     rule = _RULES[method](decided) if method in _RULES else None
     automaton = rule.automaton() if rule else _AUTOMATA[method](decided)
     clock = CLOCK if rule and method != "vote" else 1
-    machine = fit_machine(method, automaton, decided, frame.move_names, frame.opening, clock)
+    leanings = rule.leanings() if rule else None
+    machine = fit_machine(method, automaton, decided, frame.move_names, frame.opening, clock, leanings)
     return Fitted(method, rule, machine, len(machine) if method == "vote × clock" else len(automaton))
 
 

@@ -146,21 +146,25 @@ def fit_machine(
     move_names: tuple[str, ...] = ("main", "detour"),
     opening: str = "free",
     clock: int = 1,
+    leanings: Ints | None = None,
 ) -> ProtocolMachine:
     """Fill in the emissions of `automaton` × `clock` with the frequencies in the dialogues.
 
-    A cell that was rarely visited leans on the same state without the clock, and that on the state's phase.
+    A cell that was rarely visited leans on the same state without the clock, and that where `leanings` `[S]` say: 1
+    yields, -1 stays, 0 (the default) does either.
     """
     whole = automaton.with_clock(clock)
     symbols, n_rounds, _ = decided.views()
     actions = actions_of(decided, len(move_names), opening)
     counted = _count(whole, symbols, n_rounds, actions)
+    prior = np.full((len(automaton), counted.shape[1]), 0.05)
+    if leanings is not None:
+        stay, give_way = decided.n_tokens + 1, decided.n_tokens + 2
+        prior[leanings > 0, stay] = prior[leanings < 0, give_way] = 0.001
     if clock > 1:
         coarse = _count(automaton, symbols, n_rounds, actions)
-        base = dict(zip(automaton.labels, _frequencies(coarse, 0.05), strict=True))
+        base = dict(zip(automaton.labels, _frequencies(coarse, prior), strict=True))
         prior = np.stack([base[label.rpartition(" @")[0]] for label in whole.labels])
-    else:
-        prior = np.full_like(counted, 0.05)
     emission = _frequencies(counted, prior)
     return ProtocolMachine(name, whole, emission, decided.n_tokens, move_names, counted.sum(axis=1).astype(np.float32))
 

@@ -29,6 +29,9 @@ class Rule(Protocol):
     def automaton(self) -> Automaton:
         """The states that the rule needs to keep."""
 
+    def leanings(self) -> Ints:
+        """`[S]` for each state 1 where it makes one yield, -1 where it makes one stay, 0 where undecided."""
+
 
 @dataclass(frozen=True)
 class Silence:
@@ -42,6 +45,9 @@ class Silence:
     def automaton(self) -> Automaton:
         return constant(self.n_kinds)
 
+    def leanings(self) -> Ints:
+        return np.zeros(1, np.int64)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -53,10 +59,13 @@ class Difference:
 
     def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
         final = self.automaton().run(symbols, n_rounds)[:, -1]
-        return np.array([0.0, 1.0, -1.0])[final]
+        return self.leanings()[final].astype(np.float64)
 
     def automaton(self) -> Automaton:
         return difference(self.beats, self.which == "last")
+
+    def leanings(self) -> Ints:
+        return np.array([0, 1, -1])
 
     @property
     def above(self) -> Bools:
@@ -90,6 +99,9 @@ class Vote:
 
     def automaton(self) -> Automaton:
         return counter(np.round(self.weights * self.resolution).astype(np.int64), self.highest)
+
+    def leanings(self) -> Ints:
+        return np.sign([int(label.removeprefix("vote ")) for label in self.automaton().labels])
 
 
 # -- fitting -----------------------------------------------------------------------------------------------------------
@@ -166,10 +178,8 @@ def fit_vote(decided: Decisions) -> Vote:
 
 
 def _agreement_of_counter(vote: Vote, parted: Decisions) -> float:
-    automaton = vote.automaton()
-    values = np.array([int(label.removeprefix("vote ")) for label in automaton.labels])
-    final = values[automaton.run(parted.symbols, parted.n_rounds)[:, -1]]
-    right = np.sign(final) == np.where(parted.moves[:, 0] == 1, 1, -1)
+    final = vote.leanings()[vote.automaton().run(parted.symbols, parted.n_rounds)[:, -1]]
+    right = final == np.where(parted.moves[:, 0] == 1, 1, -1)
     return float(right.mean() + 0.5 * (final == 0).mean()) if len(parted) else 0.0
 
 
