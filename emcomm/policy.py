@@ -125,19 +125,20 @@ class Population(Policy):
         return self.members[0].encode(seen)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
-        kept = self._answer(lambda member, own: member.remember(inputs[own], memory[own][:, :-1]), memory)
+        kept = self._answer(lambda member, own, rows: member.remember(inputs.index_select(0, rows), own), memory)
         return torch.cat([kept, memory[:, -1:]], dim=1)
 
     def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
-        return self._answer(lambda member, own: member.logits(memory[own][:, :-1], mask[own]), memory)
+        masks = mask.flatten(0, -2)
+        return self._answer(lambda member, own, rows: member.logits(own, masks.index_select(0, rows)), memory)
 
     def value(self, memory: Tensor) -> Tensor:
-        return self._answer(lambda member, own: member.value(memory[own][:, :-1])[:, None], memory)[..., 0]
+        return self._answer(lambda member, own, rows: member.value(own)[:, None], memory)[..., 0]
 
-    def _answer(self, answer: Callable[[Policy, tuple[Tensor, ...]], Tensor], memory: Tensor) -> Tensor:
-        """`[..., ·]` what each member answers in its own places of `memory` `[..., H + 1]`, put back in their order."""
-        owner = memory[..., -1]
-        places = [torch.nonzero(owner == m, as_tuple=True) for m in range(len(self.members))]
-        answers = torch.cat([answer(member, own) for member, own in zip(self.members, places, strict=True)])
-        joined = answers.new_empty(*owner.shape, answers.shape[-1])
-        return joined.index_put(tuple(map(torch.cat, zip(*places, strict=True))), answers)
+    def _answer(self, answer: Callable[[Policy, Tensor, Tensor], Tensor], memory: Tensor) -> Tensor:
+        """`[..., ·]` what each member answers, given its part of `memory` `[..., H + 1]` and where that lies in it."""
+        owner, memories = memory[..., -1].flatten().long(), memory[..., :-1].flatten(0, -2)
+        by_owner = owner.argsort(stable=True)
+        rows = by_owner.split(owner.bincount(minlength=len(self.members)).tolist())
+        answers = [answer(m, memories.index_select(0, own), own) for m, own in zip(self.members, rows, strict=True)]
+        return torch.cat(answers).index_select(0, by_owner.argsort()).unflatten(0, memory.shape[:-1])

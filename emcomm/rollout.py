@@ -24,7 +24,7 @@ class Trajectory(NamedTuple):
     reward: Tensor
     """`[T, B, N]`"""
     ended: Tensor
-    """`[T, B, N]` 1 where the episode ended with the step."""
+    """`[T, B, N]` 1 where the episode ended with the step; where a limit cut it short, nothing is expected after it."""
     choice: Tensor
     """`[T, B, N]` 1 where the agent had more than one legal action."""
     active: Tensor
