@@ -113,7 +113,7 @@ class Dialogues(NamedTuple):
     order: Ints
     """int8 `[sum(n_rounds), N]` the agents in the order in which they spoke; 0 rows where all spoke at once."""
     moves: Ints
-    """int8 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
+    """int16 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
     rewards: Floats
     """`[D, N]` the game's rewards for it, without the cost of talking."""
     success: Bools
@@ -350,7 +350,7 @@ class Negotiation:
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
         cut = self.cut[games]
         dialogues = Dialogues(
-            games, rounds, symbols, order, moves.astype(np.int8), outcome.rewards, outcome.success, cut, private, last
+            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, cut, private, last
         )
         if len(games):
             if self.rules.channel == "shuffled":
