@@ -52,7 +52,7 @@ class TalkRules:
     speaking: Speaking = "simultaneous"
     """simultaneous: all speak at once; sequential: one after the other, hearing what was said before."""
     order: Order = "fixed"
-    """Order of sequential speaking: always the same, or shuffled for every episode or every round."""
+    """With --speaking sequential: the order, always the same, or shuffled for every episode or every round."""
     channel: Channel = "open"
     """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (from another
     dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound)."""
@@ -77,6 +77,9 @@ class TalkRules:
             raise ValueError(f"n_tokens must be from 1 to 126, not {self.n_tokens}")
         if self.max_rounds is not None and not 1 <= self.max_rounds <= 32767:
             raise ValueError(f"max_rounds must be from 1 to 32767, or None for no limit, not {self.max_rounds}")
+        for name in ("noise", "round_cost"):
+            if not isinstance(getattr(self, name), (int, float, np.number)):
+                raise ValueError(f"{name} must be a number, not {getattr(self, name)!r}")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise is a probability from 0 to 1, not {self.noise}")
         if not 0 <= self.round_cost < float("inf"):
