@@ -61,12 +61,12 @@ def main() -> int:
     if options.pictures is not None:
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)
+            for number, scene in enumerate(shown, 1):
+                Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
         except OSError as error:
-            raise BadInput(f"the folder {options.pictures} cannot be made: {error.strerror}") from error
-    for number, scene in enumerate(shown, 1):
+            raise BadInput(f"the pictures cannot be written: {error}") from error
+    for scene in shown:
         console.print(text(scene), end="\n\n")
-        if options.pictures is not None:
-            Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
     if options.pictures is not None:
         console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
     return 0

@@ -22,7 +22,7 @@ from emcomm.worlds import choose_device, make_policy, move_names
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train one shared recurrent actor-critic by A3C on games with talk, and log every dialogue."""
+    """Train an actor-critic, or a population of them, by A3C on games with talk, and log every dialogue."""
 
     config: Config = field(default_factory=Config)
     preset: Literal["talk", "terse", "silent"] = "talk"

@@ -52,7 +52,7 @@ class TalkRules:
     speaking: Speaking = "simultaneous"
     """simultaneous: all speak at once; sequential: one after the other, hearing what was said before."""
     order: Order = "fixed"
-    """Order of sequential speaking: always the same, or shuffled for every episode or every round."""
+    """With --speaking sequential: the order, always the same, or shuffled for every episode or every round."""
     channel: Channel = "open"
     """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (from another
     dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound)."""
@@ -77,6 +77,9 @@ class TalkRules:
             raise ValueError(f"n_tokens must be from 1 to 126, not {self.n_tokens}")
         if self.max_rounds is not None and not 1 <= self.max_rounds <= 32767:
             raise ValueError(f"max_rounds must be from 1 to 32767, or None for no limit, not {self.max_rounds}")
+        for name in ("noise", "round_cost"):
+            if not isinstance(getattr(self, name), (int, float, np.number)):
+                raise ValueError(f"{name} must be a number, not {getattr(self, name)!r}")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise is a probability from 0 to 1, not {self.noise}")
         if not 0 <= self.round_cost < float("inf"):
@@ -113,7 +116,7 @@ class Dialogues(NamedTuple):
     order: Ints
     """int8 `[sum(n_rounds), N]` the agents in the order in which they spoke; 0 rows where all spoke at once."""
     moves: Ints
-    """int8 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
+    """int16 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
     rewards: Floats
     """`[D, N]` the game's rewards for it, without the cost of talking."""
     success: Bools
@@ -353,7 +356,7 @@ class Negotiation:
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
         cut = self.cut[games]
         dialogues = Dialogues(
-            games, rounds, symbols, order, moves.astype(np.int8), outcome.rewards, outcome.success, cut, private, last
+            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, cut, private, last
         )
         if len(games):
             if self.rules.channel == "shuffled":

@@ -239,6 +239,15 @@ def test_folders_that_cannot_be_written(call, small_run, tmp_path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_pictures_that_cannot_be_written(call, small_run, tmp_path) -> None:
+    (tmp_path / "game-1.png").mkdir()
+    for folder in ("/proc/pictures", tmp_path):
+        done = call("play", small_run, "--pictures", folder)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith("emcomm: the pictures cannot be written: ")
+        assert str(folder) in done.err
+
+
 def test_two_processes_never_write_into_one_run(emcomm, small_run) -> None:
     before = contents(small_run)
     with Run.open(small_run).lock():

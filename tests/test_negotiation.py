@@ -532,6 +532,8 @@ def test_an_illegal_action_is_named():
         ("order", "none"),
         ("channel", "tin"),
         ("noise", 1.5),
+        ("noise", "0.5"),
+        ("round_cost", None),
         ("round_cost", -1.0),
         ("window", 0),
         ("window", 2.5),

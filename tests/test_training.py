@@ -233,6 +233,12 @@ def test_help_shows_every_setting_with_its_default(call) -> None:
         assert "(default:" in entry
         assert len(entry.partition("(default:")[0].split()) > 4, f"{name} has no help"
     assert entries["round-cost"].endswith("for each round of talk (reward). (default: 0.0) ")
+    for depends, on in {
+        "order": "--speaking sequential",
+        "noise": "--channel noisy",
+        "cost-until": "--round-cost",
+    }.items():
+        assert f"With {on}: " in entries[depends]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +256,10 @@ def test_help_shows_every_setting_with_its_default(call) -> None:
         (["--preset"], "--preset"),
         (["--env", "nowhere"], "unknown env 'nowhere'"),
         (["--env", "os:path"], "unknown env 'os:path'"),
+        (["--env", "os:getcwd"], "os:getcwd cannot be built as a game like envs.game.Game"),
+        (["--env", "collections:UserString"], "collections:UserString cannot be built as a game"),
+        (["--seed", 2**63], "--seed must be below 2**63"),
+        (["--learning-rate", "inf"], "--learning-rate must be finite, not inf"),
         (["--device", "toaster"], "the device 'toaster' cannot be used here"),
         (["--resume", "nowhere"], "there is no run folder nowhere"),
         (["--resume", "."], "is not a run: it has no config.json"),
@@ -263,6 +273,15 @@ def test_what_cannot_be_done_is_refused_in_one_line(args, named, call, tmp_path,
     assert done.err.startswith("emcomm: ")
     assert named in done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_game_that_is_no_python_is_refused_in_one_line(call, tmp_path, monkeypatch) -> None:
+    (tmp_path / "half_a_game.py").write_text("class Game(")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = call("train", "--workers", 0, "--env", "half_a_game:Game", "--log-dir", tmp_path / "logs")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "unknown env 'half_a_game:Game'" in done.err
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_device_that_is_not_there(emcomm, tmp_path) -> None:
