@@ -50,7 +50,7 @@ def channel_controls(
     controls = []
     for channel in channels:
         changed = dataclasses.replace(config, rules=dataclasses.replace(config.rules, channel=channel))
-        figures = evaluate(policy, changed, games)
+        figures = evaluate(policy, changed, games).figures
         controls.append(Control(channel, figures.success, float(figures.mean_rounds), float(figures.cut)))
     return tuple(controls)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from emcomm.cli import parse, run_command
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
-from emcomm.evaluation import play, ten_of
+from emcomm.evaluation import evaluate
 from emcomm.runs import Run, load_weights
 from emcomm.worlds import make_policy, move_names
 from envs.pictures import draw
@@ -56,8 +56,8 @@ def main() -> int:
     policy = make_policy(run.config)
     load_weights(policy, run.newest().part("policy"), run.path)
     console = Console(highlight=False)
-    table = next(play(policy, run.config, 200))
-    shown = scenes(ten_of(table)[: options.games], move_names(run.config), run.config.rules.n_tokens)
+    table = evaluate(policy, run.config, 200).shown
+    shown = scenes(table[: options.games], move_names(run.config), run.config.rules.n_tokens)
     if options.pictures is not None:
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from emcomm.a3c import InProcess, Learner, OnRay, use_one_core
+from emcomm.a3c import InProcess, Learner, OnRay, start_ray, use_one_core
 from emcomm.cli import parse, run_command
 from emcomm.config import Config
 from emcomm.dialogues import DialogueWriter
@@ -51,7 +51,7 @@ def learner_rate(config: Config, seconds: float, log: bool = True) -> tuple[floa
     """Agent-steps per second of the whole learner once all workers have joined, and the mean staleness (updates)."""
     use_one_core()
     learner = Learner(config)
-    source = InProcess(config) if config.workers == 0 else OnRay(config, 0, None, lambda _: None)
+    source = InProcess(config) if config.workers == 0 else OnRay(config, 0, start_ray(), lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
         writer = DialogueWriter(Path(folder), config.rules.n_tokens, move_names(config))
         joined: set[int] = set()

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,9 +32,9 @@ from experiments.writing import above_the_bound, mean_of, mean_of_pairs
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
+def ray() -> Iterator[Any]:
     started = start_ray()
-    yield
+    yield started
     started.shutdown()
 
 
@@ -83,6 +84,20 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_goes_on(ray: None, l
     assert after["evaluation"] == before["evaluation"]
     assert set(checkpoints) <= set((todo[0].folder / "checkpoints").iterdir())
     assert kept == {job.folder: (job.folder / "summary.json").stat().st_mtime_ns for job in todo[1:]}
+
+
+def test_a_training_joins_a_cluster_and_leaves_it_running(ray: Any, emcomm: Any, tmp_path: Path) -> None:
+    """With one gradient under way at a time none is stale."""
+    done = emcomm(
+        "train", "--ray-address", ray.get_runtime_context().gcs_address, "--workers", 2, "--in-flight", 1,
+        "--episodes", 2000, "--games", 16, "--max-rounds", 4, "--evaluation-games", 50,
+        "--log-dir", tmp_path, "--run-name", "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["episodes"] == 2000
+    assert summary["staleness_max"] == 0
+    assert ray.get(ray.remote(lambda: 7).remote()) == 7
 
 
 def test_a_run_that_fails_leaves_the_others_alone(ray: None, tmp_path: Path) -> None:
