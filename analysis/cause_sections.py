@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from analysis import figures
-from analysis.causes import CONTROLS
 from analysis.frames import drift_frame
 from analysis.interventions import Influence
+from analysis.leaks import WITHOUT_CONTENT
 from analysis.markup import card, chapter, shown, table, text
 from analysis.study import Findings
+from envs.negotiation import Channel
 
 
 def causes_chapter(found: Findings) -> str:
     """Interventions and the leak audit."""
     causes, tables = found.causes, found.causes.tables()
     numbers = {name: table(frame, f"Table: {name}") for name, frame in tables.items()}
-    controls = {CONTROLS[c.channel]: c.success for c in causes.controls}
+    controls = {causes.meaning(c.channel): c.success for c in causes.controls}
     edited = {e.name: e.changed for e in causes.edits}
     cards = [
         card(
             "Controls of the channel",
             figures.rates(controls, reference=0.5),
             "The same network plays while its channel is tampered with; what it loses when it hears another dialogue "
-            "is what the content does. It was not trained with these channels, so a told role need not help it.",
+            "is what the content does. It knows only the channel it was trained with: a told role need not help it.",
             numbers.get("controls", ""),
         ),
         card(
@@ -35,7 +36,7 @@ def causes_chapter(found: Findings) -> str:
             "Is the role given away?",
             figures.leaks(causes.leaks),
             "Nothing but the content should tell who yields. Each other source is scored on unseen dialogues; the tick "
-            "marks what chance reaches (97.5 %).",
+            "marks what chance reaches (97.5 %)." + _told_by_the_end(causes.channel),
             numbers.get("leaks", ""),
         ),
     ]
@@ -45,6 +46,13 @@ def causes_chapter(found: Findings) -> str:
     return chapter(
         "What does the talk cause?", "The talk is interfered with; only the audit of leaks reads the log.", cards
     )
+
+
+def _told_by_the_end(channel: Channel) -> str:
+    """Whether EOT is content or a leak."""
+    if channel in WITHOUT_CONTENT:
+        return " Here no content is heard, but who says EOT and finds the talk going on knows that the other did not."
+    return "" if channel == "off" else " Who says EOT is heard here: it is content."
 
 
 def _influence(found: Influence) -> str:

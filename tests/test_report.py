@@ -88,6 +88,15 @@ def test_every_figure_has_words_for_those_who_cannot_see(page: str) -> None:
     assert len(re.findall(r"<figure ", page)) == len(re.findall(r"<figcaption>[^<]{20,}", page))
 
 
+def test_the_audit_says_whether_the_end_is_content(found: Findings, tmp_path: Path) -> None:
+    assert "Who says EOT is heard here" in render([found])
+    rules = {"n_tokens": 5, "channel": "constant"}
+    table = planted_dialogues("noise", seed=0, dialogues=200)
+    deaf = study(analysis.load(make_run(tmp_path / "deaf", table, rules=rules)), QUICK)
+    assert "end" in {leak.source for leak in deaf.causes.leaks}
+    assert "finds the talk going on" in render([deaf])
+
+
 def test_figures_take_their_colours_from_the_page(page: str) -> None:
     drawn = "".join(re.findall(r'<svg role="img".*?</svg>', page, re.S))
     assert "var(--first)" in drawn
