@@ -129,7 +129,10 @@ def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.ran
 
 
 class PolicyPlayer:
-    """A network in a seat, as `analysis.players.Player`; with `greedy_moves` it takes its likeliest move."""
+    """A network in a seat, as `analysis.players.Player`; with `greedy_moves` it takes its likeliest move.
+
+    Where more rounds are in sight than it was trained with, it sees as many as in training.
+    """
 
     def __init__(self, policy: Policy, greedy_moves: bool = False) -> None:
         self.policy, self._greedy = policy, greedy_moves
@@ -140,7 +143,8 @@ class PolicyPlayer:
 
     def act(self, seen: Seen) -> Ints:
         with torch.no_grad():
-            one_seat = Observation(seen.features[:, None], seen.buffer[:, None], seen.mask[:, None])
+            buffer = seen.buffer[:, None, -self.policy.sizes.window :]
+            one_seat = Observation(seen.features[:, None], buffer, seen.mask[:, None])
             self._memory = self.policy.remember(self.policy.encode(one_seat), self._memory)
             log_probs = self.policy.log_probs(self._memory, torch.from_numpy(seen.mask).to(self.policy.device))
         probabilities = log_probs.exp().cpu().numpy().astype(np.float64)

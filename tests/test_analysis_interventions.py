@@ -119,6 +119,15 @@ def test_the_network_sees_what_the_environment_shows(opening, window, channel):
         assert np.isnan(fed[len(said) + 1 :]).all()
 
 
+def test_more_rounds_in_sight_than_in_training_change_nothing():
+    policy = make_policy(Config(rules=TalkRules(window=2), hidden_size=16))
+    short, long = (
+        play_games((PolicyPlayer(policy), PolicyPlayer(policy)), TalkRules(window=window), 50) for window in (2, 5)
+    )
+    assert np.array_equal(short.symbols, long.symbols)
+    assert np.array_equal(short.moves, long.moves)
+
+
 def test_move_probabilities_of_a_voter():
     symbols = np.array([[[1, 0], [2, 2]], [[0, 1], [2, 2]], [[1, 1], [2, 2]]], np.int8)
     moves = move_probabilities(Voter(), RULES, symbols, np.array([2, 2, 2]))
