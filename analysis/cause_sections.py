@@ -93,15 +93,7 @@ def comparison_section(found: object) -> str:
 
     if not isinstance(found, Comparison):
         return ""
-    seeds = found.seeds
-    says = ""
-    if seeds.success:
-        middle = seeds.interquartile_mean
-        says = (
-            f"{len(seeds.success)} runs: interquartile mean of success {100 * middle.value:.1f} % "
-            f"[{100 * middle.low:.1f}, {100 * middle.high:.1f}]; a protocol formed in {seeds.formed.successes} of "
-            f"{seeds.formed.trials}."
-        )
+    says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in found.groups)
     sentences = "".join(
         f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
         for i, (name, sentence) in enumerate(zip(found.names, found.sentences, strict=True))
@@ -116,7 +108,9 @@ def comparison_section(found: object) -> str:
     cards = [
         card(
             "Who can play whom",
-            figures.matrix(found.played.rates, found.played.names, "success, percent") if found.played else None,
+            figures.matrix(found.played.rates, found.played.names, "second seat", "first seat", "Cross-play")
+            if found.played
+            else None,
             "Success in percent of every network with every other, rows in the first seat. A private language succeeds "
             f"on the diagonal only.{prediction}",
             table(tables["crossplay"], "Table: cross-play") if found.played else "",
@@ -130,11 +124,20 @@ def comparison_section(found: object) -> str:
             "the opposite one.",
             table(tables["alike"], "Table: likeness") if "alike" in tables else "",
         ),
+        card(
+            "How differently they decide",
+            figures.matrix(found.distances, found.played.names, "", "", "Distance between the protocols")
+            if found.distances is not None and found.played is not None
+            else None,
+            "Distance between two protocols: in how many views of a dialogue, in percent, their likelier moves differ. "
+            "The dialogues are those of all these runs; opposite conventions reach 100.",
+            table(tables["distances"], "Table: distances") if "distances" in tables else "",
+        ),
     ]
     notes = "".join(f"<li>{text(line)}</li>" for line in found.problems)
     aside = f"<aside class=problems><h3>What was missing</h3><ul>{notes}</ul></aside>" if notes else ""
     return (
         "<section class='chapter comparison' aria-label='comparison of the runs'><h3>The runs beside each other</h3>"
-        f"<p class=says>{text(says)}</p><ul class=sentences>{sentences}</ul>{aside}"
+        f"{says}<ul class=sentences>{sentences}</ul>{aside}"
         f"<div class=cards>{''.join(cards)}</div></section>"
     )

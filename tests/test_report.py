@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -178,9 +179,37 @@ def test_runs_beside_each_other(found: Findings, tmp_path: Path) -> None:
     assert max(rates[0, 1], rates[1, 0]) < 0.1
     assert both.alike is not None
     assert both.alike[0, 1] < -0.9
+    assert both.distances is not None
+    assert both.distances.diagonal().tolist() == [0, 0]
+    assert both.distances[0, 1] > 0.9
+    assert list(both.tables()) == ["crossplay", "alike", "distances"]
     page = render([found, other], both)
     assert "The runs beside each other" in page
+    assert "How differently they decide" in page
     assert [run["name"] for run in data_of(page)["runs"]] == ["run <b> & co", "opposite"]
+
+
+def configured(found: Findings, name: str, **config: Any) -> Findings:
+    run = dataclasses.replace(found.run, path=found.run.path.parent / name, config=config)
+    return dataclasses.replace(found, run=run)
+
+
+def test_each_configuration_has_its_line(found: Findings) -> None:
+    """Two seeds with the open channel, one of them twice, and one run without talk: three runs in two groups."""
+    talk, off = ({"n_tokens": 5, "channel": channel} for channel in ("open", "off"))
+    runs = [
+        configured(found, name, rules=rules, seed=seed)
+        for name, rules, seed in [("a", talk, 0), ("b", talk, 1), ("again", talk, 1), ("silent", off, 0)]
+    ]
+    both = compare(runs, games=200)
+    assert both is not None
+    assert [group.sentence.split(":")[0] for group in both.groups] == ["channel open, 2 runs", "channel off, 1 run"]
+    assert [line for line in both.problems if "again" in line and line.endswith("counted once")]
+    assert both.played is not None
+    assert both.played.names == ("a", "b")
+    page = render(runs, both)
+    for group in both.groups:
+        assert f"<p class=says>{group.sentence}.</p>" in page
 
 
 def test_one_run_has_nothing_beside_it(found: Findings) -> None:
