@@ -17,7 +17,7 @@ from envs.crossing import CrossingGame
 from envs.game import Floats, Ints
 from envs.negotiation import TalkRules
 
-Yields = Callable[[Ints, Ints], Floats]
+Yields = Callable[[Ints, Ints], Floats | Scores]
 """Dialogues `[D, R, 2]` and rounds `[D]` -> the probability `[D, 2]` that each agent yields."""
 
 

@@ -49,12 +49,16 @@ class ProtocolMachine:
         moves = self.emission[:, self.eot + 1 :]
         return moves[:, -1] / moves.sum(axis=1)
 
+    def yielding(self, symbols: Ints, n_rounds: Ints) -> Probabilities:
+        """`[D, 2]` the probability that each agent yields after the dialogues `[D, R, 2]`."""
+        final = [self.automaton.run(view, n_rounds)[:, -1] for view in (symbols, symbols[..., ::-1])]
+        return self.yields()[np.stack(final, axis=1)]
+
     def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
         """`[D]` log-odds that agent 0 of the dialogues `[D, R, 2]` yields, less agent 1's."""
-        odds = np.log(np.clip(self.yields(), 1e-9, 1 - 1e-9))
-        odds = odds - np.log1p(-np.clip(self.yields(), 1e-9, 1 - 1e-9))
-        final = [self.automaton.run(view, n_rounds)[:, -1] for view in (symbols, symbols[..., ::-1])]
-        return odds[final[0]] - odds[final[1]]
+        yields = np.clip(self.yielding(symbols, n_rounds), 1e-9, 1 - 1e-9)
+        odds = np.log(yields) - np.log1p(-yields)
+        return odds[:, 0] - odds[:, 1]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

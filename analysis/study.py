@@ -268,11 +268,12 @@ class _Study:
         if self.sample is None or facts is None:
             return
         sample = self._even(self.sample, self.depth.dialogues)
-        problems = self.found.problems
+        problems, rules = self.found.problems, self._rules()
         self.found.causes = measure_causes(
             self.found.trained,
             sample,
             facts.n_tokens,
+            rules.channel if rules else "open",
             self.depth.games,
             self.depth.asked,
             lambda line: problems.append(f"{self.run.path}: {line}"),
