@@ -50,7 +50,7 @@ LENGTHS = (1, 2, 3, 4)
 """Rounds before the closing one, of the dialogues about which KV asks."""
 STATES = 60
 """KV stops beyond so many states."""
-RULES = ("first difference", "last difference", "vote")
+RULES = ("first difference", "last difference", "cyclic order", "vote")
 FITTED: tuple[Method, ...] = ("vote", "first difference")
 AUTOMATA = ("n-gram", "decision tree", "RPNI", "ALERGIA")
 
