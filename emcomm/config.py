@@ -29,7 +29,7 @@ class Config:
     workers: int = os.cpu_count() or 1
     """Ray actors that play and compute gradients; 0 trains in this process, without Ray (processes)."""
     in_flight: int = 0
-    """Gradients under way at the same time; bounds the staleness. 0: one more than there are cores (gradients)."""
+    """Gradients under way at the same time; fewer keep staleness low. 0: one more than there are cores (gradients)."""
     games: int = 128
     """Games that a worker steps at once (games)."""
     unroll: int = 16
