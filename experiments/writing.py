@@ -59,7 +59,8 @@ def over_pairs(statistic: Callable[..., float], *matrices: np.ndarray) -> Interv
         kept = different[np.ix_(drawn, drawn)]
         if kept.any():
             replicates.append(statistic(*(matrix[np.ix_(drawn, drawn)][kept] for matrix in matrices)))
-    low, high = np.nanquantile(replicates, [0.025, 0.975])
+    known = np.array(replicates)[np.isfinite(replicates)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
     return Interval(float(statistic(*(matrix[different] for matrix in matrices))), float(low), float(high))
 
 

@@ -47,6 +47,9 @@ class Voter:
     def initial_memory(self, rows):
         return torch.zeros(rows, 3)  # vote, rounds heard, the other's last symbol
 
+    def restart(self, memory, over):
+        return torch.where(over[:, None], 0.0, memory)
+
     def encode(self, seen):
         newest = torch.from_numpy(np.ascontiguousarray(seen.buffer[:, :, -1]).astype(np.int64))
         return newest.view(-1, 2)
