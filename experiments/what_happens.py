@@ -46,9 +46,9 @@ CONDITIONS = {
     TERSE_PRICE: TERSE,
 }
 COLOURS = (BLUE, GREY, GREEN, ORANGE)
-LENGTHS = (1, 2, 3, 4)
+LENGTHS = (1, 2, 3, 4, 5)
 """Rounds before the closing one, of the dialogues about which KV asks."""
-STATES = 60
+STATES = 100
 """KV stops beyond so many states."""
 RULES = ("first difference", "last difference", "cyclic order", "vote")
 FITTED: tuple[Method, ...] = ("vote", "first difference")
