@@ -186,9 +186,9 @@ def conclude(results: Results) -> Conclusion:
         f"{', '.join(map(str, lengths))} rounds; stopped beyond {STATES} in {stopped} of {len(rows)}), "
         f"{_medians(states['vote'])} for a vote fitted on its dialogues and {_medians(states['first difference'])} "
         "for a first difference. A finite rule stops growing with the length, and a counter grows by as much with "
-        "every round; what grows faster is no small machine at all in the dialogues that it never hears, whatever "
-        "names it in those that it holds.\n\nHow it comes about: 97 % of the decisions at the end of training are "
-        f"already made alike after {_settled(rows)} episodes (median over all).",
+        "every round. A network that grows faster is neither in the dialogues that it never holds: the rules above "
+        "say what it does in those that it holds.\n\nHow it comes about: 97 % of the decisions at the end of training "
+        f"are already made alike after {_settled(rows)} episodes (median over all).",
         table=by_condition(
             results,
             **{
