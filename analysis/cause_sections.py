@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from analysis import figures
-from analysis.causes import CONTROLS
 from analysis.frames import drift_frame
 from analysis.interventions import Influence
+from analysis.leaks import WITHOUT_CONTENT
 from analysis.markup import card, chapter, shown, table, text
 from analysis.study import Findings
+from envs.negotiation import Channel
 
 
 def causes_chapter(found: Findings) -> str:
     """Interventions and the leak audit."""
     causes, tables = found.causes, found.causes.tables()
     numbers = {name: table(frame, f"Table: {name}") for name, frame in tables.items()}
-    controls = {CONTROLS[c.channel]: c.success for c in causes.controls}
+    controls = {causes.meaning(c.channel): c.success for c in causes.controls}
     edited = {e.name: e.changed for e in causes.edits}
     cards = [
         card(
             "Controls of the channel",
             figures.rates(controls, reference=0.5),
             "The same network plays while its channel is tampered with; what it loses when it hears another dialogue "
-            "is what the content does. It was not trained with these channels, so a told role need not help it.",
+            "is what the content does. It knows only the channel it was trained with: a told role need not help it.",
             numbers.get("controls", ""),
         ),
         card(
@@ -35,7 +36,7 @@ def causes_chapter(found: Findings) -> str:
             "Is the role given away?",
             figures.leaks(causes.leaks),
             "Nothing but the content should tell who yields. Each other source is scored on unseen dialogues; the tick "
-            "marks what chance reaches (97.5 %).",
+            "marks what chance reaches (97.5 %)." + _told_by_the_end(causes.channel),
             numbers.get("leaks", ""),
         ),
     ]
@@ -45,6 +46,13 @@ def causes_chapter(found: Findings) -> str:
     return chapter(
         "What does the talk cause?", "The talk is interfered with; only the audit of leaks reads the log.", cards
     )
+
+
+def _told_by_the_end(channel: Channel) -> str:
+    """Whether EOT is content or a leak."""
+    if channel in WITHOUT_CONTENT:
+        return " Here no content is heard, but who says EOT and finds the talk going on knows that the other did not."
+    return "" if channel == "off" else " Who says EOT is heard here: it is content."
 
 
 def _influence(found: Influence) -> str:
@@ -85,15 +93,7 @@ def comparison_section(found: object) -> str:
 
     if not isinstance(found, Comparison):
         return ""
-    seeds = found.seeds
-    says = ""
-    if seeds.success:
-        middle = seeds.interquartile_mean
-        says = (
-            f"{len(seeds.success)} runs: interquartile mean of success {100 * middle.value:.1f} % "
-            f"[{100 * middle.low:.1f}, {100 * middle.high:.1f}]; a protocol formed in {seeds.formed.successes} of "
-            f"{seeds.formed.trials}."
-        )
+    says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in found.groups)
     sentences = "".join(
         f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
         for i, (name, sentence) in enumerate(zip(found.names, found.sentences, strict=True))
@@ -108,7 +108,9 @@ def comparison_section(found: object) -> str:
     cards = [
         card(
             "Who can play whom",
-            figures.matrix(found.played.rates, found.played.names, "success, percent") if found.played else None,
+            figures.matrix(found.played.rates, found.played.names, "second seat", "first seat", "Cross-play")
+            if found.played
+            else None,
             "Success in percent of every network with every other, rows in the first seat. A private language succeeds "
             f"on the diagonal only.{prediction}",
             table(tables["crossplay"], "Table: cross-play") if found.played else "",
@@ -122,11 +124,20 @@ def comparison_section(found: object) -> str:
             "the opposite one.",
             table(tables["alike"], "Table: likeness") if "alike" in tables else "",
         ),
+        card(
+            "How differently they decide",
+            figures.matrix(found.distances, found.played.names, "", "", "Distance between the protocols")
+            if found.distances is not None and found.played is not None
+            else None,
+            "Distance between two protocols: in how many views of a dialogue, in percent, their likelier moves differ. "
+            "The dialogues are those of all these runs; opposite conventions reach 100.",
+            table(tables["distances"], "Table: distances") if "distances" in tables else "",
+        ),
     ]
     notes = "".join(f"<li>{text(line)}</li>" for line in found.problems)
     aside = f"<aside class=problems><h3>What was missing</h3><ul>{notes}</ul></aside>" if notes else ""
     return (
         "<section class='chapter comparison' aria-label='comparison of the runs'><h3>The runs beside each other</h3>"
-        f"<p class=says>{text(says)}</p><ul class=sentences>{sentences}</ul>{aside}"
+        f"{says}<ul class=sentences>{sentences}</ul>{aside}"
         f"<div class=cards>{''.join(cards)}</div></section>"
     )

@@ -23,9 +23,10 @@ from analysis.leaks import Leak, role_leaks
 from analysis.loading import TrainedPolicy
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
+from envs.negotiation import Channel
 
-CONTROLS = {
-    "open": "as trained",
+CONTROLS: dict[Channel, str] = {
+    "open": "all is heard",
     "off": "no talk",
     "constant": "all hear 0",
     "shuffled": "heard from another dialogue",
@@ -40,6 +41,8 @@ CONTROLS = {
 class Causes:
     """Interventions on one network; empty where one could not be made."""
 
+    channel: Channel = "open"
+    """The channel that the network was trained with."""
     controls: tuple[Control, ...] = ()
     edits: tuple[Edit, ...] = ()
     influence: Influence | None = None
@@ -49,17 +52,15 @@ class Causes:
     growth: tuple[Learned, ...] = ()
     """Automata that answer like the network on dialogues up to some lengths."""
 
-    @property
-    def content(self) -> float:
-        """Success with the channel minus success with the content exchanged; NaN without controls."""
-        found = {c.channel: c.success.value for c in self.controls}
-        return found.get("open", float("nan")) - found.get("shuffled", float("nan"))
+    def meaning(self, channel: Channel) -> str:
+        """What a control does to the channel, for the reader."""
+        return CONTROLS[channel] + (" (as trained)" if channel == self.channel else "")
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
         tables = {
             "controls": [
-                (c.channel, CONTROLS[c.channel], *_rate(c.success), c.mean_rounds, c.cut) for c in self.controls
+                (c.channel, self.meaning(c.channel), *_rate(c.success), c.mean_rounds, c.cut) for c in self.controls
             ],
             "edits": [(e.name, *_rate(e.changed), e.shift) for e in self.edits],
             "influence": [tuple(vars(self.influence).values())] if self.influence else [],
@@ -88,15 +89,17 @@ def measure_causes(
     trained: TrainedPolicy | None,
     sample: DialogueTable,
     n_tokens: int,
+    channel: Channel,
     games: int,
     lengths: tuple[int, ...],
     note: Callable[[str], None],
 ) -> Causes:
     """Everything that can be measured here; what cannot is noted, one line each.
 
-    Without a network only the leaks are looked for. `lengths` are those of the dialogues that KV asks about (rounds).
+    Without a network only the leaks are looked for. `channel` is the one over which the dialogues of `sample` were
+    held; `lengths` are those of the dialogues that KV asks about (rounds).
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"channel": channel}
 
     def attempt(name: str, measure: Callable[[], Any]) -> None:
         try:
@@ -104,7 +107,7 @@ def measure_causes(
         except (NotApplicable, BadInput, ValueError) as error:
             note(f"{name}: {' '.join(str(error).split())}")
 
-    attempt("leaks", lambda: role_leaks(sample, n_tokens))
+    attempt("leaks", lambda: role_leaks(sample, n_tokens, channel))
     if trained is not None:
         policy, config = trained.policy, trained.config
         attempt("controls", lambda: channel_controls(policy, config, games))

@@ -17,7 +17,7 @@ from envs.crossing import CrossingGame
 from envs.game import Floats, Ints
 from envs.negotiation import TalkRules
 
-Yields = Callable[[Ints, Ints], Floats]
+Yields = Callable[[Ints, Ints], Floats | Scores]
 """Dialogues `[D, R, 2]` and rounds `[D]` -> the probability `[D, 2]` that each agent yields."""
 
 
@@ -134,8 +134,7 @@ def drift(blocks: Iterable[DialogueTable], n_tokens: int, dialogues: int = 10_00
     for block in blocks:
         if not len(block):
             continue
-        # every so many dialogues, not the first ones: a block mixes policies that change
-        last = decisions(block[:: max(len(block) // dialogues, 1)], n_tokens, dialogues)
+        last = decisions(block, n_tokens, dialogues)
         fitting, scoring = split(last)
         votes.append(fit_vote(fitting))
         accuracy = rate(*who_yields(votes[-1].scores(scoring.symbols, scoring.n_rounds), scoring))

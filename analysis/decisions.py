@@ -61,8 +61,12 @@ class Decisions:
 
 
 def decisions(table: DialogueTable, n_tokens: int, limit: int | None = None) -> Decisions:
-    """The first `limit` dialogues of a table; raises NotApplicable where there are not two agents and two moves."""
-    table = table if limit is None else table[:limit]
+    """At most `limit` dialogues of a table, drawn at random; the first of a log would be the shortest talks.
+
+    Raises NotApplicable where there are not two agents and two moves.
+    """
+    if limit is not None and len(table) > limit:
+        table = table[np.sort(np.random.default_rng(0).choice(len(table), limit, replace=False))]
     if table.moves.ndim != 2 or table.moves.shape[1] != 2:
         raise NotApplicable("who yields is defined for two agents")
     if len(table) and not np.isin(table.moves, (0, 1)).all():

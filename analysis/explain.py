@@ -1,8 +1,8 @@
 """Which explanation of the talk holds, and how far: "explains", "describes" or none, in one plain sentence.
 
-Prediction is not cause. A rule counts as the explanation only if it names at least 90 % of the held-out yielders,
-holds on random dialogues fed to the network (at least 90 % of its moves), and its machine plays within 2 points of it.
-Without a network a rule can only describe.
+Prediction is not cause. A rule counts as the explanation only if its machine names at least 90 % of the held-out
+yielders, holds on random dialogues fed to the network (at least 90 % of its moves), and plays within 2 points of it:
+all three are figures of the machine. Without a network a rule can only describe.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Verdict = Literal["explained", "describes", "none"]
 WITHIN = 0.02
 """How far a machine's success may lie from the network's."""
+RANDOM = 10_000
+"""Random dialogues fed to the network."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Play:
 
 @dataclass(frozen=True)
 class Competitor:
-    """One explanation, fitted on one half of the dialogues and scored on the other."""
+    """One explanation, fitted on one half of the dialogues and scored on the other, as its machine where it has one."""
 
     method: Method
     check: SelfCheck
@@ -97,20 +99,21 @@ class Explanation:
     competitors: tuple[Competitor, ...]
     """All of them, the simplest first."""
     best: Competitor | None
-    """The rule of the family."""
-    player: Competitor | None
-    """Whose machine plays for the rule; for a vote, the one with a clock where the plain counter is too far off."""
+    """Whose machine is that of the family; for a vote, the one with a clock where the plain counter plays too unlike.
+    """
     weights: Mapping[str, float] | None
     """Of the vote: symbol -> weight, by which the larger sum yields; None for other families."""
     order: tuple[str, ...] | None
-    """Of a first or last difference: the symbols, the one that yields to all others first."""
+    """Of a first or last difference: the symbols, what makes one yield before what it is said against."""
+    undecided: tuple[tuple[str, str], ...]
+    """Pairs of different symbols that decide nothing, in that order; the talk goes on to the next difference."""
     network: NetworkFigures | None
     n_dialogues: int
 
     @property
     def machine(self) -> ProtocolMachine | None:
         """The extracted machine."""
-        return self.player.machine if self.player else None
+        return self.best.machine if self.best else None
 
 
 def explain(
@@ -139,7 +142,7 @@ def explain(
     fitting, scoring = split(decisions(table[chosen], n_tokens), seed)
     if not len(scoring):
         return Explanation(
-            "none", "none", "Too few dialogues to explain anything.", (), None, None, None, None, None, len(table)
+            "none", "none", "Too few dialogues to explain anything.", (), None, None, None, (), None, len(table)
         )
     frame = Frame(move_names, "talk" if rules.opening == "talk" else "free")
     fitted = {method: fit(method, fitting, frame) for method in methods}
@@ -166,19 +169,18 @@ def explain(
     checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
     family = choose(checked, scoring, judge.asked)
     network = _network_figures(arena, judge)
-    best = next((c for c in competitors if c.method == family), None)
-    player = _player(family, competitors, network)
-    verdict = _verdict(best, player, network)
-    weights, order = _meaning(fitted[best.method].rule if best else None, fitted, family, n_tokens)
-    sentence = _sentence(family, verdict, best, player, weights, order, network, competitors)
-    return Explanation(family, verdict, sentence, competitors, best, player, weights, order, network, len(table))
+    best = _best(family, competitors, network)
+    verdict = _verdict(best, network)
+    weights, order, undecided = _meaning(fitted[best.method].rule if best else None, family, n_tokens)
+    sentence = _sentence(family, verdict, best, weights, order, undecided, network, competitors)
+    return Explanation(family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table))
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
 class _Judge:
-    """Scores rules on held-out dialogues and on random ones."""
+    """Scores explanations on held-out dialogues and on random ones."""
 
     def __init__(self, scoring: Decisions, rules: TalkRules, policy: Policy | None, rng: np.random.Generator) -> None:
         self.scoring, self.rules, self.policy = scoring, rules, policy
@@ -194,7 +196,7 @@ class _Judge:
             said = scoring.symbols[:, :-1][before_the_last]
             share = float((said == scoring.n_tokens).mean()) if len(said) else 0.0
             talked = scoring.n_rounds[scoring.n_rounds > 0]
-            lengths = rng.choice(talked, 2000) if len(talked) else np.full(2000, 3)
+            lengths = rng.choice(talked, RANDOM) if len(talked) else np.full(RANDOM, 3)
             symbols, n_rounds = random_dialogues(lengths, scoring.n_tokens, share, rng)
             self.asked = Asked(symbols, n_rounds, yielding(policy, rules, symbols, n_rounds))
         except NotApplicable:
@@ -254,7 +256,7 @@ def _network_figures(arena: _Arena, judge: _Judge) -> NetworkFigures | None:
 # -- judging -----------------------------------------------------------------------------------------------------------
 
 
-def _player(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:
+def _best(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:
     """The competitor of the family; of the vote's two machines the simpler, unless it plays too unlike the network."""
     named = [c for c in competitors if c.method == family or (family == "vote" and c.method == "vote × clock")]
     target = network.play.success.value if network else None
@@ -268,10 +270,10 @@ def _too_far(competitor: Competitor, target: float | None) -> float:
     return max(abs(competitor.self_play.success.value - target) - WITHIN, 0.0)
 
 
-def _verdict(best: Competitor | None, player: Competitor | None, network: NetworkFigures | None) -> Verdict:
-    if best is None or player is None:
+def _verdict(best: Competitor | None, network: NetworkFigures | None) -> Verdict:
+    if best is None:
         return "none"
-    if network is None or player.self_play is None or _too_far(player, network.play.success.value) > 0:
+    if network is None or best.self_play is None or _too_far(best, network.play.success.value) > 0:
         return "describes"
     if best.method == "silent":
         return "explained"
@@ -280,34 +282,33 @@ def _verdict(best: Competitor | None, player: Competitor | None, network: Networ
 
 
 def _meaning(
-    rule: Any, fitted: Mapping[Method, Fitted], family: Family, n_tokens: int
-) -> tuple[dict[str, float] | None, tuple[str, ...] | None]:
-    """Weights of a vote, or the ranking of a difference."""
+    rule: Any, family: Family, n_tokens: int
+) -> tuple[dict[str, float] | None, tuple[str, ...] | None, tuple[tuple[str, str], ...]]:
+    """Weights of a vote, or the order of a difference and the pairs that it leaves undecided."""
     names = [*map(str, range(n_tokens)), "EOT"]
-    if family == "vote":
-        vote = next((f.rule for f in fitted.values() if isinstance(f.rule, Vote)), rule)
-        if not isinstance(vote, Vote):
-            return None, None
-        return {name: round(float(w), 3) for name, w in zip(names, vote.weights, strict=False)}, None
-    if isinstance(rule, Difference) and not rule.cyclic:
-        wins = rule.beats[: n_tokens + 1, : n_tokens + 1].sum(axis=1)
-        return None, tuple(names[k] for k in np.argsort(-wins, kind="stable"))
-    return None, None
+    if isinstance(rule, Vote):
+        return {name: round(float(w), 3) for name, w in zip(names, rule.weights, strict=False)}, None, ()
+    if not isinstance(rule, Difference) or family == "cyclic order":
+        return None, None, ()
+    kinds = range(len(names))
+    order = np.argsort(-rule.above[:, kinds].sum(axis=1)[kinds], kind="stable")
+    undecided = ((names[a], names[b]) for a in kinds for b in kinds[a + 1 :] if rule.beats[a, b] == 0)
+    return None, tuple(names[k] for k in order), tuple(undecided)
 
 
 def _sentence(
     family: Family,
     verdict: Verdict,
     best: Competitor | None,
-    player: Competitor | None,
     weights: Mapping[str, float] | None,
     order: tuple[str, ...] | None,
+    undecided: tuple[tuple[str, str], ...],
     network: NetworkFigures | None,
     competitors: tuple[Competitor, ...],
 ) -> str:
     if best is None:
         return _no_family(competitors)
-    ranks = f"the agent who says the earlier of {' '.join(order or ())} yields"
+    ranks = f"the agent who says the earlier of {' '.join(order or ())} yields{_passed_over(undecided)}"
     parts = {
         "vote": f"The trains vote: {_for_and_against(weights or {})}",
         "first difference": f"The first difference decides: {ranks}",
@@ -318,18 +319,31 @@ def _sentence(
     claims = []
     if family != "silent":
         claims.append(f"this describes {100 * best.accuracy.value:.1f} % of held-out moves")
-    if network is not None and player is not None and player.self_play is not None:
-        gap = 100 * abs(player.self_play.success.value - network.play.success.value)
+    if network is not None and best.self_play is not None:
+        gap = 100 * abs(best.self_play.success.value - network.play.success.value)
         claims.append(f"plays within {gap:.1f} points of the network")
     if network is not None and best.random is not None and family != "silent":
         holds = "holds" if best.random.value >= AT_LEAST else "does not hold"
-        claims.append(f"{holds} on random dialogues ({np.floor(100 * best.random.value) / 100:.2f})")
+        claims.append(f"{holds} on random dialogues ({best.random})")
     listed = ", ".join(claims[:-1]) + (", and " if len(claims) > 2 else " and ") if len(claims) > 1 else ""
     listed += claims[-1] if claims else ""
     end = ": explained." if verdict == "explained" else ": describes, not explained."
     if network is None:
         end = "; without a network this only describes."
     return parts[family] + (f"; {listed}" if listed else "") + end
+
+
+def _passed_over(undecided: tuple[tuple[str, str], ...]) -> str:
+    """What an order leaves open, by name where it is little.
+
+    >>> _passed_over((("1", "3"), ("2", "EOT")))
+    ', but 1 against 3 and 2 against EOT decide nothing'
+    """
+    if not undecided:
+        return ""
+    few = len(undecided) <= 3
+    named = _listed([f"{a} against {b}" for a, b in undecided]) if few else f"{len(undecided)} pairs"
+    return f", but {named} decide{'s' if len(undecided) == 1 else ''} nothing"
 
 
 def _no_family(competitors: tuple[Competitor, ...]) -> str:

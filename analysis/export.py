@@ -50,15 +50,17 @@ def export_corpus(
     log: str = "evaluation",
     system: str = "emcomm",
     about: Mapping[str, Mapping[str, Any]] = SYSTEM,
+    variant: str | None = None,
 ) -> Path:
-    """Write the dialogues of one log of a run as a corpus; returns the folder of the variant, named after the run.
+    """Write the dialogues of one log of a run as a corpus; returns the folder of the variant.
 
+    `variant` is its name, by default the run's: two of one name in one folder replace each other.
     `log` is "evaluation" or "dialogues" (training). Raises BadInput where it has no dialogues, or where `folder` lies
     in the run's own data. Dialogues are streamed: memory does not grow with the log.
     """
     if log not in LOGS:
         raise BadInput(f"log must be one of {', '.join(LOGS)}, not {log!r}")
-    target = Path(folder) / system / "data" / run.name
+    target = Path(folder) / system / "data" / (variant or run.name)
     _keep_out(target, run)
     if run.facts is None or not run.parts[log]:
         raise BadInput(f"{run.path} has no dialogues in {log}/ that can be read")

@@ -483,12 +483,12 @@ def drift(points: tuple[DriftPoint, ...]) -> str | None:
         return svg(figure, "Drift of the protocol over training")
 
 
-def matrix(rates: np.ndarray, names: Sequence[str], label: str) -> str:
-    """Success of every run with every other."""
+def matrix(shares: np.ndarray, names: Sequence[str], xlabel: str, ylabel: str, label: str) -> str:
+    """A share for every run with every other."""
     short = [name if len(name) <= 14 else f"{name[:6]}…{name[-6:]}" for name in names]
     numbered = short if len(names) <= 6 else [str(i + 1) for i in range(len(names))]
     rows = short if len(names) <= 6 else [f"{i + 1} {name}" for i, name in enumerate(short)]
-    return heat(rates, numbered, rows, "second seat", "first seat", f"Cross-play: {label}")
+    return heat(shares, numbered, rows, xlabel, ylabel, f"{label}, percent")
 
 
 def alikeness(cosine: np.ndarray, names: Sequence[str]) -> str:

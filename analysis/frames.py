@@ -28,6 +28,7 @@ def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
         tables["positions"] = found.tokens.position_frame()
         tables["entropies"] = found.tokens.entropy_frame()
         tables["ranks"] = found.tokens.rank_frame()
+        tables["zipf"] = found.tokens.zipf_frame()
         tables["lengths"] = found.tokens.length_frame()
         tables["dialogues"] = found.tokens.dialogue_frame()
     if found.information is not None and len(found.information.bits):
@@ -63,9 +64,10 @@ def drift_frame(points: tuple[DriftPoint, ...]) -> pd.DataFrame:
 
 
 def explanation_frame(explanation: Explanation) -> pd.DataFrame:
-    """One row per explanation: method, trusted, accuracy, low, high, random, bits, states, self_play, network_play.
+    """One row per explanation: what `analysis.explain.Competitor` says of it.
 
-    Where the method fails its planted case, its figures are left empty.
+    low and high are the 95 % interval of accuracy, random_low and random_high that of random. Where the method fails
+    its planted case, its figures are left empty.
     """
     rows = []
     for one in explanation.competitors:
@@ -81,6 +83,8 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
                 "low": one.accuracy.low,
                 "high": one.accuracy.high,
                 "random": one.random.value if one.random else None,
+                "random_low": one.random.low if one.random else None,
+                "random_high": one.random.high if one.random else None,
                 "bits": one.bits,
                 "self_play": _success(one.self_play),
                 "network_play": _success(one.network_play),
@@ -93,6 +97,8 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
         "low",
         "high",
         "random",
+        "random_low",
+        "random_high",
         "bits",
         "states",
         "self_play",

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+import torch
 
 from analysis.decisions import Decisions
 from analysis.network import action_probabilities, yielding
@@ -19,7 +21,7 @@ from emcomm.evaluation import evaluate
 from emcomm.policy import Policy
 from emcomm.statistics import Rate, rate
 from envs.game import Floats, Ints
-from envs.negotiation import Channel, TalkRules
+from envs.negotiation import Channel, Observation, TalkRules
 
 CHANNELS: tuple[Channel, ...] = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
 
@@ -48,7 +50,7 @@ def channel_controls(
     controls = []
     for channel in channels:
         changed = dataclasses.replace(config, rules=dataclasses.replace(config.rules, channel=channel))
-        figures = evaluate(policy, changed, games)
+        figures = evaluate(policy, changed, games).figures
         controls.append(Control(channel, figures.success, float(figures.mean_rounds), float(figures.cut)))
     return tuple(controls)
 
@@ -62,7 +64,7 @@ class Edit:
 
     name: str
     changed: Rate
-    """Views in which the likelier move is another one afterwards."""
+    """Share of the views in which the likelier move is another one afterwards; a trial is a dialogue."""
     shift: float
     """Mean total variation between the move probabilities before and after (0 to 1)."""
 
@@ -82,7 +84,7 @@ def edits(policy: Policy, rules: TalkRules, decided: Decisions, seed: int = 0) -
         seats = {"replace own": [0], "replace other's": [1]}.get(name, [0, 1])
         switched = (before[:, seats] > 0.5) != (after[:, seats] > 0.5)
         shift = float(np.abs(before - after)[:, seats].mean()) if len(before) else float("nan")
-        found.append(Edit(name, rate(int(switched.sum()), switched.size), shift))
+        found.append(Edit(name, rate(int(switched.mean(axis=1).sum()), len(switched)), shift))
     return tuple(found)
 
 
@@ -146,15 +148,16 @@ class Influence:
     shift_of_move: float
     """Total variation in the move (0 to 1)."""
     null: float
-    """`on_move` where the hearer hears token 0 whatever is said: 0 if the measure is right (bits)."""
+    """`on_move` for the same network made deaf, which hears token 0 whatever is said: 0 if the measure is right (bits).
+    """
 
 
 def influence(policy: Policy, rules: TalkRules, decided: Decisions, dialogues: int = 500, seed: int = 0) -> Influence:
-    """Replace symbols of agent 0, watch agent 1; NaN where no dialogue has two rounds."""
-    decided = decided[decided.n_rounds >= 2][:dialogues]
+    """Replace symbols of agent 0 in at most `dialogues`, watch agent 1; NaN where no dialogue has two rounds."""
+    rng, n_symbols = np.random.default_rng(seed), decided.n_tokens + 1
+    decided = decided[rng.permutation(np.flatnonzero(decided.n_rounds >= 2))[:dialogues]]
     if not len(decided):
         return Influence(*[float("nan")] * 4)
-    rng, n_symbols = np.random.default_rng(seed), decided.n_tokens + 1
     row, at = np.arange(len(decided)), (rng.random(len(decided)) * (decided.n_rounds - 1)).astype(np.int64)
     # EOT against EOT would close the talk early: it is not tried.
     speaking = action_probabilities(policy, rules, decided.symbols, decided.n_rounds)[row, at, 0, :n_symbols]
@@ -169,11 +172,26 @@ def influence(policy: Policy, rules: TalkRules, decided: Decisions, dialogues: i
         every = action_probabilities(policy, rules, tried, decided.n_rounds)
         following.append(every[row, at + 1, 1])
         moves.append(every[row, decided.n_rounds, 1, n_symbols:])
-        tried[..., 0] = np.where(decided.spoken, 0, tried[..., 0])
-        deaf.append(action_probabilities(policy, rules, tried, decided.n_rounds)[row, decided.n_rounds, 1, n_symbols:])
+        unheard = action_probabilities(cast(Policy, _Deaf(policy)), rules, tried, decided.n_rounds)
+        deaf.append(unheard[row, decided.n_rounds, 1, n_symbols:])
     on_next, _ = _divergence(following, weight)
     on_move, shift = _divergence(moves, weight)
     return Influence(on_next, on_move, shift, _divergence(deaf, weight)[0])
+
+
+class _Deaf:
+    """A network that hears token 0 whatever the other says."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+    def encode(self, seen: Observation) -> torch.Tensor:
+        buffer = seen.buffer.copy()
+        buffer[..., 1] = np.minimum(buffer[..., 1], 0)  # SILENT stays
+        return self._policy.encode(seen._replace(buffer=buffer))
 
 
 def _divergence(distributions: list[Floats], weight: np.ndarray) -> tuple[float, float]:

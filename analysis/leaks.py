@@ -14,7 +14,10 @@ from analysis.decisions import Decisions, NotApplicable, decisions
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
 from envs.game import Floats
-from envs.negotiation import SILENT
+from envs.negotiation import SILENT, Channel
+
+WITHOUT_CONTENT: tuple[Channel, ...] = ("constant", "shuffled", "self", "oracle")
+"""Channels over which nothing is heard of what the other said."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,15 @@ class Leak:
         return self.accuracy.trials > 0 and self.accuracy.value > self.null and self.accuracy.low > 0.51
 
 
-def role_leaks(table: DialogueTable, n_tokens: int, permutations: int = 40, seed: int = 0) -> tuple[Leak, ...]:
+def role_leaks(
+    table: DialogueTable, n_tokens: int, channel: Channel = "open", permutations: int = 40, seed: int = 0
+) -> tuple[Leak, ...]:
     """One row per source, and one for all of them together; empty where no dialogue parted.
 
     Sources: `agent` (its index), `order` (who spoke first, and last; sequential speaking only), `length` (rounds, and
-    whether they are odd), `opening` (who moved while the other began to talk).
+    whether they are odd), `opening` (who moved while the other began to talk), `end` (who said EOT and found the talk
+    going on, hence knew that the other did not). The last is audited only over a `channel` without content: over the
+    others EOT is heard, and so is content itself.
     """
     rng = np.random.default_rng(seed)
     decided = decisions(table, n_tokens)
@@ -45,13 +52,13 @@ def role_leaks(table: DialogueTable, n_tokens: int, permutations: int = 40, seed
     if parted.sum() < 4:
         return ()
     yielded = decided.moves[parted, 0].astype(np.int64)
-    sources = {name: values[parted] for name, values in _sources(table, decided).items()}
+    sources = {name: values[parted] for name, values in _sources(table, decided, channel).items()}
     fitting = rng.permutation(len(yielded)) < len(yielded) // 2
     sources["all"] = np.concatenate(list(sources.values()), axis=1)
     return tuple(_audit(name, values, yielded, fitting, permutations, rng) for name, values in sources.items())
 
 
-def _sources(table: DialogueTable, decided: Decisions) -> dict[str, Floats]:
+def _sources(table: DialogueTable, decided: Decisions, channel: Channel) -> dict[str, Floats]:
     """`[D, F]` of each source, from agent 0's point of view."""
     ones = np.ones((len(decided), 1), np.float32)
     opening = (decided.symbols[:, 0] == SILENT) & (decided.n_rounds > 0)[:, None]
@@ -64,7 +71,19 @@ def _sources(table: DialogueTable, decided: Decisions) -> dict[str, Floats]:
         first[talked] = table.speakers[starts[:-1][talked], 0]
         last[talked] = table.speakers[starts[1:][talked] - 1, -1]
         found["order"] = np.stack([first, last], axis=1)
+    if channel in WITHOUT_CONTENT:
+        found["end"] = _end(decided)
     return found
+
+
+def _end(decided: Decisions) -> Floats:
+    """`[D, 2]` who first said EOT alone (1 for agent 0, -1 for agent 1, 0 for nobody), and how much oftener than the
+    other; in the closing round nobody finds the talk going on."""
+    eot = decided.symbols == decided.n_tokens
+    goes_on = np.arange(eot.shape[1]) < decided.n_rounds[:, None] - 1
+    alone = (eot[..., 0].astype(np.float32) - eot[..., 1]) * goes_on
+    first = np.take_along_axis(alone, (alone != 0).argmax(axis=1)[:, None], 1)
+    return np.concatenate([first, alone.sum(axis=1, keepdims=True)], axis=1)
 
 
 def _audit(

@@ -208,7 +208,7 @@ def _facts(run: LoadedRun, log: str) -> dict[Path, LogFacts]:
         except BadInput as error:
             run._note(f"{error}; passed over")
         else:
-            found[part] = facts._replace(move_names=tuple(facts.move_names))
+            found[part] = facts
     return found
 
 

@@ -49,12 +49,16 @@ class ProtocolMachine:
         moves = self.emission[:, self.eot + 1 :]
         return moves[:, -1] / moves.sum(axis=1)
 
+    def yielding(self, symbols: Ints, n_rounds: Ints) -> Probabilities:
+        """`[D, 2]` the probability that each agent yields after the dialogues `[D, R, 2]`."""
+        final = [self.automaton.run(view, n_rounds)[:, -1] for view in (symbols, symbols[..., ::-1])]
+        return self.yields()[np.stack(final, axis=1)]
+
     def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
         """`[D]` log-odds that agent 0 of the dialogues `[D, R, 2]` yields, less agent 1's."""
-        odds = np.log(np.clip(self.yields(), 1e-9, 1 - 1e-9))
-        odds = odds - np.log1p(-np.clip(self.yields(), 1e-9, 1 - 1e-9))
-        final = [self.automaton.run(view, n_rounds)[:, -1] for view in (symbols, symbols[..., ::-1])]
-        return odds[final[0]] - odds[final[1]]
+        yields = np.clip(self.yielding(symbols, n_rounds), 1e-9, 1 - 1e-9)
+        odds = np.log(yields) - np.log1p(-yields)
+        return odds[:, 0] - odds[:, 1]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -146,21 +150,25 @@ def fit_machine(
     move_names: tuple[str, ...] = ("main", "detour"),
     opening: str = "free",
     clock: int = 1,
+    leanings: Ints | None = None,
 ) -> ProtocolMachine:
     """Fill in the emissions of `automaton` × `clock` with the frequencies in the dialogues.
 
-    A cell that was rarely visited leans on the same state without the clock, and that on the state's phase.
+    A cell that was rarely visited leans on the same state without the clock, and that where `leanings` `[S]` say: 1
+    yields, -1 stays, 0 (the default) does either.
     """
     whole = automaton.with_clock(clock)
     symbols, n_rounds, _ = decided.views()
     actions = actions_of(decided, len(move_names), opening)
     counted = _count(whole, symbols, n_rounds, actions)
+    prior = np.full((len(automaton), counted.shape[1]), 0.05)
+    if leanings is not None:
+        stay, give_way = decided.n_tokens + 1, decided.n_tokens + 2
+        prior[leanings > 0, stay] = prior[leanings < 0, give_way] = 0.001
     if clock > 1:
         coarse = _count(automaton, symbols, n_rounds, actions)
-        base = dict(zip(automaton.labels, _frequencies(coarse, 0.05), strict=True))
+        base = dict(zip(automaton.labels, _frequencies(coarse, prior), strict=True))
         prior = np.stack([base[label.rpartition(" @")[0]] for label in whole.labels])
-    else:
-        prior = np.full_like(counted, 0.05)
     emission = _frequencies(counted, prior)
     return ProtocolMachine(name, whole, emission, decided.n_tokens, move_names, counted.sum(axis=1).astype(np.float32))
 

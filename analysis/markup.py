@@ -17,6 +17,8 @@ PERCENT = {
     "share",
     "accuracy",
     "random",
+    "random_low",
+    "random_high",
     "self_play",
     "network_play",
     "cut",

@@ -1,6 +1,6 @@
 """Feeding dialogues to a trained network: what would it do after hearing this?
 
-The observations are exactly those the environment would show with an open channel and simultaneous speaking.
+The observations are exactly those that the network's own channel would show, as far as the log determines them.
 Axes: `D` dialogue, `R` round, `N` agent, `A` action, `M` move.
 """
 
@@ -14,7 +14,7 @@ from analysis.machines import Actions, Probabilities, actions_of, surprise
 from analysis.players import Seen, draw
 from emcomm.policy import Policy
 from envs.game import Bools, Floats, Ints
-from envs.negotiation import ACT, OPEN, SILENT, TALK, Observation, TalkRules
+from envs.negotiation import ACT, OPEN, SILENT, TALK, Channel, Observation, TalkRules
 
 N_PHASES = 3
 
@@ -23,7 +23,8 @@ def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_roun
     """float32 `[D, R + 1, N, A]` what each agent would do before each round and, at `n_rounds`, as its move.
 
     `symbols` is `[D, R, N]` with R ≥ `n_rounds`; after the move there is NaN. Raises NotApplicable where the
-    observations cannot be rebuilt: features of the game's own, sequential speaking, or more than two agents.
+    observations cannot be rebuilt: features of the game's own, sequential speaking, more than two agents, or a channel
+    over which agents hear what no log holds.
     """
     _check(policy, rules)
     games, rounds, agents = symbols.shape
@@ -38,7 +39,7 @@ def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_roun
             going = np.flatnonzero(t <= n_rounds)
             if t:
                 buffer[going, :, :-1] = buffer[going, :, 1:]
-                buffer[going, :, -1] = np.stack([symbols[going, t - 1], symbols[going, t - 1, ::-1]], axis=1)
+                buffer[going, :, -1] = _heard(symbols[going, t - 1], rules.channel)
             phase = np.where((t == n_rounds[going]) & (t > 0), ACT, TALK)
             if t == 0 and rules.opening == "free":
                 phase[:] = OPEN
@@ -56,11 +57,23 @@ def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_roun
     return out
 
 
+def _heard(said: Ints, channel: Channel) -> Ints:
+    """`[D, 2, 2]` what each agent hears of a round `[D, 2]`, own column first."""
+    heard = np.stack([said, said[:, ::-1]], axis=1)
+    if channel == "constant":
+        heard[..., 1] = 0
+    elif channel == "self":
+        heard[..., 1] = heard[..., 0]
+    return heard
+
+
 def _check(policy: Policy, rules: TalkRules) -> None:
     if policy.sizes.n_features != N_PHASES:
         raise NotApplicable("the network also sees features of the game, which a dialogue does not hold")
     if rules.speaking != "simultaneous" or policy.sizes.n_agents != 2:
         raise NotApplicable("dialogues are fed to networks of two agents that speak at the same time")
+    if rules.channel in ("shuffled", "noisy", "oracle"):
+        raise NotApplicable(f"what was heard over the channel {rules.channel!r} is not in the log")
 
 
 def move_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
@@ -116,7 +129,10 @@ def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.ran
 
 
 class PolicyPlayer:
-    """A network in a seat, as `analysis.players.Player`; with `greedy_moves` it takes its likeliest move."""
+    """A network in a seat, as `analysis.players.Player`; with `greedy_moves` it takes its likeliest move.
+
+    Where more rounds are in sight than it was trained with, it sees as many as in training.
+    """
 
     def __init__(self, policy: Policy, greedy_moves: bool = False) -> None:
         self.policy, self._greedy = policy, greedy_moves
@@ -127,7 +143,8 @@ class PolicyPlayer:
 
     def act(self, seen: Seen) -> Ints:
         with torch.no_grad():
-            one_seat = Observation(seen.features[:, None], seen.buffer[:, None], seen.mask[:, None])
+            buffer = seen.buffer[:, None, -self.policy.sizes.window :]
+            one_seat = Observation(seen.features[:, None], buffer, seen.mask[:, None])
             self._memory = self.policy.remember(self.policy.encode(one_seat), self._memory)
             log_probs = self.policy.log_probs(self._memory, torch.from_numpy(seen.mask).to(self.policy.device))
         probabilities = log_probs.exp().cpu().numpy().astype(np.float64)

@@ -13,6 +13,7 @@ from analysis.excerpt import ALPHABET, LEVELS, pack
 from analysis.markup import embedded, text
 from analysis.sections import run_section
 from analysis.study import Findings
+from analysis.together import distinct_names
 from emcomm.errors import BadInput
 
 NAME = "report.html"
@@ -59,7 +60,7 @@ def check_folder(folder: Path, runs: Sequence[Path] = ()) -> None:
 def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
     """The page as text."""
     page = files("analysis") / "page"
-    names = [found.name for found in findings]
+    names = distinct_names(findings)
     buttons = "".join(
         f'<button type="button" data-run="{i}" aria-pressed="{str(i == 0).lower()}">{text(name)}</button>'
         for i, name in enumerate(names)

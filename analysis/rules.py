@@ -29,6 +29,9 @@ class Rule(Protocol):
     def automaton(self) -> Automaton:
         """The states that the rule needs to keep."""
 
+    def leanings(self) -> Ints:
+        """`[S]` for each state 1 where it makes one yield, -1 where it makes one stay, 0 where undecided."""
+
 
 @dataclass(frozen=True)
 class Silence:
@@ -42,6 +45,9 @@ class Silence:
     def automaton(self) -> Automaton:
         return constant(self.n_kinds)
 
+    def leanings(self) -> Ints:
+        return np.zeros(1, np.int64)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -53,19 +59,26 @@ class Difference:
 
     def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
         final = self.automaton().run(symbols, n_rounds)[:, -1]
-        return np.array([0.0, 1.0, -1.0])[final]
+        return self.leanings()[final].astype(np.float64)
 
     def automaton(self) -> Automaton:
         return difference(self.beats, self.which == "last")
 
+    def leanings(self) -> Ints:
+        return np.array([0, 1, -1])
+
+    @property
+    def above(self) -> Bools:
+        """`[K, K]` whether the row's symbol beats the column's, directly or by way of others."""
+        above = self.beats > 0
+        for via in range(len(above)):
+            above = above | above[:, [via]] & above[[via]]
+        return above
+
     @property
     def cyclic(self) -> bool:
         """Whether some symbols beat each other in a circle, so that no ranking of them tells the same."""
-        wins = self.beats > 0
-        reach = wins.copy()
-        for via in range(len(reach)):
-            reach |= reach[:, [via]] & reach[[via]]
-        return bool(reach.diagonal().any())
+        return bool(self.above.diagonal().any())
 
 
 @dataclass(frozen=True)
@@ -87,61 +100,66 @@ class Vote:
     def automaton(self) -> Automaton:
         return counter(np.round(self.weights * self.resolution).astype(np.int64), self.highest)
 
+    def leanings(self) -> Ints:
+        return np.sign([int(label.removeprefix("vote ")) for label in self.automaton().labels])
+
 
 # -- fitting -----------------------------------------------------------------------------------------------------------
 
 
 def fit_difference(decided: Decisions, which: Literal["first", "last"], ranked: bool = True) -> Difference:
-    """The ranking of the symbols (or, with `ranked=False`, what beats what, pair by pair) that explains who yielded.
+    """What beats what in the first, or the last, round that tells: a ranking, or with `ranked=False` also circles.
 
-    A round in which both said the same decides nothing. The ranking is that of a Bradley-Terry model.
+    A round in which both said the same decides nothing, nor does a pair of symbols that tells no more than a coin
+    would. Pairs that tell go by their majority, those too rare to tell by the ranking of a Bradley-Terry model; where
+    majorities form a circle, `ranked` leaves those undecided that contradict the ranking.
     """
     parted = decided[decided.parted]
-    differs = (parted.symbols[..., 0] != parted.symbols[..., 1]) & parted.spoken
-    if which == "first" and not ranked:
-        return Difference(_beats_of_pairs(parted), "first")
-    some = differs.any(axis=1)
-    rounds = differs.argmax(axis=1) if which == "first" else differs.shape[1] - 1 - differs[:, ::-1].argmax(axis=1)
-    pair = parted.symbols[np.arange(len(parted)), rounds][some] % decided.n_kinds
-    yielded = parted.moves[some, 0]
+    pair, yielded, alive = _deciding(parted, which)
     one_hot = np.eye(decided.n_kinds)
-    weights = _logistic(one_hot[pair[:, 0]] - one_hot[pair[:, 1]], yielded)
-    ranks = np.argsort(np.argsort(weights))
-    if not ranked:
-        return Difference(_majority(pair, yielded, decided.n_kinds)[0], which)
-    return Difference(np.sign(ranks[:, None] - ranks[None, :]), which)
+    strength = _logistic(one_hot[pair[:, 0]] - one_hot[pair[:, 1]], yielded)
+    ranking = np.sign(strength[:, None] - strength[None, :]).astype(np.int64)
+    margin, trials = _margins(pair, yielded, decided.n_kinds)
+    majority = np.sign(margin) * _tells(margin, trials)
+    beats = np.where(majority != 0, majority, ranking) * alive
+    if ranked and Difference(majority).cyclic:
+        beats = np.where(beats == ranking, beats, 0)
+    return Difference(beats, which)
 
 
-def _beats_of_pairs(parted: Decisions, sweeps: int = 8) -> Ints:
-    """`[K, K]` majority of pairs in the first deciding round; a pair that tells no more than chance decides nothing.
+def _deciding(parted: Decisions, which: Literal["first", "last"]) -> tuple[Ints, Ints, Bools]:
+    """`[P, 2]` the deciding pairs, `[P]` whether the first of each yielded, and `[K, K]` the pairs that may decide.
 
-    Which round decides depends on which pairs decide: pairs that fall to chance are dropped, and the rest counted anew.
+    Which round decides depends on which pairs do: pairs at chance are dropped and the rest counted anew. Up to nine
+    dialogues cannot tell a pair from chance (three standard errors): such a pair is kept.
     """
-    decides = ~np.eye(parted.n_kinds, dtype=np.bool_)
-    beats: Ints = np.zeros((parted.n_kinds, parted.n_kinds), np.int64)
     kinds = parted.symbols % parted.n_kinds
-    for _ in range(sweeps):
-        counting = decides[kinds[..., 0], kinds[..., 1]] & parted.spoken
+    alive = ~np.eye(parted.n_kinds, dtype=np.bool_)
+    while True:
+        counting = alive[kinds[..., 0], kinds[..., 1]] & parted.spoken
         some = counting.any(axis=1)
-        pair = kinds[np.arange(len(kinds)), counting.argmax(axis=1)][some]
-        beats, telling = _majority(pair, parted.moves[some, 0], parted.n_kinds)
-        if (decides & ~telling).any():
-            decides &= telling
-        else:
-            break
-    return beats * decides
+        last = counting.shape[1] - 1 - counting[:, ::-1].argmax(axis=1)
+        rounds = counting.argmax(axis=1) if which == "first" else last
+        pair, yielded = kinds[np.arange(len(kinds)), rounds][some], parted.moves[some, 0]
+        margin, trials = _margins(pair, yielded, parted.n_kinds)
+        chance = alive & ~_tells(margin, trials) & (trials > 9)
+        if not chance.any():
+            return pair, yielded, alive
+        alive &= ~chance
 
 
-def _majority(pair: Ints, yielded: Ints, n_kinds: int) -> tuple[Ints, Bools]:
-    """`[K, K]` who wins each pair, and whether that is more than a coin would do (three standard errors)."""
-    won = np.zeros((n_kinds, n_kinds))
+def _margins(pair: Ints, yielded: Ints, n_kinds: int) -> tuple[Ints, Ints]:
+    """`[K, K]` how much more often the row yielded against the column than the reverse, and how often they met."""
+    won = np.zeros((n_kinds, n_kinds), np.int64)
+    met = won.copy()
     np.add.at(won, (pair[:, 0], pair[:, 1]), np.where(yielded == 1, 1, -1))
-    total = np.zeros((n_kinds, n_kinds))
-    np.add.at(total, (pair[:, 0], pair[:, 1]), 1)
-    margin, trials = won - won.T, total + total.T
-    return np.sign(margin).astype(np.int64), (np.abs(margin) > 3 * np.sqrt(trials)) | (
-        (np.abs(margin) == trials) & (trials > 0)
-    )
+    np.add.at(met, (pair[:, 0], pair[:, 1]), 1)
+    return won - won.T, met + met.T
+
+
+def _tells(margin: Ints, trials: Ints) -> Bools:
+    """`[K, K]` whether a pair tells more than a coin would (three standard errors)."""
+    return np.abs(margin) > 3 * np.sqrt(trials)
 
 
 def fit_vote(decided: Decisions) -> Vote:
@@ -160,10 +178,8 @@ def fit_vote(decided: Decisions) -> Vote:
 
 
 def _agreement_of_counter(vote: Vote, parted: Decisions) -> float:
-    automaton = vote.automaton()
-    values = np.array([int(label.removeprefix("vote ")) for label in automaton.labels])
-    final = values[automaton.run(parted.symbols, parted.n_rounds)[:, -1]]
-    right = np.sign(final) == np.where(parted.moves[:, 0] == 1, 1, -1)
+    final = vote.leanings()[vote.automaton().run(parted.symbols, parted.n_rounds)[:, -1]]
+    right = final == np.where(parted.moves[:, 0] == 1, 1, -1)
     return float(right.mean() + 0.5 * (final == 0).mean()) if len(parted) else 0.0
 
 

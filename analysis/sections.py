@@ -175,7 +175,11 @@ def _tokens(found: Findings) -> str:
     )
     talk = "As in the talk's table: what each train says, round by round, a dot between the rounds."
     positions, roles = tokens.position_frame(), tokens.frequency_frame()
-    numbers = table(tokens.rank_frame(), "Table: ranks") + table(tokens.entropy_frame(), "Table: entropies (bits)")
+    numbers = (
+        table(tokens.rank_frame(), "Table: ranks")
+        + table(tokens.zipf_frame(), "Table: Zipf fits")
+        + table(tokens.entropy_frame(), "Table: entropies (bits)")
+    )
     cards = [
         card("Symbols by role", figures.symbols_by_role(tokens), by_role, table(roles, "Table: frequencies")),
         card("Symbols by round", figures.symbols_by_round(tokens), by_round, table(positions, "Table: positions")),

@@ -267,12 +267,13 @@ class _Study:
         facts = self.run.facts
         if self.sample is None or facts is None:
             return
-        sample = self.sample[: self.depth.dialogues]
-        problems = self.found.problems
+        sample = self._even(self.sample, self.depth.dialogues)
+        problems, rules = self.found.problems, self._rules()
         self.found.causes = measure_causes(
             self.found.trained,
             sample,
             facts.n_tokens,
+            rules.channel if rules else "open",
             self.depth.games,
             self.depth.asked,
             lambda line: problems.append(f"{self.run.path}: {line}"),

@@ -30,7 +30,7 @@ def table_of(
     n_rounds = np.array([len(d) for d in dialogues], np.int32)
     rows = [row for dialogue in dialogues for row in dialogue]
     agents = len(rows[0]) if rows else len(moves[0]) if moves else 2
-    joint = np.array(moves if moves is not None else [(1, *[0] * (agents - 1))] * count, np.int8).reshape(count, agents)
+    joint = np.array([(1, *[0] * (agents - 1))] * count if moves is None else moves, np.int16).reshape(count, agents)
     ordered = np.sort(joint, axis=1)
     success = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
     return DialogueTable(

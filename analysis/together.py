@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import CrossPlay, Prediction, cosines, cross_play, predict_cross_play
-from analysis.decisions import NotApplicable
+from analysis.comparison import (
+    CrossPlay,
+    Prediction,
+    Yields,
+    behavioural_distances,
+    cosines,
+    cross_play,
+    predict_cross_play,
+)
+from analysis.decisions import NotApplicable, decisions
 from analysis.plain import plain
 from analysis.players import MachinePlayer, Player
 from analysis.seeds import SeedSummary, over_seeds
 from analysis.study import Findings
+from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput
 from emcomm.worlds import game_class
 from envs.negotiation import TalkRules
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one configuration, whose seeds alone differ."""
+
+    settings: str
+    """What tells the group from the others; empty where there is only one."""
+    seeds: SeedSummary
+
+    @property
+    def sentence(self) -> str:
+        """What the seeds amount to, in one line."""
+        middle, mean, formed = self.seeds.interquartile_mean, self.seeds.mean, self.seeds.formed
+        count = f"{formed.trials} run{'s' if formed.trials > 1 else ''}"
+        return (
+            f"{', '.join(filter(None, (self.settings, count)))}: interquartile mean of success "
+            f"{100 * middle.value:.2f} % [{100 * middle.low:.2f}, {100 * middle.high:.2f}], "
+            f"mean {100 * mean.value:.2f} %; a protocol formed in {formed.successes} of {formed.trials}"
+        )
 
 
 @dataclass
@@ -26,13 +57,15 @@ class Comparison:
 
     names: tuple[str, ...]
     sentences: tuple[str, ...]
-    seeds: SeedSummary
+    groups: tuple[Group, ...]
     played: CrossPlay | None = None
     """Every network with every other."""
     prediction: Prediction | None = None
     """How well the vote weights predict it."""
     alike: np.ndarray | None = None
     """`[P, P]` cosine of the vote weights of the runs in `played`."""
+    distances: np.ndarray | None = None
+    """`[P, P]` share of views of their dialogues after which two of them move differently."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -48,16 +81,16 @@ class Comparison:
         tables = {}
         if self.played is not None:
             tables["crossplay"] = _matrix(self.played.rates, self.played.names)
-        if self.alike is not None and self.played is not None:
-            tables["alike"] = _matrix(self.alike, self.played.names)
+            for name, values in (("alike", self.alike), ("distances", self.distances)):
+                if values is not None:
+                    tables[name] = _matrix(values, self.played.names)
         return tables
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        seeds = {**self.seeds._asdict(), "success": list(self.seeds.success)}
         return plain(
             {
-                "runs": list(self.names), "seeds": seeds, "others": self.others, "prediction": self.prediction,
+                "runs": self.names, "groups": self.groups, "others": self.others, "prediction": self.prediction,
                 "problems": self.problems, "tables": self.tables(),
             }
         )  # fmt: skip
@@ -67,15 +100,19 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
     """What several runs amount to; None for a single one."""
     if len(findings) < 2:
         return None
-    seeds = over_seeds([f.success.overall for f in findings if f.success is not None])
-    found = Comparison(tuple(f.name for f in findings), tuple(f.sentence for f in findings), seeds)
-    playing = _who_can_play(findings, found.problems)
+    problems: list[str] = []
+    independent = _independent(findings, problems)
+    names = dict(zip(map(id, findings), distinct_names(findings), strict=True))
+    sentences = tuple(f.sentence for f in findings)
+    found = Comparison(tuple(names.values()), sentences, _groups(independent), problems=problems)
+    playing = _who_can_play(independent, problems)
     if len(playing) < 2:
         return found
-    rules, world = _rules(playing[0]), _world(playing[0])
+    rules, world = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing)), _world(playing[0])
     try:
         games = int(np.clip(20_000 // len(playing), 200, games))
-        found.played = cross_play([f.name for f in playing], [_seat(f) for f in playing], rules, games, 0, world)
+        seats = [_seat(f) for f in playing]
+        found.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
     except (NotApplicable, ValueError) as error:
         found.problems.append(f"no cross-play: {error}")
         return found
@@ -84,7 +121,73 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
         known = [w for w in weights if w is not None]
         found.alike = cosines(known)
         found.prediction = predict_cross_play(found.played, known)
+    found.distances = _distances(playing, problems)
     return found
+
+
+def distinct_names(findings: Sequence[Findings]) -> list[str]:
+    """The names of the runs; all are numbered where two share one."""
+    names = [found.name for found in findings]
+    return names if len(set(names)) == len(names) else [f"{i}-{name}" for i, name in enumerate(names, 1)]
+
+
+def _independent(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
+    """The runs without those that repeat the configuration and the seed of another."""
+    first: dict[str, Findings] = {}
+    for found in findings:
+        config = found.run.config or {}
+        repeatable = "seed" in config and found.success is not None
+        same = first.setdefault(json.dumps(config, sort_keys=True) if repeatable else str(found.run.path), found)
+        if same is not found:
+            problems.append(f"{found.run.path} has the configuration and the seed of {same.run.path}: counted once")
+    return list(first.values())
+
+
+def _groups(findings: Sequence[Findings]) -> tuple[Group, ...]:
+    """The runs that have dialogues, by configuration."""
+    members: dict[str, list[Findings]] = {}
+    for found in findings:
+        if found.success is not None:
+            members.setdefault(json.dumps(_settings(found), sort_keys=True), []).append(found)
+    settings = [_settings(group[0]) for group in members.values()]
+    varied = [key for key in {k: 0 for s in settings for k in s} if len({repr(s.get(key)) for s in settings}) > 1]
+    names = [", ".join(f"{key} {s[key]}" for key in varied if key in s) for s in settings]
+    seeds = [over_seeds([f.success.overall for f in group if f.success]) for group in members.values()]
+    return tuple(map(Group, names, seeds))
+
+
+def _settings(found: Findings) -> dict[str, Any]:
+    """The settings of a run but the seed, those of its rules among them; its path where they are not known."""
+    config = found.run.config
+    if config is None:
+        return {"run": str(found.run.path)}
+    rules = config.get("rules")
+    flat = {**config, **(rules if isinstance(rules, Mapping) else {})}
+    return {key: value for key, value in flat.items() if key not in ("rules", "seed")}
+
+
+def _distances(playing: Sequence[Findings], problems: list[str]) -> np.ndarray | None:
+    """How differently they decide after as many dialogues of each."""
+    tables = [table for f in playing if (table := f.run.sample(500)) is not None]
+    if not tables:
+        return None
+    try:
+        decided = decisions(concatenate(tables), _rules(playing[0]).n_tokens)
+        return behavioural_distances([_yields(f) for f in playing], decided.symbols, decided.n_rounds)
+    except NotApplicable as error:
+        problems.append(f"no distances: {error}")
+        return None
+
+
+def _yields(found: Findings) -> Yields:
+    """The decisions of the network or, without one, of the machine."""
+    if found.trained is not None:
+        from analysis.network import yielding
+
+        return partial(yielding, found.trained.policy, found.trained.config.rules)
+    machine = found.explanation.machine if found.explanation else None
+    assert machine is not None
+    return machine.yielding
 
 
 def _who_can_play(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
@@ -105,7 +208,7 @@ def _game(found: Findings) -> str:
     """What two runs must share to play each other."""
     rules = _rules(found)
     facts = found.run.facts
-    shared = (rules.n_tokens, rules.max_rounds, rules.opening, rules.speaking, rules.channel)
+    shared = replace(rules, window=1, round_cost=0.0)
     return repr(((found.run.config or {}).get("env"), facts.move_names if facts else None, shared))
 
 

@@ -113,6 +113,10 @@ class TokenReport:
             }
         )
 
+    def zipf_frame(self) -> pd.DataFrame:
+        """One row per kind of outcome: of, exponent, distance, p_value, ranks; the fields of a ZipfFit."""
+        return pd.DataFrame([{"of": name, **fit._asdict()} for name, fit in self.zipf.items()])
+
     def length_frame(self) -> pd.DataFrame:
         """One row per length: length, dialogues (rounds with the closing one), agents (tokens said, without EOT)."""
         size = max(len(self.n_rounds), len(self.tokens_said))
@@ -171,7 +175,8 @@ class TokenTally:
             counted = np.bincount(cell, minlength=longest * moves * cells).reshape(longest, moves, cells)
             self._by_move = add_up(self._by_move, counted)
             self._add_successions(said, within)
-            self._tokens_said = add_up(self._tokens_said, self._lengths(said, table))
+        said_by_each = table.n_tokens_said(self._n_tokens)
+        self._tokens_said = add_up(self._tokens_said, np.bincount(said_by_each.ravel()))
         self._n_rounds = add_up(self._n_rounds, np.bincount(table.n_rounds))
         self._distinct.add(table)
 
@@ -211,11 +216,6 @@ class TokenTally:
         tripled = paired[:-1] & paired[1:]
         triple = pair[:-1] * size + said[2:]
         self._trigrams += np.bincount(triple[tripled], minlength=size**3)
-
-    def _lengths(self, said: Ints, table: DialogueTable) -> Counts:
-        """Dialogues by number of tokens that one agent said."""
-        tokens = np.concatenate([[0], np.cumsum((said != SILENT) & (said < self._n_tokens))])
-        return np.bincount(np.diff(tokens[table.starts]))
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:

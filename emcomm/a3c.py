@@ -2,9 +2,9 @@
 
 A `Worker` steps a batch of games with its own copy of the weights and computes a gradient. The `Learner` applies
 gradients in the order in which they arrive, waiting for nobody, and fresh weights go back. Between a gradient's
-weights and its application others are applied: that number of updates is its staleness. It is bounded by the number of
-gradients under way at once, so with more workers than cores the surplus waits for fresh weights instead of computing
-with old ones.
+weights and its application others are applied: that number of updates is its staleness. It is kept small by a limit on
+the gradients under way at once, so with more workers than cores the surplus waits for fresh weights instead of
+computing with old ones.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import logging
 import math
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Assignment(NamedTuple):
     """What the learner sends to a worker."""
 
     weights: np.ndarray
-    """float32, all weights in one vector."""
+    """float32 `[P]`, all weights in one vector."""
     version: int
     """Updates that these weights have seen."""
     entropy_bonus: float
@@ -48,7 +49,7 @@ class Contribution(NamedTuple):
     """What a worker sends to the learner."""
 
     gradient: np.ndarray
-    """float32, the gradient of the loss in one vector."""
+    """float32 `[P]`, the gradient of the loss in one vector."""
     version: int
     """Updates that the weights behind it had seen."""
     dialogues: DialogueTable | None
@@ -241,7 +242,7 @@ _RAY_SETTINGS = {
 def start_ray(address: str | None = None) -> Any:
     """Ray itself, after joining the cluster at `address`, or starting a local one without dashboard or statistics.
 
-    Raises BadInput where the cluster cannot be reached.
+    Raises BadInput where the cluster cannot be reached, Fault where a local one cannot be started.
     """
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -255,21 +256,37 @@ def start_ray(address: str | None = None) -> Any:
         "object_store_memory": 256 * 2**20,
     }
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **({} if address else local))
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
+        if address:
+            _check_that_it_listens(address)
+        # without an address Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
+        ray.init(
+            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **({} if address else local)
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        if address:
+            raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
+        raise Fault(f"a local Ray cannot be started: {error}") from error
     return ray
+
+
+def _check_that_it_listens(address: str) -> None:
+    """Raises OSError where nobody does: Ray itself would try for minutes."""
+    import ray
+
+    found = None if "://" in address else ray._private.services.canonicalize_bootstrap_address(address)
+    if found:  # `auto` may find none, which Ray refuses by itself
+        host, _, port = found.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 class OnRay:
     """Workers as Ray actors; more of them than cores is normal. A worker that dies is replaced.
 
-    `address` joins a cluster; without it a local one is started, and stopped by `close`. `started` counts the workers
-    ever started in the run, so that no two share a seed.
+    `ray` is what `start_ray` returned; `close` ends it. `started` counts the workers ever started in the run, so that
+    no two share a seed.
     """
 
-    def __init__(self, config: Config, started: int, address: str | None, on_death: Callable[[int], None]) -> None:
-        ray = start_ray(address)
+    def __init__(self, config: Config, started: int, ray: Any, on_death: Callable[[int], None]) -> None:
         self._ray, self._config, self._on_death = ray, config, on_death
         self.started = started
         resources = ray.cluster_resources()
@@ -303,12 +320,14 @@ class OnRay:
             computing, starting = computing - computed, starting - (not computed)
             try:
                 contribution = self._ray.get(done)
-            except self._ray.exceptions.RayActorError:
+            except self._ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, (BadInput, Fault)):
+                    raise error.cause from None
+                raise error.as_instanceof_cause() from None
+            except self._ray.exceptions.RayError:  # it, its node or its machine's memory
                 self._note_death(index)
                 absent.append(index)
                 continue
-            except self._ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from None
             idle.append((index, actor))
             if computed:
                 self._deaths_in_a_row = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from analysis.loading import find_runs, load
 from analysis.markup import shown
 from analysis.report import check_folder, write_report
 from analysis.study import FULL, QUICK, Depth, Findings, study
-from analysis.together import Comparison, compare
+from analysis.together import Comparison, compare, distinct_names
 from emcomm.cli import parse, run_command
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import command_line
@@ -66,7 +67,7 @@ def main() -> int:
         say("comparing the runs" if len(findings) > 1 else "writing the report")
         comparison = compare(findings)
         report = write_report(out, findings, comparison, command_line())
-        _write_more(options, out, findings, comparison)
+        written = _write_more(options, out, findings, comparison)
     if options.json:
         both = {"runs": [f.to_json() for f in findings], "comparison": comparison and comparison.to_json()}
         print(json.dumps({**both, "report": str(report)}, indent=2, allow_nan=False))
@@ -75,7 +76,7 @@ def main() -> int:
         _print_run(console, found)
     if comparison is not None:
         _print_comparison(console, comparison)
-    _print_end(console, options, report)
+    _print_end(console, options, report, written)
     return 0
 
 
@@ -117,41 +118,39 @@ def _doing(console: Console, which: str = "") -> Iterator[Callable[[str], None]]
         yield lambda text: status.update(escape(f"{which}: {text}" if which else text))
 
 
-def _write_more(options: AnalyzeOptions, out: Path, findings: list[Findings], comparison: Comparison | None) -> None:
-    """Tables, machines and corpora, where they were asked for."""
-    named = _by_file_name(findings)
+def _write_more(
+    options: AnalyzeOptions, out: Path, findings: list[Findings], comparison: Comparison | None
+) -> dict[str, int]:
+    """Tables, machines and corpora, where they were asked for; returns for how many runs there were some."""
+    named = dict(zip(distinct_names(findings), findings, strict=True))
+    written = {}
     try:
         if options.csv:
-            for name, found in named.items():
-                write_tables(out / "tables" / name, found.tables())
+            written["tables"] = sum(bool(write_tables(out / "tables" / k, f.tables())) for k, f in named.items())
             if comparison is not None:
                 write_tables(out / "tables", comparison.tables())
         if options.machines:
-            for name, found in named.items():
-                _write_machine(found, out / "machines", name)
+            written["machines"] = sum(_write_machine(found, out / "machines", name) for name, found in named.items())
         if options.corpus:
-            for found in findings:
-                if found.run.parts.get("evaluation"):
-                    export_corpus(found.run, out / "corpus")
+            frozen = {name: found.run for name, found in named.items() if found.run.parts.get("evaluation")}
+            for name, run in frozen.items():
+                export_corpus(run, out / "corpus", variant=name)
+            written["corpus"] = len(frozen)
     except OSError as error:
         raise Fault(f"cannot write to {out}: {error.strerror}") from error
+    return written
 
 
-def _by_file_name(findings: Sequence[Findings]) -> dict[str, Findings]:
-    """The runs by a name that no two of them share."""
-    names = [found.name for found in findings]
-    own = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
-    return dict(zip(own, findings, strict=True))
-
-
-def _write_machine(found: Findings, folder: Path, name: str) -> None:
+def _write_machine(found: Findings, folder: Path, name: str) -> bool:
+    """Write the machine of a run; returns whether it has one."""
     machine = found.explanation.machine if found.explanation else None
     if machine is None:
-        return
+        return False
     folder.mkdir(parents=True, exist_ok=True)
     machine.save(folder / f"{name}.json")
     (folder / f"{name}.dot").write_text(dot(machine), encoding="utf-8")
     save_graphml(machine, folder / f"{name}.graphml")
+    return True
 
 
 # -- saying ------------------------------------------------------------------------------------------------------------
@@ -195,14 +194,10 @@ def _lines(found: Findings) -> list[tuple[str, str, str]]:
             )
         )
     if found.information is not None and found.information.trusted and len(found.information.bits):
-        bits = found.information.bits
-        lines.append(
-            (
-                "bits on who yields",
-                f"{bits[-1]:.2f}",
-                f"{bits[0]:.2f} after round 1, {found.information.median_known_at:.0f} rounds until known (median)",
-            )
-        )
+        bits, median = found.information.bits, found.information.median_known_at
+        rounds = "1 round" if median == 1 else f"{median:g} rounds"
+        known = "never known for sure" if math.isnan(median) else f"{rounds} until known (median)"
+        lines.append(("bits on who yields", f"{bits[-1]:.2f}", f"{bits[0]:.2f} after round 1, {known}"))
     if found.tokens is not None and found.tokens.dialogues.dialogues:
         distinct = found.tokens.dialogues
         lines.append(
@@ -222,16 +217,9 @@ def _lines(found: Findings) -> list[tuple[str, str, str]]:
 
 def _print_comparison(console: Console, found: Comparison) -> None:
     """What the runs amount to together."""
-    seeds = found.seeds
     console.print()
-    if seeds.success:
-        middle, mean, formed = seeds.interquartile_mean, seeds.mean, seeds.formed
-        console.print(
-            f"[bold]{len(seeds.success)} runs[/]: interquartile mean {100 * middle.value:.2f} % "
-            f"[{100 * middle.low:.2f}, {100 * middle.high:.2f}], mean {100 * mean.value:.2f} %; "
-            f"a protocol formed in {formed.successes} of {formed.trials}",
-            soft_wrap=True,
-        )
+    for group in found.groups:
+        console.print(group.sentence, soft_wrap=True, markup=False)
     if found.played is not None:
         others, selves = found.others, found.played.rates.diagonal()
         console.print(f"cross-play: {100 * others:.1f} % with others, {100 * selves.mean():.1f} % with themselves")
@@ -239,14 +227,13 @@ def _print_comparison(console: Console, found: Comparison) -> None:
         console.print(f"[yellow]note:[/] {escape(problem)}", soft_wrap=True)
 
 
-def _print_end(console: Console, options: AnalyzeOptions, report: Path) -> None:
+def _print_end(console: Console, options: AnalyzeOptions, report: Path, written: dict[str, int]) -> None:
     """Where things lie, and what to do next."""
     console.print()
     console.print(f"report: {report}", soft_wrap=True, markup=False)
-    extras = ((options.csv, "tables"), (options.machines, "machines"), (options.corpus, "corpus"))
-    for wanted, name in extras:
-        if wanted:
-            console.print(f"{name}: {report.parent / name}", soft_wrap=True, markup=False)
+    for name, count in written.items():
+        where = report.parent / name if count else "nothing to write"
+        console.print(f"{name}: {where}", soft_wrap=True, markup=False)
     logs = shlex.quote(str(options.logs))
     advice = (
         f"python -m emcomm.analyze {logs}" if options.quick else f"EMCOMM_LOGS={logs} jupyter lab analysis/notebooks"

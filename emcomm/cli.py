@@ -43,7 +43,7 @@ def _unboxed(said: str) -> str:
         list(group) for text, group in itertools.groupby(lines, lambda line: line.strip("─-╰╯") != "") if text
     ]
     message = " ".join(paragraphs[0]) if paragraphs else said
-    return re.sub(r"^Error parsing [a-z.]+: (\w+)", lambda m: "--" + m[1].replace("_", "-"), message)
+    return re.sub(r"^Error parsing [\w.]+: (\w+)", lambda m: "--" + m[1].replace("_", "-"), message)
 
 
 def run_command(command: Callable[[], int | None]) -> None:

@@ -6,6 +6,7 @@ A `Config` travels as one object from the command line to config.json to the Ray
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,7 +29,7 @@ class Config:
     workers: int = os.cpu_count() or 1
     """Ray actors that play and compute gradients; 0 trains in this process, without Ray (processes)."""
     in_flight: int = 0
-    """Gradients under way at the same time; bounds the staleness. 0: one more than there are cores (gradients)."""
+    """Gradients under way at the same time; fewer keep staleness low. 0: one more than there are cores (gradients)."""
     games: int = 128
     """Games that a worker steps at once (games)."""
     unroll: int = 16
@@ -52,7 +53,7 @@ class Config:
     entropy_final: float = 0.0
     """Weight of the policy's entropy from then on (reward per nat)."""
     cost_until: float = 0.0
-    """Share of the episodes over which the round cost rises linearly from 0 to --round-cost (0 to 1)."""
+    """With --round-cost: share of the episodes over which it rises linearly from 0 to its value (0 to 1)."""
     value_weight: float = 0.5
     """Weight of the critic's error in the loss."""
     max_grad_norm: float = 1.0
@@ -77,6 +78,11 @@ class Config:
         for name in ("discount", "trace", "entropy_until", "cost_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, not {value}")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2**63, not {self.seed}")
         if self.memory not in ("gru", "window", "none"):
             raise ValueError(f"memory must be gru, window or none, not {self.memory!r}")
 

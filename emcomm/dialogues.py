@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
         "policy_version": pa.int64(),
         "symbols": pa.list_(pa.list_(pa.int8())),
         "speakers": pa.list_(pa.list_(pa.int8())),
-        "moves": pa.list_(pa.int8()),
+        "moves": pa.list_(pa.int16()),
         "rewards": pa.list_(pa.float32()),
         "outcome": pa.string(),
         "cut": pa.bool_(),
@@ -40,15 +40,6 @@ SCHEMA = pa.schema(
         "private": pa.list_(pa.list_(pa.float32())),
     }
 )
-
-
-def n_tokens_said(symbols: Ints, n_tokens: int) -> Ints:
-    """`[N]` tokens each agent said in a dialogue `[rounds, N]`; EOT and silence do not count.
-
-    >>> n_tokens_said(np.array([[3, SILENT], [1, 5], [5, 5]]), 5)
-    array([2, 0])
-    """
-    return ((symbols != SILENT) & (symbols < n_tokens)).sum(axis=0)
 
 
 # -- dialogues in memory ---------------------------------------------------------------------------------------------
@@ -76,7 +67,7 @@ class DialogueTable:
     speakers: Ints
     """int8 `[sum(n_rounds), N]`, or 0 rows where all speak at once."""
     moves: Ints
-    """int8 `[D, N]`"""
+    """int16 `[D, N]`"""
     rewards: Floats
     """`[D, N]`"""
     success: Bools
@@ -113,6 +104,12 @@ class DialogueTable:
         kept = np.arange(len(self.symbols)) - np.repeat(self.starts[:-1], self.n_rounds) < rounds
         grid[within] = self.symbols[kept]
         return grid
+
+    def n_tokens_said(self, n_tokens: int) -> Ints:
+        """`[D, N]` tokens that each agent said in each dialogue; EOT and silence do not count."""
+        is_token = (self.symbols != SILENT) & (self.symbols < n_tokens)
+        so_far = np.concatenate([np.zeros((1, is_token.shape[1]), np.int64), is_token.cumsum(axis=0)])
+        return np.diff(so_far[self.starts], axis=0)
 
 
 def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:
@@ -296,15 +293,17 @@ class LogFacts(NamedTuple):
 def facts_of(part: Path) -> LogFacts:
     """What the log says of itself; raises BadInput naming a part that is damaged or of a newer schema."""
     try:
-        facts = LogFacts(**json.loads(pq.read_schema(part).metadata[b"emcomm"]))
+        facts = json.loads(pq.read_schema(part).metadata[b"emcomm"])
+        if facts["schema_version"] > SCHEMA_VERSION:
+            raise BadInput(
+                f"{part} was written by a newer emcomm (schema {facts['schema_version']}, this one reads "
+                f"{SCHEMA_VERSION}): upgrade emcomm to read it"
+            )
+        return LogFacts(**{**facts, "move_names": tuple(facts["move_names"])})
+    except BadInput:
+        raise
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{part} is damaged or no dialogue log: {error}") from error
-    if facts.schema_version > SCHEMA_VERSION:
-        raise BadInput(
-            f"{part} was written by a newer emcomm (schema {facts.schema_version}, this one reads {SCHEMA_VERSION}): "
-            "upgrade emcomm to read it"
-        )
-    return facts
 
 
 def read_part(part: Path) -> DialogueTable:
@@ -328,7 +327,7 @@ def iterate(folder: Path, on_damage: Callable[[BadInput], Any]) -> Iterator[Dial
 def from_arrow(arrow: pa.Table) -> DialogueTable:
     """The inverse of `to_arrow`."""
     columns = {name: arrow[name].combine_chunks() for name in arrow.column_names}
-    moves = _values(columns["moves"])
+    moves = _values(columns["moves"].cast(SCHEMA.field("moves").type))  # older logs have int8
     rows = len(arrow)
     agents = len(moves) // rows if rows else 2
     speakers, private = columns["speakers"], columns["private"]

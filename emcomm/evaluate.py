@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -15,9 +16,10 @@ from rich.console import Console
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.config import Config
 from emcomm.errors import BadInput
-from emcomm.evaluation import Tally, play, ten_of
+from emcomm.evaluation import evaluate
 from emcomm.runs import Run, load_weights
 from emcomm.worlds import choose_device, make_policy, move_names
+from envs.negotiation import TalkRules
 
 
 @dataclass(frozen=True)
@@ -26,43 +28,52 @@ class EvaluateOptions:
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
-    config: Config
+    rules: TalkRules
+    seed: int
+    """Fixes the games that are played."""
+    evaluation_games: int
+    """Games to play, once with sampled and once with greedy moves (games)."""
+    device: str
+    """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
     json: bool = False
     """Print the figures as JSON instead of tables."""
 
+    @classmethod
+    def of(cls, run: Path, config: Config) -> EvaluateOptions:
+        """The evaluation that `config` describes."""
+        return cls(run, config.rules, config.seed, config.evaluation_games, config.device)
 
-def options_from(args: list[str]) -> EvaluateOptions:
-    """The flags; their defaults come from the run."""
-    folder = next((Path(a) for a in args if not a.startswith("-") and (Path(a) / "config.json").exists()), None)
-    if folder is None and not {"-h", "--help"} & set(args):
-        named = next((a for a in args if not a.startswith("-")), None)
-        Run.open(Path(named)) if named else None
+
+def options_from(args: list[str]) -> tuple[EvaluateOptions, Config]:
+    """The flags, whose defaults come from the run; and the run's configuration with them."""
+    if not args:
         raise BadInput("name a run: python -m emcomm.evaluate RUN")
-    config = Run.open(folder).config if folder else Config()
-    return parse(EvaluateOptions, args, "emcomm.evaluate", EvaluateOptions(folder or Path("RUN"), config))
+    named = [arg for arg in args if arg not in ("-h", "--help")] or args
+    folder = parse(EvaluateOptions, named, "emcomm.evaluate", EvaluateOptions.of(tyro.MISSING, Config())).run
+    saved = Run.open(folder).config
+    options = parse(EvaluateOptions, args, "emcomm.evaluate", EvaluateOptions.of(folder, saved))
+    changed = {name: getattr(options, name) for name in ("rules", "seed", "evaluation_games", "device")}
+    try:
+        return options, dataclasses.replace(saved, **changed)
+    except ValueError as error:
+        raise BadInput(f"--{str(error).replace('_', '-')}") from error
 
 
 def main() -> int:
     """The command line."""
-    options = options_from(sys.argv[1:])
-    config, console = options.config, Console(highlight=False)
-    run = Run.open(options.run)
+    options, config = options_from(sys.argv[1:])
+    console, run = Console(highlight=False), Run.open(options.run)
     checkpoint = run.newest()
     policy = make_policy(config, choose_device(config.device))
     load_weights(policy, checkpoint.part("policy"), run.path)
     torch.set_num_threads(os.cpu_count() or 1)
-    sampled, greedy, shown = Tally(), Tally(), None
-    for table in play(policy, config, config.evaluation_games):
-        sampled.add(table)
-        shown = shown if shown is not None else ten_of(table)
-    for table in play(policy, config, config.evaluation_games, greedy_moves=True):
-        greedy.add(table)
-    rows = {"sampled": sampled.figures(), "greedy moves": greedy.figures()}
+    sampled = evaluate(policy, config, config.evaluation_games)
+    greedy = evaluate(policy, config, config.evaluation_games, greedy_moves=True)
+    rows = {"sampled": sampled.figures, "greedy moves": greedy.figures}
     if options.json:
         print(json.dumps({name.replace(" ", "_"): figures.to_json() for name, figures in rows.items()}, indent=2))
         return 0
-    if shown is not None:
-        print_dialogues(console, shown, move_names(config), config.rules.eot)
+    print_dialogues(console, sampled.shown, move_names(config), config.rules.eot)
     print_figures(
         console, rows, f"{run.path}, channel {config.rules.channel}, {checkpoint.facts['episodes']:,} episodes"
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from emcomm.config import Config
-from emcomm.dialogues import DialogueTable, EpisodeCollector
+from emcomm.dialogues import DialogueTable, EpisodeCollector, concatenate
 from emcomm.policy import Policy
 from emcomm.rollout import draw_races, sample
 from emcomm.statistics import Rate, rate
@@ -45,7 +45,7 @@ def play(
             step = negotiation.step(action.view(batch, -1).cpu().numpy())
             collector.add(step.dialogues, version)
             negotiation.reset(step.over)
-            memory[torch.from_numpy(step.over.repeat(negotiation.n_agents))] = 0
+            memory = policy.restart(memory, torch.from_numpy(step.over.repeat(negotiation.n_agents)).to(policy.device))
             steps += 1
             if steps % 64 == 0 and (table := collector.take()) is not None:
                 yield table
@@ -74,13 +74,19 @@ class Figures:
 
 
 class Tally:
-    """Adds dialogues up to `Figures`."""
+    """Adds dialogues up to `Figures`, and keeps ten of them."""
 
     def __init__(self) -> None:
         self._sums = np.zeros(5)
+        self._rng = np.random.default_rng(0)
+        self._keys = np.zeros(0)
+        self._shown: list[DialogueTable] = []
 
     def add(self, table: DialogueTable) -> None:
         """Count in the dialogues of `table`."""
+        keys = np.concatenate([self._keys, self._rng.random(len(table))])
+        smallest = np.argsort(keys)[:10]
+        self._keys, self._shown = keys[smallest], [concatenate([*self._shown, table])[smallest]]
         self._sums += (
             len(table),
             table.success.sum(),
@@ -95,15 +101,26 @@ class Tally:
         share = 1 / max(count, 1)
         return Figures(rate(int(successes), int(count)), rounds * share, cut * share, silent * share)
 
+    def shown(self) -> DialogueTable:
+        """Ten of all dialogues so far, drawn at random and always the same ones; all where there are fewer."""
+        return concatenate(self._shown)
 
-def ten_of(table: DialogueTable) -> DialogueTable:
-    """Ten dialogues drawn at random (the first to end would be the shortest), always the same ones."""
-    return table[np.random.default_rng(0).permutation(len(table))[:10]]
+
+class Evaluation(NamedTuple):
+    """What a frozen policy did."""
+
+    figures: Figures
+    shown: DialogueTable
+    """Ten dialogues drawn at random from all."""
 
 
-def evaluate(policy: Policy, config: Config, games: int, greedy_moves: bool = False) -> Figures:
-    """Play `games` games and add them up."""
+def evaluate(
+    policy: Policy, config: Config, games: int, greedy_moves: bool = False, version: int = 0,
+    keep: Callable[[DialogueTable], None] = lambda table: None,
+) -> Evaluation:  # fmt: skip
+    """Play `games` games and add them up; every part of the dialogues is also handed to `keep`."""
     tally = Tally()
-    for table in play(policy, config, games, greedy_moves):
+    for table in play(policy, config, games, greedy_moves, version=version):
+        keep(table)
         tally.add(table)
-    return tally.figures()
+    return Evaluation(tally.figures(), tally.shown())

@@ -13,7 +13,7 @@ from rich.console import Console
 from emcomm.cli import parse, run_command
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
-from emcomm.evaluation import play, ten_of
+from emcomm.evaluation import evaluate
 from emcomm.runs import Run, load_weights
 from emcomm.worlds import make_policy, move_names
 from envs.pictures import draw
@@ -56,17 +56,17 @@ def main() -> int:
     policy = make_policy(run.config)
     load_weights(policy, run.newest().part("policy"), run.path)
     console = Console(highlight=False)
-    table = next(play(policy, run.config, 200))
-    shown = scenes(ten_of(table)[: options.games], move_names(run.config), run.config.rules.n_tokens)
+    table = evaluate(policy, run.config, 200).shown
+    shown = scenes(table[: options.games], move_names(run.config), run.config.rules.n_tokens)
     if options.pictures is not None:
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)
+            for number, scene in enumerate(shown, 1):
+                Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
         except OSError as error:
-            raise BadInput(f"the folder {options.pictures} cannot be made: {error.strerror}") from error
-    for number, scene in enumerate(shown, 1):
+            raise BadInput(f"the pictures cannot be written: {error}") from error
+    for scene in shown:
         console.print(text(scene), end="\n\n")
-        if options.pictures is not None:
-            Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
     if options.pictures is not None:
         console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
     return 0

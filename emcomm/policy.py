@@ -59,6 +59,10 @@ class Policy(nn.Module):
         """`[R, H]` the memory at the start of an episode."""
         return torch.zeros(rows, self.sizes.hidden_size, device=self.device)
 
+    def restart(self, memory: Tensor, over: Tensor) -> Tensor:
+        """`[R, H]` the memory, with that at the start of an episode where `over` `[R]`."""
+        return torch.where(over[:, None], 0.0, memory)
+
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
         rows = seen.features.shape[0] * seen.features.shape[1]
@@ -87,7 +91,8 @@ class Policy(nn.Module):
 class Population(Policy):
     """Several networks that play each other, as one policy.
 
-    Game b is played by the b-th ordered pair of different members, and so on round and round; row r = 2·b + seat.
+    The ordered pairs of different members are dealt in turn to the games that start. Who plays is part of the memory:
+    its last column, `[R, H + 1]`. Row r = 2·b + seat.
     """
 
     def __init__(self, members: Sequence[Policy]) -> None:
@@ -95,31 +100,45 @@ class Population(Policy):
         self.sizes = members[0].sizes
         self.members = tuple(members)
         self._registered = nn.ModuleList(members)
-        self._rows: dict[int, list[Tensor]] = {}
+        self._pairs = torch.tensor(list(permutations(range(len(members)), 2)), dtype=torch.float32)
+        self._dealt = 0
 
     @property
     def device(self) -> torch.device:
         return self.members[0].device
 
+    def initial_memory(self, rows: int) -> Tensor:
+        """`[R, H + 1]` the memory at the start of an episode, with the members that play it."""
+        empty = torch.zeros(rows, self.sizes.hidden_size + 1, device=self.device)
+        return self.restart(empty, torch.ones(rows, dtype=torch.bool, device=self.device))
+
+    def restart(self, memory: Tensor, over: Tensor) -> Tensor:
+        """`[R, H + 1]` the memory, with that at the start of an episode and the next pairs where `over` `[R]`."""
+        games = int(over.sum()) // 2
+        next_pairs = (self._dealt + torch.arange(games)) % len(self._pairs)
+        self._dealt = (self._dealt + games) % len(self._pairs)
+        owner = memory[:, -1].clone()
+        owner[over] = self._pairs[next_pairs].flatten().to(self.device)
+        return torch.cat([super().restart(memory[:, :-1], over), owner[:, None]], dim=1)
+
     def encode(self, seen: Observation) -> Tensor:
         return self.members[0].encode(seen)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
-        return self._joined(lambda member, rows: member.remember(inputs[rows], memory[rows]), len(inputs))
+        kept = self._answer(lambda member, own, rows: member.remember(inputs.index_select(0, rows), own), memory)
+        return torch.cat([kept, memory[:, -1:]], dim=1)
 
     def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
-        return self._joined(lambda m, rows: m.logits(memory[..., rows, :], mask[..., rows, :]), memory.shape[-2])
+        masks = mask.flatten(0, -2)
+        return self._answer(lambda member, own, rows: member.logits(own, masks.index_select(0, rows)), memory)
 
     def value(self, memory: Tensor) -> Tensor:
-        return self._joined(lambda m, rows: m.value(memory[..., rows, :])[..., None], memory.shape[-2])[..., 0]
+        return self._answer(lambda member, own, rows: member.value(own)[:, None], memory)[..., 0]
 
-    def _joined(self, answer: Callable[[Policy, Tensor], Tensor], count: int) -> Tensor:
-        """`[..., R, ·]` what each member answers for its rows, put back in their order."""
-        if count not in self._rows:
-            pairs = torch.tensor(list(permutations(range(len(self.members)), 2))).flatten()  # of seats
-            owner = pairs.repeat(-(-count // len(pairs)))[:count]
-            rows = [torch.nonzero(owner == m)[:, 0].to(self.device) for m in range(len(self.members))]
-            self._rows[count] = [*rows, torch.cat(rows).argsort()]
-        *rows, back = self._rows[count]
-        answers = [answer(member, own) for member, own in zip(self.members, rows, strict=True)]
-        return torch.cat(answers, dim=-2).index_select(-2, back)
+    def _answer(self, answer: Callable[[Policy, Tensor, Tensor], Tensor], memory: Tensor) -> Tensor:
+        """`[..., ·]` what each member answers, given its part of `memory` `[..., H + 1]` and where that lies in it."""
+        owner, memories = memory[..., -1].flatten().long(), memory[..., :-1].flatten(0, -2)
+        by_owner = owner.argsort(stable=True)
+        rows = by_owner.split(owner.bincount(minlength=len(self.members)).tolist())
+        answers = [answer(m, memories.index_select(0, own), own) for m, own in zip(self.members, rows, strict=True)]
+        return torch.cat(answers).index_select(0, by_owner.argsort()).unflatten(0, memory.shape[:-1])

@@ -14,9 +14,9 @@ from emcomm.a3c import Contribution, Learner
 from emcomm.dialogues import DialogueTable
 
 RECENT = 1000
-"""Episodes over which the running figures are taken."""
+"""Dialogues over which the running figures are taken."""
 
-_COUNTS = ("agent_steps", "updates", "staleness_sum", "largest_staleness", "episodes_to_95")
+_COUNTS = ("agent_steps", "updates", "staleness_sum", "largest_staleness", "episodes_to_95", "wall_s")
 
 
 class Course:
@@ -29,7 +29,9 @@ class Course:
         self.staleness_sum = 0
         self.largest_staleness = 0
         self.episodes_to_95: int | None = None
-        """Episodes after which the success over the last 1 000 first reached 95 %."""
+        """Episodes after which the success over the last 1 000 dialogues first reached 95 %."""
+        self.wall_s = 0.0
+        """Time spent until the last checkpoint, that before a resume included (seconds)."""
         self._success = np.zeros(0, np.bool_)
         self._rounds = np.zeros(0, np.int64)
         vars(self).update(counts)
@@ -57,12 +59,12 @@ class Course:
 
     @property
     def success(self) -> float:
-        """Success rate over the last episodes; NaN before the first."""
+        """Success rate over the last 1 000 dialogues; NaN before the first."""
         return float(self._success.mean()) if len(self._success) else float("nan")
 
     @property
     def rounds(self) -> float:
-        """Mean rounds over the last episodes; NaN before the first."""
+        """Mean rounds over the last 1 000 dialogues; NaN before the first."""
         return float(self._rounds.mean()) if len(self._rounds) else float("nan")
 
     @property

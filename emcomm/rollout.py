@@ -24,7 +24,7 @@ class Trajectory(NamedTuple):
     reward: Tensor
     """`[T, B, N]`"""
     ended: Tensor
-    """`[T, B, N]` 1 where the episode ended with the step."""
+    """`[T, B, N]` 1 where the episode ended with the step; where a limit cut it short, nothing is expected after it."""
     choice: Tensor
     """`[T, B, N]` 1 where the agent had more than one legal action."""
     active: Tensor
@@ -62,7 +62,7 @@ class Rollout:
                 dialogues.append(step.dialogues)
             if step.over.any():
                 negotiation.reset(step.over)
-                memory = memory * _goes_on(step.over, agents, policy.device)
+                memory = policy.restart(memory, torch.from_numpy(step.over.repeat(agents)).to(policy.device))
         self.memory = memory.detach()
         last = policy.remember(policy.encode(negotiation.observe()), self.memory)
         trajectory = self._evaluate(policy, [*memories, last], masks, actions, actives, rewards, endings)
@@ -104,8 +104,3 @@ def sample(policy: Policy, memory: Tensor, mask: Tensor, race: Tensor, greedy_fr
         return action
     best = logits[:, greedy_from:].argmax(-1) + greedy_from
     return torch.where(action >= greedy_from, best, action)
-
-
-def _goes_on(over: np.ndarray, agents: int, device: torch.device) -> Tensor:
-    """`[B·N, 1]` 0 for the agents of games that have ended: their memory starts anew."""
-    return torch.from_numpy((~over).repeat(agents)[:, None].astype(np.float32)).to(device)

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,14 +87,18 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> Run:
         """An existing run; raises BadInput where there is none."""
-        if not path.is_dir():
-            raise BadInput(f"there is no run folder {path}")
         try:
-            saved = json.loads((path / "config.json").read_text())
+            text = (path / "config.json").read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if path.is_dir():
+                raise BadInput(f"{path} is not a run: it has no config.json") from error
+            raise BadInput(f"there is no run folder {path}") from error
+        except OSError as error:
+            raise BadInput(f"{path / 'config.json'} cannot be read: {error.strerror}") from error
+        try:
+            saved = json.loads(text)
             config = saved["config"]
-        except FileNotFoundError as error:
-            raise BadInput(f"{path} is not a run: it has no config.json") from error
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise BadInput(f"{path / 'config.json'} is damaged: {error}") from error
         if saved.get("version", 0) > CONFIG_VERSION:
             raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
@@ -115,10 +120,23 @@ class Run:
                 raise BadInput(f"another process is writing into {self.path}") from error
             yield
 
-    def save_config(self) -> None:
-        """Keep settings that were changed when the run was resumed."""
+    def save_resume(self, episodes: int) -> None:
+        """Note in config.json that this process goes on with the run after `episodes` episodes; raises OSError.
+
+        The settings there become the present ones. The entry under `resumes` names those that changed, as
+        [before, after], with the command, versions and revision; what the run began with stays beside them.
+        """
         saved = json.loads((self.path / "config.json").read_text())
-        self.save_json("config.json", {**saved, "config": self.config.to_json()})
+        config = self.config.to_json()
+        changed = {k: [saved["config"].get(k), v] for k, v in config.items() if saved["config"].get(k) != v}
+        resume = {"episode": episodes, "changed": changed, **provenance()}
+        self.save_json("config.json", {**saved, "config": config, "resumes": [*saved.get("resumes", []), resume]})
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process was writing; only for who holds the lock. Raises OSError."""
+        for folder in (self.path, self._checkpoints):
+            for unfinished in folder.glob("*.tmp"):
+                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
 
     def save_json(self, name: str, value: dict[str, Any]) -> None:
         """Write one JSON file, whole or not at all."""
@@ -206,10 +224,15 @@ def command_line() -> str:
 
 
 def _git_revision() -> str | None:
-    """The revision of the checkout that holds this package, `-dirty` where it was changed; None outside one."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The revision of emcomm's own checkout, `-dirty` where it was changed; None outside one, as in a `.venv`."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*args: str) -> str:
+        return subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10).stdout.strip()
+
     try:
-        found = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+        if git("rev-parse", "--show-toplevel") != str(root):
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or None
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None

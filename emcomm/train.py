@@ -8,10 +8,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
+from emcomm.a3c import start_ray
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
@@ -22,7 +23,7 @@ from emcomm.worlds import choose_device, make_policy, move_names
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train one shared recurrent actor-critic by A3C on games with talk, and log every dialogue."""
+    """Train an actor-critic, or a population of them, by A3C on games with talk, and log every dialogue."""
 
     config: Config = field(default_factory=Config)
     preset: Literal["talk", "terse", "silent"] = "talk"
@@ -42,14 +43,22 @@ def options_from(args: list[str]) -> TrainOptions:
     """The flags; their defaults come from --preset, or from the run given to --resume."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", nargs="?")
+    first.add_argument("--log-dir", "--log_dir", nargs="?")
+    first.add_argument("--run-name", "--run_name", nargs="?")
     first.add_argument("--resume", type=Path, nargs="?")
     start, _ = first.parse_known_args(args)
-    if start.resume is None:
-        return parse(TrainOptions, args, "emcomm.train", TrainOptions(PRESETS.get(start.preset, Config())))
-    if start.preset is not None:
-        raise BadInput("--preset and --resume exclude each other: a resumed run keeps its settings")
-    saved = Run.open(start.resume).config
+    saved = PRESETS.get(start.preset, Config())
+    if start.resume is not None:
+        for name in ("preset", "log_dir", "run_name"):
+            if getattr(start, name) is not None:
+                flag = name.replace("_", "-")
+                raise BadInput(f"--{flag} and --resume exclude each other: a resumed run keeps its settings and folder")
+        saved = Run.open(start.resume).config
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
+    if options.ray_address is not None and not options.config.workers:
+        raise BadInput("--ray-address and --workers 0 exclude each other: in one process there is no Ray")
+    if start.resume is None:
+        return options
     for name in ("env", "rules", "hidden_size", "memory", "population", "seed"):
         if getattr(options.config, name) != getattr(saved, name):
             raise BadInput(
@@ -67,8 +76,19 @@ def default_name(config: Config) -> str:
 
 def train(options: TrainOptions, console: Console) -> int:
     """Train, evaluate, and say what was made; the exit code."""
+    config, launched = options.config, time.monotonic()
+    # what cannot be built or reached is refused before anything lies on disk
+    make_policy(config, choose_device(config.device))
+    ray = start_ray(options.ray_address) if config.workers else None
+    try:
+        return _train(options, console, launched, ray)
+    finally:
+        if ray is not None:
+            ray.shutdown()
+
+
+def _train(options: TrainOptions, console: Console, launched: float, ray: Any) -> int:
     config = options.config
-    make_policy(config, choose_device(config.device))  # what cannot be built is refused before anything lies on disk
     if options.resume is not None:
         run = Run(options.resume, config)
         resume = run.newest()
@@ -76,13 +96,12 @@ def train(options: TrainOptions, console: Console) -> int:
         run, resume = Run.create(options.log_dir, options.run_name or default_name(config), config), None
     where = shlex.quote(str(run.path))
     with run.lock():
-        training = Training(run, config, console, resume)
-        run.save_config()
+        training = Training(run, config, console, launched, resume, ray)
         console.print(f"{'resuming' if resume else 'training'} {where}: {_headline(config)}", soft_wrap=True)
         try:
-            training.learn(options.ray_address)
+            training.learn()
             console.print(f"playing {config.evaluation_games:,} games with the frozen policy", soft_wrap=True)
-            sampled, greedy, shown = training.evaluate()
+            sampled, greedy = training.evaluate()
         except KeyboardInterrupt:
             training.summarise(interrupted=True)
             console.print(
@@ -91,10 +110,11 @@ def train(options: TrainOptions, console: Console) -> int:
             )  # fmt: skip
             return 130
         summary = training.summarise(
-            interrupted=False, evaluation={"sampled": sampled.to_json(), "greedy_moves": greedy.to_json()}
+            interrupted=False,
+            evaluation={"sampled": sampled.figures.to_json(), "greedy_moves": greedy.figures.to_json()},
         )
-    print_dialogues(console, shown, move_names(config), config.rules.eot)
-    print_figures(console, {"sampled": sampled, "greedy moves": greedy}, "the frozen policy")
+    print_dialogues(console, sampled.shown, move_names(config), config.rules.eot)
+    print_figures(console, {"sampled": sampled.figures, "greedy moves": greedy.figures}, "the frozen policy")
     _print_end(console, summary, where)
     return 0
 

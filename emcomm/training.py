@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from rich.console import Console
 
 from emcomm.a3c import Contribution, InProcess, Learner, OnRay, use_one_core
 from emcomm.config import Config
-from emcomm.dialogues import DialogueTable, DialogueWriter
+from emcomm.dialogues import DialogueTable, DialogueWriter, next_episode
 from emcomm.errors import BadInput, Fault
-from emcomm.evaluation import Figures, Tally, play, ten_of
+from emcomm.evaluation import Evaluation, evaluate
 from emcomm.progress import Course, Curves, LiveLine
 from emcomm.runs import Checkpoint, Run, command_line, load_weights
 from emcomm.worlds import choose_device, move_names
@@ -33,10 +34,16 @@ class Events:
 
 
 class Training:
-    """A run under way. Build it (which checks everything that can be refused), then `run` it."""
+    """A run under way. Build it (which checks everything that can be refused), then let it `learn`.
 
-    def __init__(self, run: Run, config: Config, console: Console, resume: Checkpoint | None = None) -> None:
-        self.launched = time.monotonic()
+    `ray` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which the
+    run's wall time counts (seconds).
+    """
+
+    def __init__(
+        self, run: Run, config: Config, console: Console, launched: float, resume: Checkpoint | None, ray: Any
+    ) -> None:
+        self._launched, self._ray, self._resumed = launched, ray, resume is not None
         self.run_folder, self.config, self._console = run, config, console
         choose_device(config.device)
         use_one_core()
@@ -48,8 +55,11 @@ class Training:
         self._first_update: float | None = None
         if resume is not None:
             self._restore(resume)
-        self.writer = DialogueWriter(run.dialogues, config.rules.n_tokens, move_names(config))
-        self.course = Course(self.writer.next_episode, self._counts)
+        self.course = Course(next_episode(run.dialogues), self._counts)
+        self._spent_before = self.course.wall_s
+        with self._writing():
+            run.remove_unfinished()
+            self.writer = DialogueWriter(run.dialogues, config.rules.n_tokens, move_names(config))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_weights(self.learner.policy, checkpoint.part("policy"), self.run_folder.path)
@@ -64,13 +74,16 @@ class Training:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def learn(self, address: str | None) -> None:
+    def learn(self) -> None:
         """Apply gradients until all episodes are played. Whatever ends it, log and checkpoint are written first."""
         line = LiveLine(self._console, self.course.episodes, self.config.episodes)
         source: InProcess | OnRay | None = None
         try:
+            if self._resumed:
+                with self._writing():
+                    self.run_folder.save_resume(self.course.episodes)
             self._checkpoint(source)
-            source = self._source(address, line)
+            source = self._source(line)
             with self._curves() as curves:
                 self._learn_from(source, line, curves)
             self._checkpoint(source)
@@ -83,7 +96,7 @@ class Training:
             if source is not None:
                 source.close()
 
-    def _source(self, address: str | None, line: LiveLine) -> InProcess | OnRay:
+    def _source(self, line: LiveLine) -> InProcess | OnRay:
         if self.config.workers == 0:
             source = InProcess(self.config)
             if self._random:
@@ -94,7 +107,7 @@ class Training:
             self.events.workers_died += 1
             line.note(f"worker {index} died and is being replaced ({self.events.workers_died} so far)")
 
-        return OnRay(self.config, self._workers_started, address, note_death)
+        return OnRay(self.config, self._workers_started, self._ray, note_death)
 
     def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves) -> None:
         """The loop of the learner."""
@@ -103,7 +116,7 @@ class Training:
         next_checkpoint = time.monotonic() + self.config.checkpoint_every
         for contribution in source.contributions(lambda: self.learner.assignment(self.course.episodes)):
             staleness = self.learner.apply(contribution, self.course.episodes)
-            self._first_update = self._first_update or time.monotonic() - self.launched
+            self._first_update = self._first_update or time.monotonic() - self._launched
             contribution = self._log(contribution)
             self.course.add(contribution, staleness, self.writer.next_episode)
             line.show(self.course)
@@ -130,6 +143,7 @@ class Training:
     def _checkpoint(self, source: InProcess | OnRay | None) -> None:
         """First the log, then the weights: what a checkpoint counts lies on disk."""
         state = self.learner.checkpoint()
+        self.course.wall_s = self._wall_s()
         if source is not None:
             self._workers_started = max(self._workers_started, source.started)
             self._random = source.worker.random_state if isinstance(source, InProcess) else {}
@@ -140,6 +154,10 @@ class Training:
         with self._writing():
             self.writer.flush()
             self.run_folder.save(Checkpoint(state.tensors, facts))
+
+    def _wall_s(self) -> float:
+        """Time spent on the run so far, that before a resume included (seconds)."""
+        return self._spent_before + time.monotonic() - self._launched
 
     @contextlib.contextmanager
     def _curves(self) -> Iterator[Curves]:
@@ -159,33 +177,33 @@ class Training:
             yield
         except OSError as error:
             raise Fault(
-                f"writing to {where} failed ({error.strerror or error}) at episode {self.writer.next_episode:,}; "
+                f"writing to {where} failed ({error.strerror or error}) at episode {self.course.episodes:,}; "
                 f"what lies there is intact: make room, then python -m emcomm.train --resume {where}"
             ) from error
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 
-    def evaluate(self) -> tuple[Figures, Figures, DialogueTable]:
-        """The frozen policy plays: sampled (into the log `evaluation/`) and with greedy moves; and ten dialogues."""
+    def evaluate(self) -> tuple[Evaluation, Evaluation]:
+        """The frozen policy plays: sampled, into the log `evaluation/`, which appears when complete; and with greedy
+        moves."""
         device = choose_device(self.config.device)
         torch.set_num_threads(max(1, min(self.config.workers, os.cpu_count() or 1)))  # the workers' cores are free now
         policy, config = self.learner.current_policy().to(device), self.config
-        sampled, greedy, shown = Tally(), Tally(), None
-        for outdated in self.run_folder.evaluation.glob("part-*.parquet"):  # by the policy before a resume
-            outdated.unlink()
+        complete = self.run_folder.evaluation
+        unfinished = complete.with_suffix(".tmp")
+        shutil.rmtree(complete, ignore_errors=True)  # by the policy before a resume
         with self._writing():
-            writer = DialogueWriter(self.run_folder.evaluation, config.rules.n_tokens, move_names(config))
-        for table in play(policy, config, config.evaluation_games, version=self.learner.version):
+            writer = DialogueWriter(unfinished, config.rules.n_tokens, move_names(config))
+
+        def keep(table: DialogueTable) -> None:
             with self._writing():
                 writer.add(table)
-            sampled.add(table)
-            shown = shown if shown is not None else ten_of(table)
+
+        sampled = evaluate(policy, config, config.evaluation_games, version=self.learner.version, keep=keep)
         with self._writing():
             writer.close()
-        for table in play(policy, config, config.evaluation_games, greedy_moves=True):
-            greedy.add(table)
-        assert shown is not None
-        return sampled.figures(), greedy.figures(), shown
+            unfinished.rename(complete)
+        return sampled, evaluate(policy, config, config.evaluation_games, greedy_moves=True)
 
     def summarise(self, **more: Any) -> dict[str, Any]:
         """Write the final figures of the training into `summary.json`, and return them."""
@@ -203,7 +221,7 @@ class Training:
             **self.events.__dict__,
             "first_update_s": self._first_update,
             **more,
-            "wall_s": time.monotonic() - self.launched,
+            "wall_s": self._wall_s(),
         }
         with self._writing():
             self.run_folder.save_json("summary.json", summary)

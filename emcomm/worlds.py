@@ -17,7 +17,7 @@ from envs.negotiation import Negotiation
 
 
 def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
-    """The game behind a registered id or `module:Name`; raises BadInput for an unknown one."""
+    """The game behind a registered id or `module:Name`; raises BadInput for one that is unknown or no Python."""
     if env in GAMES:
         return GAMES[env]
     module, _, name = env.partition(":")
@@ -25,7 +25,7 @@ def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
         game = getattr(importlib.import_module(module), name)
         if not callable(game):
             raise ImportError(f"{name} is no class")
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise BadInput(
             f"unknown env {env!r} ({error}): give module:Name of a game class, or one of {', '.join(GAMES)}"
         ) from error
@@ -33,9 +33,12 @@ def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
 
 
 def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence) -> Negotiation:
-    """`n_games` games with talk, all their randomness from `seed`."""
-    rng = np.random.default_rng(seed)
-    return Negotiation(game_class(config.env)(n_games, rng), config.rules, rng)
+    """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game."""
+    make_game, rng = game_class(config.env), np.random.default_rng(seed)
+    try:
+        return Negotiation(make_game(n_games, rng), config.rules, rng)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{config.env} cannot be built as a game like envs.game.Game ({error})") from error
 
 
 def move_names(config: Config) -> tuple[str, ...]:

@@ -208,6 +208,8 @@ def _discrete(env: ParallelEnv[Any, Any, Any], agent: Any) -> Discrete:
     space = env.action_space(agent)
     if not isinstance(space, Discrete):
         raise ValueError(f"talk needs Discrete actions, but those of {agent} in {env} are {space}")
+    if space.n > np.iinfo(np.int16).max:  # the type of moves in the record
+        raise ValueError(f"{agent} in {env} has {space.n} actions, more than {np.iinfo(np.int16).max}")
     return space
 
 

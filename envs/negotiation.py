@@ -52,7 +52,7 @@ class TalkRules:
     speaking: Speaking = "simultaneous"
     """simultaneous: all speak at once; sequential: one after the other, hearing what was said before."""
     order: Order = "fixed"
-    """Order of sequential speaking: always the same, or shuffled for every episode or every round."""
+    """With --speaking sequential: the order, always the same, or shuffled for every episode or every round."""
     channel: Channel = "open"
     """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (from another
     dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound)."""
@@ -77,6 +77,9 @@ class TalkRules:
             raise ValueError(f"n_tokens must be from 1 to 126, not {self.n_tokens}")
         if self.max_rounds is not None and not 1 <= self.max_rounds <= 32767:
             raise ValueError(f"max_rounds must be from 1 to 32767, or None for no limit, not {self.max_rounds}")
+        for name in ("noise", "round_cost"):
+            if not isinstance(getattr(self, name), (int, float, np.number)):
+                raise ValueError(f"{name} must be a number, not {getattr(self, name)!r}")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise is a probability from 0 to 1, not {self.noise}")
         if not 0 <= self.round_cost < float("inf"):
@@ -113,7 +116,7 @@ class Dialogues(NamedTuple):
     order: Ints
     """int8 `[sum(n_rounds), N]` the agents in the order in which they spoke; 0 rows where all spoke at once."""
     moves: Ints
-    """int8 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
+    """int16 `[D, N]` the joint move, counted from 0; -1 for an agent that takes no part any more."""
     rewards: Floats
     """`[D, N]` the game's rewards for it, without the cost of talking."""
     success: Bools
@@ -177,7 +180,7 @@ class Negotiation:
             self._role = np.zeros((games, agents), np.int8)
         if rules.channel == "shuffled":
             self._bank = _DialogueBank(rules, agents, max(games, 64), capacity, rng)
-            self._donor = np.zeros((games, agents), np.int64)
+            self._donated: Ints = np.zeros((games, agents, capacity, agents), np.int8)  # what each agent will hear
 
     @property
     def random_state(self) -> dict[str, Any]:
@@ -262,7 +265,10 @@ class Negotiation:
         if self.rules.channel == "oracle":
             self._heard[which, :, -1, 1:] = self._role[which][..., None]
         if self.rules.channel == "shuffled":
-            self._donor[which] = self._bank.draw(int(which.sum()))
+            donated = self._bank.draw(int(which.sum()))
+            while donated.shape[2] > self._donated.shape[2]:
+                self._donated = _doubled(self._donated, self.rules.eot)
+            self._donated[which] = donated
 
     # -- stepping ------------------------------------------------------------------------------------------------
 
@@ -350,7 +356,7 @@ class Negotiation:
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
         cut = self.cut[games]
         dialogues = Dialogues(
-            games, rounds, symbols, order, moves.astype(np.int8), outcome.rewards, outcome.success, cut, private, last
+            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, cut, private, last
         )
         if len(games):
             if self.rules.channel == "shuffled":
@@ -401,8 +407,16 @@ class Negotiation:
         elif rules.channel == "oracle":
             others[...] = self._role[games][..., None]
         elif rules.channel == "shuffled":
-            others[...] = self._bank.recall(self._donor[games], self.n_rounds[games], columns[..., 1:])
+            others[...] = self._recall(games, columns[..., 1:])
         return row
+
+    def _recall(self, games: Ints, columns: Ints) -> Ints:
+        """`[b, N, N - 1]` what each agent hears in `columns` of the dialogue donated to it; EOT after its end."""
+        rounds, capacity = self.n_rounds[games, None, None], self._donated.shape[2]
+        heard = self._donated[
+            games[:, None, None], self._agent_index[:, None], np.minimum(rounds, capacity - 1), columns
+        ]
+        return np.where(rounds < capacity, heard, self.rules.eot)
 
 
 class _DialogueBank:
@@ -430,17 +444,11 @@ class _DialogueBank:
         )
 
     def draw(self, games: int) -> Ints:
-        """`[games, N]` a donor for each agent, all different within a game."""
+        """`[games, N, rounds, N]` a whole dialogue for each agent, all different within a game; EOT after its end."""
         size, agents = len(self._symbols), self._symbols.shape[2]
         first = self._rng.integers(size, size=(games, 1))
         step = self._rng.integers(1, max(size // agents, 2), size=(games, 1))
-        return (first + step * np.arange(agents)) % size
-
-    def recall(self, donor: Ints, rounds: Ints, columns: Ints) -> Ints:
-        """`[b, N, N - 1]` what each agent hears in each of the others' columns."""
-        if rounds.max() >= self._symbols.shape[1]:
-            self._symbols = _doubled(self._symbols, self._eot)
-        return self._symbols[donor[:, :, None], rounds[:, None, None], columns]
+        return self._symbols[(first + step * np.arange(agents)) % size]
 
 
 def _own_column_first(agents: int) -> Ints:
@@ -455,5 +463,5 @@ def _legal_by_phase(rules: TalkRules, n_moves: int) -> Bools:
 
 
 def _doubled(rounds: Ints, fill: int = SILENT) -> Ints:
-    """A buffer `[B, rounds, N]` with room for twice as many rounds."""
-    return np.concatenate([rounds, np.full_like(rounds, fill)], axis=1)
+    """A buffer `[..., rounds, N]` with room for twice as many rounds."""
+    return np.concatenate([rounds, np.full_like(rounds, fill)], axis=-2)

@@ -58,7 +58,9 @@ def main() -> int:
     for name in names():
         found, todo = result_of(name, options.out), jobs(name, options.log_dir)
         there = sum(job.measured.exists() for job in todo)
-        state = f"done: {found['runs']} runs" if found else f"{there} of {len(todo)} runs" if there else "not run"
+        state = f"{there} of {len(todo)} runs" if there else "not run"
+        if found:
+            state = f"done: {found['runs']} runs" if found["runs"] == len(todo) else f"outdated: {state}"
         table.add_row(
             f"[bold]{name}[/]", escape(load(name).question), state, escape(found["headline"]) if found else "–"
         )

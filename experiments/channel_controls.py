@@ -14,7 +14,7 @@ from envs.negotiation import Channel
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import network_of
 from experiments.running import main
-from experiments.writing import by_condition, mean_of, panels, percent, seeds_of
+from experiments.writing import by_condition, formed, mean_of, number, panels, percent, seeds_of
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 MUST_TALK: tuple[Channel, ...] = ("constant", "shuffled", "self")
@@ -39,15 +39,16 @@ def conclude(results: Results) -> Conclusion:
     axes.set(xlabel="played with", ylabel="trained with")
     open_networks = rows[rows.condition == LONG]
     of = {channel: percent(mean_of(open_networks[f"under_{channel}"])) for channel in CHANNELS}
-    trained = {name: percent(seeds_of(rows[rows.condition == name]).mean) for name in EXPERIMENT.conditions}
+    by_name = {name: rows[rows.condition == name] for name in EXPERIMENT.conditions}
+    trained = {name: f"{percent(seeds_of(own).mean)} ({formed(own)} formed)" for name, own in by_name.items()}
     gain = mean_of(100 * (open_networks.under_open - 0.5))
     content = mean_of(100 * (open_networks.under_open - np.maximum(open_networks.under_shuffled, 0.5)))
     return Conclusion(
         headline=f"The same networks succeed in {of['open']} with the open channel and in {of['shuffled']} with the "
-        f"words of other games: {content.value:.1f} of the {gain.value:.1f} points above 50 % are content.",
+        f"words of other games: {number(content, 1)} of the {number(gain, 1)} points above 50 % are content.",
         findings=f"Networks trained with an open channel reach {of['constant']} if they hear only token 0, "
         f"{of['self']} if they hear themselves, {of['noisy']} if a tenth of what they hear is replaced, and "
-        f"{of['oracle']} if they are told a role, which they never learned to use. Networks trained *under* a "
+        f"{of['oracle']} if they are told a role, which they never learned to use. Some networks trained *under* a "
         f"control find what it leaves: {trained['constant']} with constant, {trained['shuffled']} with shuffled, "
         f"{trained['self']} with own words; where they must talk, {trained['constant, must talk']}, "
         f"{trained['shuffled, must talk']} and {trained['self, must talk']}. Two things are left without any words. "
@@ -61,7 +62,7 @@ def conclude(results: Results) -> Conclusion:
 
 
 def _under(channel: str) -> Any:
-    return lambda rows: f"{100 * rows[f'under_{channel}'].mean():.1f} %"
+    return lambda rows: percent(mean_of(rows[f"under_{channel}"]), 1)
 
 
 LONG = "open, 1M episodes"

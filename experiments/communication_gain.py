@@ -42,8 +42,11 @@ def conclude(results: Results) -> Conclusion:
         if len(reached)
         else "95 % is reached in no seed. "
     )
-    lost = sum(_lost_again(curve) for curve in talk.course_success)
-    half_way += f"{lost} of {len(talk)} seeds fell below 60 % again after they had been above 90 %. "
+    lowest = [_lowest_after(curve) for curve in talk.course_success]
+    half_way += (
+        f"{sum(low < 0.6 for low in lowest)} of {len(talk)} seeds fell below 60 % again after they had been above "
+        f"90 %, the deepest to {100 * min(lowest):.0f} % (mean over a stretch of the curve). "
+    )
     figure, (curves, seeds) = panels(2)
     for condition, colour in (("off", GREY), ("open", BLUE)):
         own = rows[rows.condition == condition]
@@ -68,11 +71,11 @@ def conclude(results: Results) -> Conclusion:
     )
 
 
-def _lost_again(success: list[float]) -> bool:
-    """Whether a curve falls below 60 % after it was above 90 %."""
+def _lowest_after(success: list[float]) -> float:
+    """How low a curve falls after it was above 90 %; 1 if it never was."""
     curve = np.array(success)
     above = np.flatnonzero(curve > 0.9)
-    return bool(len(above)) and bool((curve[above[0] :] < 0.6).any())
+    return float(np.nanmin(curve[above[0] :])) if len(above) else 1.0
 
 
 def _median(rows: Any) -> str:

@@ -17,9 +17,20 @@ from emcomm.runs import Run
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results
 from experiments.measures import evaluation_of, network_of
 from experiments.running import main
-from experiments.writing import BLUE, GREY, ORANGE, by_condition, mean_of, mean_of_pairs, number, panels, percent
+from experiments.writing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    by_condition,
+    mean_of,
+    mean_of_pairs,
+    number,
+    over_pairs,
+    panels,
+    percent,
+)
 
-SIZES = (2, 3)
+SIZES = (2, 3, 5)
 ALONE = "one network"
 
 
@@ -48,12 +59,13 @@ def conclude(results: Results) -> Conclusion:
     weights = [np.array(w) for w in alone.vote_weights]
     predicted = predict_cross_play(played, weights)
     above = np.triu_indices(len(runs), 1)
-    both = (played.rates + played.rates.T) / 2
+    both, similar = (played.rates + played.rates.T) / 2, cosines(weights)
+    correlation = over_pairs(_pearson, similar, both)
     strangers = _strangers(results, games)
     figure, (matrix, prediction, populations) = panels(3, 5.6, 4.8)
     sns.heatmap(100 * played.rates, annot=True, fmt=".0f", cmap="viridis", vmin=0, vmax=100, ax=matrix, cbar=False)
     matrix.set(xlabel="seed in seat 2", ylabel="seed in seat 1", title="success of independent networks (%)")
-    prediction.plot(cosines(weights)[above], 100 * both[above], "o", color=ORANGE)
+    prediction.plot(similar[above], 100 * both[above], "o", color=ORANGE)
     prediction.set(xlabel="cosine of the vote weights", ylabel="success in cross-play (%)")
     prediction.set_title(f"r = {predicted.correlation:.2f}, {predicted.pairs} pairs")
     sizes = [_size(k) for k in SIZES]
@@ -72,7 +84,7 @@ def conclude(results: Results) -> Conclusion:
     return Conclusion(
         headline=f"Networks trained apart succeed with each other in {percent(mean_of_pairs(both), 1)} of games "
         f"({spread}), with themselves in {100 * played.rates.diagonal().mean():.2f} %; the cosine of their vote "
-        f"weights predicts it (r = {predicted.correlation:.2f}, {predicted.pairs} pairs). "
+        f"weights predicts it (r = {number(correlation)}, {predicted.pairs} pairs). "
         + " ".join(_agreement(rows[rows.condition == size], size) for size in sizes),
         findings=" ".join(_told(rows[rows.condition == size], size, strangers[size]) for size in sizes)
         + " Members of a population differ, and may part by who they are instead of by what they say: then a member "
@@ -95,17 +107,30 @@ def conclude(results: Results) -> Conclusion:
 
 def _agreement(own: pd.DataFrame, size: str) -> str:
     """A convention that all share also serves a member and its copy; one that tells members apart does not."""
-    shared = int((own.with_itself > own.with_others - 0.01).sum())
-    return f"In {shared} of {len(own)} populations of {size.split()[-1]} a member plays as well with a copy of itself."
+    return (
+        f"In a {size} they succeed in {percent(mean_of(own.with_others), 1)} of games, a member with a copy of itself "
+        f"in {percent(mean_of(own.with_itself), 1)}."
+    )
 
 
 def _told(own: pd.DataFrame, size: str, strangers: np.ndarray) -> str:
     return (
         f"{size.capitalize()}: {percent(mean_of(own.with_others), 1)} with its other members, "
         f"{percent(mean_of(own.with_itself), 1)} of a member with a copy of itself, "
-        f"{percent(mean_of_pairs(strangers), 1)} with members of other populations, in "
-        f"{number(mean_of(own.rounds), 1)} rounds, {percent(mean_of(own.silent), 1)} of the games without any talk."
+        f"{percent(mean_of_pairs(strangers), 1)} with members of other populations ({_extreme(strangers)} of these "
+        f"pairs nearly always or nearly never), in {number(mean_of(own.rounds), 1)} rounds, "
+        f"{percent(mean_of(own.silent), 1)} of the games without any talk."
     )
+
+
+def _extreme(rates: np.ndarray) -> str:
+    """Share of pairs that succeed in less than 5 % or more than 95 % of their games: roles that are fixed."""
+    pairs = rates[np.triu_indices(len(rates), 1)]
+    return f"{100 * ((pairs < 0.05) | (pairs > 0.95)).mean():.0f} %"
+
+
+def _pearson(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) > 1e-12 and np.ptp(other) > 1e-12 else np.nan
 
 
 def _strangers(results: Results, games: int) -> dict[str, np.ndarray]:

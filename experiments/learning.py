@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from emcomm.runs import Run
 from experiments.experiment import SHORT, Conclusion, Experiment, Results
@@ -45,14 +46,21 @@ def conclude(results: Results) -> Conclusion:
         f"worker, {percent(seeds_of(by_name[_workers(32)]).mean)} with 32. With an entropy bonus that falls to 0 "
         f"{percent(seeds_of(by_name['bonus annealed']).mean)}, with one that stays "
         f"{percent(seeds_of(by_name['bonus kept']).mean)}, with none {percent(seeds_of(by_name['no bonus']).mean)}.",
-        findings=f"By number of workers: {summary}. The mean staleness follows the gradients under way (one more "
-        "than there are cores), not the number of workers; single gradients are older, up to "
-        f"{results.rows.staleness_max.max():.0f} updates. Without any entropy bonus a protocol formed in "
-        f"{seeds_of(by_name['no bonus']).formed.successes} of {len(by_name['no bonus'])} seeds.",
+        findings=f"By number of workers: {summary}. At most one gradient more than there are cores is under way at "
+        "once, which bounds the mean staleness; single gradients are older, up to "
+        f"{results.rows.staleness_max.max():.0f} updates. The schedules of the bonus are compared in the process "
+        f"itself, without Ray. One worker on Ray trains the network that the process "
+        f"itself trains (*bonus annealed*): {_same(by_name[_workers(1)], by_name['bonus annealed'])} play alike to the "
+        f"last game. Without any entropy bonus a protocol formed in "
+        f"{seeds_of(by_name['no bonus']).formed.successes} of {len(by_name['no bonus'])} seeds, and "
+        f"{_to_the_cut(by_name['no bonus'])} of them talk until they are cut off; so do "
+        f"{_to_the_cut(by_name[_workers(32)])} of {len(by_name[_workers(32)])} with "
+        f"{_workers(32)}.",
         table=by_condition(
             results,
             **{
                 "95 % after (median episodes)": _reached,
+                "talks cut": lambda rows: percent(mean_of(rows.cut), 1),
                 "staleness": lambda rows: number(mean_of(rows.staleness), 1),
             },
         ),
@@ -60,9 +68,18 @@ def conclude(results: Results) -> Conclusion:
     )
 
 
-def _reached(rows: Any) -> str:
+def _reached(rows: pd.DataFrame) -> str:
     reached = rows.episodes_to_95.dropna()
     return f"{int(reached.median()):,}" if len(reached) > len(rows) / 2 else "–"
+
+
+def _same(one: pd.DataFrame, other: pd.DataFrame) -> str:
+    both = one.merge(other, on="seed", suffixes=("", "_other"))
+    return f"{int(((both.success == both.success_other) & (both.rounds == both.rounds_other)).sum())} of {len(both)}"
+
+
+def _to_the_cut(rows: pd.DataFrame) -> int:
+    return int((rows.cut > 0.5).sum())
 
 
 def _workers(count: int) -> str:

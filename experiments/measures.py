@@ -20,9 +20,9 @@ def network_of(run: Run) -> Policy:
 
 
 def evaluation_of(run: Run, dialogues: int | None = None) -> DialogueTable:
-    """The dialogues of the frozen policy: the first `dialogues` games that were started, or all."""
+    """The dialogues of the frozen policy: all, or `dialogues` drawn at random (the first to end are the shortest)."""
     table = concatenate(iterate(run.evaluation, refuse))
-    return table if dialogues is None else table[table.episode < dialogues]
+    return table if dialogues is None else table[np.random.default_rng(0).permutation(len(table))[:dialogues]]
 
 
 def refuse(error: Exception) -> None:

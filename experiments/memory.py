@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
+import pandas as pd
+
 from emcomm.config import Config
-from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
+from experiments.experiment import SHORT, SHORT_TERSE, Conclusion, Experiment, Results, with_rules
 from experiments.running import main
-from experiments.writing import by_condition, draw_seeds, mean_of, number, panels, percent, seeds_of
+from experiments.writing import by_condition, draw_seeds, formed, mean_of, number, panels, percent, seeds_of
 
 WINDOWS = (1, 2, 4, 8)
+PRICED = ("window 1", "window 2", "recurrent")
+"""What is also trained with a price of 0.05 on each round."""
+PRICE = ", price 0.05"
 
 
 def conclude(results: Results) -> Conclusion:
@@ -21,34 +26,33 @@ def conclude(results: Results) -> Conclusion:
     draw_seeds(right, results, "rounds", scale=1)
     right.set(ylabel="rounds of talk", ylim=(0, None))
     by_name = {name: rows[rows.condition == name] for name in EXPERIMENT.conditions}
-    none, one, recurrent = (by_name[name] for name in ("none", "window 1", "recurrent"))
-    enough = [
-        window for window in WINDOWS
-        if seeds_of(by_name[f"window {window}"]).mean.value > seeds_of(recurrent).mean.value - 0.01
-    ]  # fmt: skip
-    smallest = (
-        f"The smallest window within a point of the recurrent network is {enough[0]}."
-        if enough
-        else "No window comes within a point of the recurrent network."
-    )
-    windows = "; ".join(
-        f"{w}: {percent(seeds_of(by_name[f'window {w}']).mean)} in {number(mean_of(by_name[f'window {w}'].rounds), 1)} "
-        f"rounds" for w in WINDOWS
-    )  # fmt: skip
+    none, one, two, recurrent = (by_name[name] for name in ("none", "window 1", "window 2", "recurrent"))
+    windows = "; ".join(_told(by_name, f"window {w}") for w in WINDOWS)
+    priced = "; ".join(_told(by_name, f"{name}{PRICE}") for name in PRICED)
     return Conclusion(
-        headline=f"Without memory {percent(seeds_of(none).mean)}, with only the last round in sight "
-        f"{percent(seeds_of(one).mean)}, with a recurrent network {percent(seeds_of(recurrent).mean)}.",
-        findings=f"By window: {windows}. {smallest} A talk that both end closes with EOT against EOT, alike for "
-        f"both: whoever sees one round only cannot tell the roles apart after it, unless the talk runs into the cut, "
-        f"where the last round may differ ({100 * one.cut.mean():.0f} % of the talks with a window of one, "
-        f"{100 * recurrent.cut.mean():.2f} % with the recurrent network).",
+        headline=f"Without memory {percent(seeds_of(none).mean)}. With only the last round in sight "
+        f"{percent(seeds_of(one).mean)}, with {percent(mean_of(one.cut), 0)} of the talks run into the cut; with the "
+        f"last two {percent(seeds_of(two).mean)} in {number(mean_of(two.rounds), 1)} rounds; with a recurrent network "
+        f"{percent(seeds_of(recurrent).mean)} in {number(mean_of(recurrent.rounds), 1)}.",
+        findings=f"By window: {windows}. A talk that both end closes with EOT against EOT, alike for both: whoever "
+        f"sees one round only cannot tell the roles apart after it, unless the talk runs into the cut, where the last "
+        f"round may differ, or the opening is free and one moves while the other talks. Where a round has a price, so "
+        f"that the way to the cut does not pay: {priced}.",
         table=by_condition(results, **{"talks cut": lambda rows: f"{100 * rows.cut.mean():.1f} %"}),
         figure=figure,
     )
 
 
-def _window(rounds: int) -> Config:
-    return dataclasses.replace(with_rules(SHORT, window=rounds), memory="window")
+def _told(by_name: dict[str, pd.DataFrame], name: str) -> str:
+    own = by_name[name]
+    return (
+        f"{name.removesuffix(PRICE)}: {percent(seeds_of(own).mean)} ({formed(own)} formed) in "
+        f"{number(mean_of(own.rounds), 1)} rounds"
+    )
+
+
+def _window(rounds: int, config: Config = SHORT) -> Config:
+    return dataclasses.replace(with_rules(config, window=rounds), memory="window")
 
 
 EXPERIMENT = Experiment(
@@ -59,6 +63,9 @@ EXPERIMENT = Experiment(
         "none": dataclasses.replace(SHORT, memory="none"),
         **{f"window {w}": _window(w) for w in WINDOWS},
         "recurrent": SHORT,
+        f"window 1{PRICE}": _window(1, SHORT_TERSE),
+        f"window 2{PRICE}": _window(2, SHORT_TERSE),
+        f"recurrent{PRICE}": SHORT_TERSE,
     },
     conclude=conclude,
 )

@@ -82,9 +82,11 @@ class Job(NamedTuple):
 
 
 def names() -> list[str]:
-    """The ids of all experiments."""
-    found = (module.name for module in pkgutil.iter_modules(experiments.__path__))
-    return [name for name in found if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
+    """The ids of all experiments, in the order in which they are best read."""
+    modules = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
+    found = [name for name in modules if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
+    order = {name: place for place, name in enumerate(experiments.READING_ORDER)}
+    return sorted(found, key=lambda name: order.get(name, len(order)))
 
 
 def load(name: str) -> Experiment:

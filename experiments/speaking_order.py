@@ -27,7 +27,7 @@ CONTENT: dict[str, dict[str, Any]] = {
 
 def measure(run: Run, quick: bool) -> dict[str, Any]:
     """The role-leak audit: how well who yields is told by everything but the content, and the largest chance figure."""
-    audit = role_leaks(evaluation_of(run), run.config.rules.n_tokens)
+    audit = role_leaks(evaluation_of(run), run.config.rules.n_tokens, run.config.rules.channel)
     return {f"leak_{leak.source}": leak.accuracy.value for leak in audit} | {
         f"chance_{leak.source}": leak.null for leak in audit
     }
@@ -57,9 +57,11 @@ def conclude(results: Results) -> Conclusion:
         "(shuffled); there the end of the talk is a channel too, since who says EOT and finds the talk going on "
         f"knows that the other did not. With content: {mean['simultaneous, with content']} (simultaneous), "
         f"{mean['fixed, with content']} (fixed). The audit predicts who yields from who spoke first and last, the "
-        "length of the talk and the index of the agent, but not from what was said. Of the held-out games that "
-        f"parted it names {leak['simultaneous, with content']} for networks that speak at the same time and hear "
-        f"each other, and {leak['fixed, with content']} for those in a fixed order.",
+        "length of the talk and the index of the agent, but not from what was said; without content also from who "
+        "said EOT alone first. Of the held-out games that parted it names "
+        f"{leak['simultaneous, with content']} for networks that speak at the same time and hear each other, "
+        f"{leak['fixed, with content']} for those in a fixed order, and {leak['simultaneous, without content']} for "
+        "those that speak at the same time and hear nothing.",
         table=by_condition(results, **{"who yields, told without content": _leak}),
         figure=figure,
     )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis.theory import optimum
 from envs.negotiation import Opening
-from experiments.experiment import SHORT, TERSE, Conclusion, Experiment, Results, with_rules
+from experiments.experiment import SHORT, SHORT_TERSE, TERSE, Conclusion, Experiment, Results, with_rules
 from experiments.running import main
 from experiments.writing import (
     BLUE,
@@ -32,8 +32,7 @@ START = (0.05, 0.1)
 FLOOR = 94
 """Lowest success that the figure tells apart (%)."""
 OPENINGS: tuple[Opening, ...] = ("free", "talk")
-PRICED = dataclasses.replace(TERSE, episodes=SHORT.episodes, evaluation_games=SHORT.evaluation_games)
-AT_ONCE = dataclasses.replace(PRICED, cost_until=0.0)
+AT_ONCE = dataclasses.replace(SHORT_TERSE, cost_until=0.0)
 
 
 def conclude(results: Results) -> Conclusion:
@@ -69,8 +68,9 @@ def conclude(results: Results) -> Conclusion:
     priced = {cost: seeds_of(rows[rows.condition == _priced(cost, "free")]).formed for cost in START}
     return Conclusion(
         headline=f"A price of 0.05 on each round shortens the talk from {number(mean_of(free.rounds))} to "
-        f"{number(mean_of(terse.rounds))} rounds at {percent(seeds_of(terse).mean)} success "
-        f"(optimum {terse.best_rounds.iloc[0]:.2f} rounds, {100 * terse.best_success.iloc[0]:.2f} %).",
+        f"{number(mean_of(terse.rounds))} rounds at {percent(seeds_of(terse).mean)} success after "
+        f"{terse.episodes.iloc[0]:,} episodes (optimum {terse.best_rounds.iloc[0]:.2f} rounds, "
+        f"{100 * terse.best_success.iloc[0]:.2f} %; the preset `terse`, after {TERSE.episodes:,}, in `what_happens`).",
         findings="The price comes in over the first tenth of the training: a protocol forms in "
         f"{priced[0.05].successes} of {priced[0.05].trials} seeds at 0.05 and in {priced[0.1].successes} of "
         f"{priced[0.1].trials} at 0.1. Where it is due from the first episode, in {formed[0.05].successes} of "
@@ -115,7 +115,7 @@ EXPERIMENT = Experiment(
     expected="Points near, and never rewarded above, the frontier of `analysis.theory` (at 0.05 the optimum is "
     "99.98 % in 2.23 rounds). Prototypes talked for 12 to 13 rounds without a price and 3.4 at 0.05.",
     conditions={
-        **{_priced(cost, o): with_rules(PRICED, round_cost=cost, opening=o) for o in OPENINGS for cost in COSTS},
+        **{_priced(cost, o): with_rules(SHORT_TERSE, round_cost=cost, opening=o) for o in OPENINGS for cost in COSTS},
         **{_at_once(cost): with_rules(AT_ONCE, round_cost=cost) for cost in START},
         **{_capped(cap, o): with_rules(SHORT, max_rounds=cap, opening=o) for o in OPENINGS for cap in CAPS},
     },

@@ -18,15 +18,16 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from emcomm.a3c import InProcess, Learner, OnRay, use_one_core
+from emcomm.a3c import InProcess, Learner, OnRay, start_ray, use_one_core
 from emcomm.cli import parse, run_command
 from emcomm.config import Config
 from emcomm.dialogues import DialogueWriter
-from emcomm.worlds import make_policy
+from emcomm.worlds import choose_device, make_negotiation, make_policy, move_names
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,20 @@ class ThroughputOptions:
     seconds: float = 10.0
     """Length of each measurement, after a warm-up (seconds)."""
 
+    def __post_init__(self) -> None:
+        if not self.worker_counts or min(self.worker_counts) < 0:
+            raise ValueError(f"worker_counts must be numbers from 0 up, not {self.worker_counts}")
+        if not 0 < self.seconds < float("inf"):
+            raise ValueError(f"seconds must be above 0 and finite, not {self.seconds}")
+
 
 def learner_rate(config: Config, seconds: float, log: bool = True) -> tuple[float, float]:
     """Agent-steps per second of the whole learner once all workers have joined, and the mean staleness (updates)."""
     use_one_core()
     learner = Learner(config)
-    source = InProcess(config) if config.workers == 0 else OnRay(config, 0, None, lambda _: None)
+    source = InProcess(config) if config.workers == 0 else OnRay(config, 0, start_ray(), lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
-        writer = DialogueWriter(Path(folder), config.rules.n_tokens, ("main", "detour"))
+        writer = DialogueWriter(Path(folder), config.rules.n_tokens, move_names(config))
         joined: set[int] = set()
         steps = updates = staleness = 0
         begun: float | None = None
@@ -78,9 +85,12 @@ def bare_rate(config: Config, seconds: float, processes: int) -> float:
 
 def _bare_rate_here(config: Config, seconds: float) -> float:
     use_one_core()
-    policy = make_policy(config)
-    rows = config.games * 2
-    inputs = torch.rand(config.unroll, rows, policy.core.weight_ih.shape[1])  # type: ignore[arg-type, index]
+    policy = make_policy(config, choose_device(config.device))
+    negotiation = make_negotiation(config, config.games, np.random.SeedSequence(config.seed))
+    negotiation.reset()
+    rows, width = policy.encode(negotiation.observe()).shape
+    inputs = torch.rand(config.unroll, rows, width, device=policy.device)
+    mask = torch.ones(policy.sizes.n_actions, dtype=torch.bool, device=policy.device).expand(config.unroll, rows, -1)
     steps, begun = 0, None
     while begun is None or time.monotonic() - begun < seconds:
         begun, steps = (time.monotonic(), 0) if begun is None else (begun, steps)
@@ -90,14 +100,14 @@ def _bare_rate_here(config: Config, seconds: float) -> float:
             memories.append(memory)
         both = torch.stack(memories)
         policy.zero_grad()
-        (policy.actor(both).square().mean() + policy.critic(both).square().mean()).backward()
+        (policy.logits(both, mask).square().mean() + policy.value(both).square().mean()).backward()
         steps += inputs.shape[0] * rows
     return steps / (time.monotonic() - begun)
 
 
 _PLACES = {
     "backward pass": ("~:<method 'run_backward' of 'torch._C._EngineBase' objects>",),
-    "forward pass": ("~:<built-in method torch.gru_cell>",),
+    "recurrent cell": ("~:<built-in method torch.gru_cell>",),
     "environment": ("negotiation.py:step", "negotiation.py:observe", "negotiation.py:reset"),
     "sampling": ("rollout.py:sample", "rollout.py:draw_races"),
     "encoding": ("policy.py:encode",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ import pytest
 
 from emcomm.cli import run_command
 from emcomm.dialogues import DialogueTable, concatenate, read_part
+
+# A shell that runs the tests in the background has them ignore interrupts, and so would the processes they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import interventions
+from analysis.causes import measure_causes
 from analysis.decisions import Decisions, NotApplicable, decisions
+from analysis.explain import explain
 from analysis.interventions import EDITS, channel_controls, edits, influence, positive_signalling
 from analysis.leaks import role_leaks
+from analysis.loading import TrainedPolicy
 from analysis.network import (
     PolicyPlayer,
     action_probabilities,
@@ -42,6 +46,9 @@ class Voter:
 
     def initial_memory(self, rows):
         return torch.zeros(rows, 3)  # vote, rounds heard, the other's last symbol
+
+    def restart(self, memory, over):
+        return torch.where(over[:, None], 0.0, memory)
 
     def encode(self, seen):
         newest = torch.from_numpy(np.ascontiguousarray(seen.buffer[:, :, -1]).astype(np.int64))
@@ -80,11 +87,12 @@ def talk(policy, games=400, rules=RULES, seed=0):
 # -- feeding -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("channel", ["open", "constant", "self"])
 @pytest.mark.parametrize("opening", ["free", "talk"])
 @pytest.mark.parametrize("window", [1, 3])
-def test_the_network_sees_what_the_environment_shows(opening, window):
+def test_the_network_sees_what_the_environment_shows(opening, window, channel):
     """Its probabilities while it plays are those it has when the logged dialogue is fed to it."""
-    rules = TalkRules(n_tokens=3, window=window, max_rounds=5, opening=opening)
+    rules = TalkRules(n_tokens=3, window=window, max_rounds=5, opening=opening, channel=channel)
     config = Config(rules=rules, hidden_size=16, seed=1)
     policy, games = make_policy(config), 60
     negotiation = make_negotiation(config, games, np.random.SeedSequence(1))
@@ -116,6 +124,15 @@ def test_the_network_sees_what_the_environment_shows(opening, window):
         assert np.isnan(fed[len(said) + 1 :]).all()
 
 
+def test_more_rounds_in_sight_than_in_training_change_nothing():
+    policy = make_policy(Config(rules=TalkRules(window=2), hidden_size=16))
+    short, long = (
+        play_games((PolicyPlayer(policy), PolicyPlayer(policy)), TalkRules(window=window), 50) for window in (2, 5)
+    )
+    assert np.array_equal(short.symbols, long.symbols)
+    assert np.array_equal(short.moves, long.moves)
+
+
 def test_move_probabilities_of_a_voter():
     symbols = np.array([[[1, 0], [2, 2]], [[0, 1], [2, 2]], [[1, 1], [2, 2]]], np.int8)
     moves = move_probabilities(Voter(), RULES, symbols, np.array([2, 2, 2]))
@@ -141,6 +158,24 @@ def test_features_of_the_game_and_turns_cannot_be_rebuilt():
         yielding(Voter(), dataclasses.replace(RULES, speaking="sequential"), held.symbols, held.n_rounds)
 
 
+@pytest.mark.parametrize("channel", ["shuffled", "noisy", "oracle"])
+def test_what_no_log_holds_cannot_be_rebuilt(channel):
+    held = talk(Voter())
+    with pytest.raises(NotApplicable, match=f"over the channel '{channel}' is not in the log"):
+        yielding(Voter(), dataclasses.replace(RULES, channel=channel), held.symbols, held.n_rounds)
+
+
+def test_the_channel_of_training_is_named():
+    """A network trained to hear itself: no other control is the one it was trained with."""
+    config = Config(rules=TalkRules(window=1, channel="self"), hidden_size=8)
+    trained = TrainedPolicy(make_policy(config), config, 0)
+    sample, notes = planted_dialogues("noise", 0, 50), []
+    causes = measure_causes(trained, sample, 5, "self", 20, (), notes.append)
+    meaning = causes.tables()["controls"].set_index("channel")["meaning"]
+    assert [channel for channel, says in meaning.items() if "as trained" in says] == ["self"]
+    assert notes == []
+
+
 def test_the_surprise_of_a_network_is_its_entropy():
     """One fair token, a sure EOT, and a move that is a coin flip after a tie: (1 + 0 + ½) / 3 bits per action."""
     surprise, entropy = network_bits(Voter(), RULES, talk(Voter(), 4000))
@@ -163,6 +198,21 @@ def test_a_pair_of_voters_plays_as_computed():
     assert abs(talk(Voter(), 8000).parted.mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 8000)
     greedy = play_games((PolicyPlayer(Voter(), True), PolicyPlayer(Voter(), True)), RULES, 8000)
     assert abs(greedy.success.mean() - 0.5) < 4 * np.sqrt(0.25 / 8000)
+
+
+# -- explanations ------------------------------------------------------------------------------------------------------
+
+
+def test_a_voter_is_explained_by_its_machine():
+    """Verdict and sentence are those of the machine that plays; random dialogues bring an interval."""
+    voter = Voter(talk_rounds=3)
+    table = play_games((PolicyPlayer(voter), PolicyPlayer(voter)), RULES, 4000)
+    found = explain(table, 2, RULES, voter, methods=("first difference", "vote", "vote × clock"), games=5000)
+    assert (found.family, found.verdict) == ("vote", "explained")
+    assert found.best.method == "vote × clock"  # without a clock it does not know when to stop
+    assert found.best.random.trials == 10_000
+    assert f"on random dialogues ({found.best.random}): explained." in found.sentence
+    assert f"describes {100 * found.best.accuracy.value:.1f} %" in found.sentence
 
 
 # -- channel controls --------------------------------------------------------------------------------------------------
@@ -198,6 +248,11 @@ def test_edits_of_a_voter():
     # 1 against 0 becomes 0 against 0: from sure to a coin flip, for either agent
     assert found["replace own"].shift == pytest.approx(0.5)
     assert found["replace other's"].shift == pytest.approx(0.5)
+
+
+def test_an_edited_dialogue_is_one_trial():
+    held = talk(Voter())
+    assert {edit.changed.trials for edit in edits(Voter(), RULES, held)} == {len(held)}
 
 
 @pytest.mark.parametrize("name", ["shuffle rounds", "reverse rounds", "replace own"])
@@ -245,6 +300,23 @@ def test_influence_of_a_voter():
     assert found.on_move == pytest.approx(0.3113, abs=0.01)
     assert found.on_next == pytest.approx(0, abs=1e-9)  # EOT, whatever was heard
     assert found.null == pytest.approx(0, abs=1e-9)
+
+
+def test_influence_is_measured_on_dialogues_drawn_evenly():
+    """In the first half nothing that is said in one round matters any more, in the second half all does."""
+    won, open_ = [[1, 0]] * 5 + [[2, 2]], [[0, 0], [2, 2]] + [[SILENT] * 2] * 4
+    held = Decisions(np.array([won] * 100 + [open_] * 100, np.int8), np.repeat([6, 2], 100), np.zeros((200, 2), int), 2)
+    both, all_ = influence(Voter(), RULES, held, dialogues=100), influence(Voter(), RULES, held)
+    assert 0 < both.on_move == pytest.approx(all_.on_move, rel=0.4)
+
+
+def test_the_null_of_the_influence_can_fail(monkeypatch):
+    """A measure that confuses the two agents finds that the deaf are influenced."""
+    right = action_probabilities
+    monkeypatch.setattr(
+        interventions, "action_probabilities", lambda p, r, symbols, n: right(p, r, symbols[..., ::-1], n)
+    )
+    assert influence(Voter(), RULES, talk(Voter())).null > 0.1
 
 
 def test_the_deaf_are_not_influenced():
@@ -301,6 +373,41 @@ def test_who_speaks_first_may_tell():
     assert leaks["order"].leaks
     assert leaks["order"].accuracy.value > 0.98
     assert not leaks["agent"].leaks
+
+
+class Waiter:
+    """Says 0 for some rounds, then EOT for good; who had to wait for the other's EOT yields."""
+
+    def begin(self, games, rng):
+        self.rng, self.ready, self.waited = rng, np.zeros(games, bool), np.zeros(games, bool)
+
+    def act(self, seen):
+        talking = seen.mask[:, 2]
+        self.waited |= talking & self.ready
+        self.ready |= self.rng.random(len(talking)) < 0.2
+        return np.where(talking, np.where(self.ready, 2, 0), np.where(self.waited, 4, 3))
+
+    def forget(self, over):
+        self.ready[over] = self.waited[over] = False
+
+
+def test_the_end_of_the_talk_may_tell():
+    """Two that hear nothing part unless both are ready in the same round: 1 - 0.2 / (2 - 0.2) = 88.9 % of games."""
+    rules = dataclasses.replace(RULES, channel="constant", max_rounds=None)
+    table = play_games((Waiter(), Waiter()), rules, 3000)
+    assert table.success.mean() == pytest.approx(0.889, abs=0.02)
+    leaks = {leak.source: leak for leak in role_leaks(table, 2, "constant")}
+    assert [source for source, leak in leaks.items() if leak.leaks] == ["end", "all"]
+    assert leaks["end"].accuracy.value == 1
+    assert leaks["end"].null < 0.55
+
+
+def test_the_end_is_no_leak_where_it_is_heard():
+    table = planted_dialogues("vote", 1, 4000)
+    assert "end" not in {leak.source for leak in role_leaks(table, 5, "open")}
+    noise = {leak.source: leak for leak in role_leaks(planted_dialogues("noise", 0, 4000), 5, "constant")}
+    assert "end" in noise
+    assert not any(leak.leaks for leak in noise.values())
 
 
 def test_too_few_dialogues_for_an_audit():

@@ -7,12 +7,15 @@ import sys
 import numpy as np
 import pytest
 
+from analysis import competition
+from analysis.automata import difference
 from analysis.competition import METHODS, NAMED, Asked, choose, fit, self_check
 from analysis.decisions import Decisions, NotApplicable, decisions, split, who_yields
 from analysis.explain import explain
-from analysis.planted import planted_dialogues
+from analysis.planted import plant, planted_dialogues
+from analysis.players import MachinePlayer, play_games
 from analysis.rules import Difference, Vote, fit_difference, fit_vote
-from envs.negotiation import SILENT
+from envs.negotiation import SILENT, TalkRules
 from experiments.planted_recovery import recover
 
 S = SILENT
@@ -54,6 +57,61 @@ def test_a_ranking_is_no_circle():
     assert Difference(circle).cyclic
 
 
+def order_of(beats, dialogues=4000):
+    """Dialogues of agents for whom the first pair decides that `beats` `[7, 7]` knows; five tokens."""
+    machine = dataclasses.replace(plant("first difference", 0), automaton=difference(beats))
+    return play_games((MachinePlayer(machine), MachinePlayer(machine)), TalkRules(window=1), dialogues)
+
+
+def ranking_with(*dead):
+    """0 before 1 … before 4 before EOT, but for the pairs that decide nothing."""
+    rank = np.array([5, 4, 3, 2, 1, 0, -1])
+    beats = np.sign(rank[:, None] - rank[None])
+    for a, b in dead:
+        beats[a, b] = beats[b, a] = 0
+    return beats
+
+
+@pytest.mark.parametrize("dead", [[(0, 1)], [(1, 3)], [(0, 4), (1, 2), (2, 3)]])
+def test_a_ranking_that_leaves_pairs_undecided_is_no_circle(dead):
+    found = explain(order_of(ranking_with(*dead)), 5, games=50, methods=NAMED)
+    assert found.family == "first difference"
+    assert found.undecided == tuple((str(a), str(b)) for a, b in dead)
+    assert found.best.accuracy.value > 0.99
+    earlier = {name: i for i, name in enumerate(found.order)}
+    decided = [(a, b) for a in range(5) for b in range(a + 1, 5) if (a, b) not in dead]
+    assert all(earlier[str(a)] < earlier[str(b)] for a, b in decided)
+    assert f"{dead[0][0]} against {dead[0][1]}" in found.sentence
+    assert "circle" not in found.sentence
+
+
+def test_a_circle_of_three_is_found():
+    beats = ranking_with()
+    beats[0, 2], beats[2, 0] = -1, 1
+    found = explain(order_of(beats), 5, games=50, methods=NAMED)
+    assert (found.family, found.order) == ("cyclic order", None)
+    assert "circle" in found.sentence
+
+
+def test_a_ranking_passes_over_what_contradicts_it():
+    """0 before 1 before 2 in nine of ten, 2 before 0 in six of ten: the ranking leaves the last pair open."""
+    pairs = [[0, 1]] * 500 + [[1, 2]] * 500 + [[2, 0]] * 500
+    moves = [[1, 0]] * 450 + [[0, 1]] * 50 + [[1, 0]] * 450 + [[0, 1]] * 50 + [[1, 0]] * 300 + [[0, 1]] * 200
+    held = spoken([[pair, [2, 2]] for pair in pairs], moves)
+    assert fit_difference(held, "first", ranked=False).cyclic
+    assert fit_difference(held, "first").beats[:3, :3].tolist() == [[0, 1, 0], [-1, 0, 1], [0, -1, 0]]
+
+
+def test_a_pair_too_rare_to_tell_goes_by_the_ranking():
+    """1 yields to 0, 0 to EOT (2), often; that EOT once yielded to 1 is no circle."""
+    pairs = [[1, 0]] * 50 + [[0, 2]] * 50 + [[2, 1]]
+    held = spoken([[pair, [2, 2]] for pair in pairs], [[1, 0]] * 101)
+    for ranked in (True, False):
+        rule = fit_difference(held, "first", ranked)
+        assert not rule.cyclic
+        assert rule.beats[1, 2] == 1
+
+
 def test_votes_are_counted():
     vote = Vote(np.array([-0.5, 0.5, 0.0, 0.0]))
     said = spoken([[[1, 0], [1, 1], [2, 2]], [[0, 1], [1, 0], [2, 2]], [[S, 1], [0, 2], [2, 2]]], [[1, 0]] * 3)
@@ -64,8 +122,6 @@ def test_votes_are_counted():
 def test_planted_weights_are_found():
     """Weights by which planted agents vote come back, up to scale: the cosine is near 1."""
     table = planted_dialogues("vote", seed=1)
-    from analysis.planted import plant
-
     automaton = plant("vote", seed=1).automaton
     value = np.array([int(label.removeprefix("vote ")) for label in automaton.labels])
     true = value[automaton.transition[0, :5, 5]].astype(float)  # against EOT, which weighs 0
@@ -114,6 +170,29 @@ def test_the_network_decides_where_the_log_cannot():
     assert choose(fitted, held, Asked(symbols, rounds, yields)) == "last difference"
 
 
+def test_the_two_views_of_a_dialogue_are_one_trial():
+    """Where the rules part, the network goes 20 times by the last, 7 times by the first difference.
+
+    That is 13 / sqrt(27) = 2.5 standard errors, and 3.5 if each dialogue counted twice.
+    """
+    held = spoken([[[a, 1 - a], [2, 2]] for a in (0, 1)] * 200, [[a, 1 - a] for a in (0, 1)] * 200)
+    fitted = {m: fit(m, held) for m in ("first difference", "last difference")}
+    asked = spoken([[[1, 0], [0, 1], [2, 2]]] * 27 + [[[1, 0], [1, 0], [2, 2]]] * 473, [[1, 0]] * 500)
+    yields = np.array([[0, 1]] * 20 + [[1, 0]] * 480, np.float32)
+    random = Asked(asked.symbols, asked.n_rounds, yields)
+    assert random.right(np.array([1.0, 0.0] * 250)).tolist() == [0, 0.5] * 10 + [1, 0.5] * 240
+    assert choose(fitted, held, random) == "first difference"
+
+
+def test_what_plays_is_judged():
+    """After 20 rounds in the lead and 18 behind, the sum is ahead by 2, and a counter up to 8 is not."""
+    held = spoken([[[a, 1 - a], [2, 2]] for a in (0, 1)] * 50, [[a, 1 - a] for a in (0, 1)] * 50)
+    fitted = fit("vote", held)
+    long = spoken([[[1, 0]] * 20 + [[0, 1]] * 18 + [[2, 2]]], [[1, 0]])
+    assert fitted.rule.scores(long.symbols, long.n_rounds) > 0
+    assert fitted.scores(long.symbols, long.n_rounds) <= 0
+
+
 # -- the self-check ----------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +207,20 @@ def test_with_few_dialogues_a_method_says_that_it_fails():
     check = self_check("n-gram", 20)
     assert not check.passed
     assert "fails its planted case" in str(check)
+
+
+def test_automata_by_questions_are_checked_on_noise(monkeypatch):
+    check = self_check("KV", 5000)
+    assert check.passed
+    assert check.noise.trials == 500
+    assert check.noise.low < 0.5 < check.noise.high
+
+    def believes_anything(ask, *args, **limits):
+        return dataclasses.replace(learn(ask, *args, **limits), accuracy=1.0)
+
+    learn = competition.learn
+    monkeypatch.setattr(competition, "learn", believes_anything)
+    assert not self_check("KV", 5000, n_tokens=2).passed
 
 
 # -- explain -----------------------------------------------------------------------------------------------------------
@@ -190,6 +283,15 @@ def test_three_agents_are_out_of_scope():
         decisions(dataclasses.replace(table, moves=np.zeros((10, 3), np.int8)), 5)
     with pytest.raises(NotApplicable, match="two moves"):
         decisions(dataclasses.replace(table, moves=np.full((10, 2), 2, np.int8)), 5)
+
+
+def test_few_of_many_are_drawn_evenly():
+    """A log begins with the dialogues that were over first."""
+    table = planted_dialogues("vote", 0, 1000)
+    table = table[np.argsort(table.n_rounds, kind="stable")]
+    few = decisions(table, 5, limit=200)
+    assert len(few) == 200
+    assert few.n_rounds.mean() > 0.8 * table.n_rounds.mean()
 
 
 def test_the_halves_share_no_dialogue():

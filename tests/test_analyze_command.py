@@ -8,12 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from analysis.information import Information
+from analysis.loading import LoadedRun
+from analysis.network import PolicyPlayer
 from analysis.planted import planted_dialogues
+from analysis.players import play_games
+from analysis.study import Findings
 from analysis.tables import table_of
-from emcomm import dialogues
+from analysis.together import distinct_names
+from emcomm import analyze, dialogues
+from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter
+from emcomm.runs import Checkpoint, Run
+from emcomm.worlds import make_policy
+from envs.negotiation import TalkRules
 
 MOVES = ("main", "detour")
 Call = Callable[..., Any]
@@ -163,6 +174,18 @@ def test_no_checkpoint_and_no_config(call: Call, tmp_path: Path, vote: DialogueT
     assert "only describes" in said.out
 
 
+@pytest.mark.parametrize(
+    ("known_at", "words"),
+    [([0, 5], "1 round until known (median)"), ([5, 1, 4], "2 rounds until known (median)"),
+     ([5, 0], "never known for sure")],
+)  # fmt: skip
+def test_when_the_decision_is_known(known_at: list[int], words: str) -> None:
+    bits, none = np.array([0.5]), np.zeros(1)
+    information = Information(5, bits, bits, bits, none, none, np.array(known_at), (), True, "")
+    lines = analyze._lines(Findings(None, [], information=information))  # type: ignore[arg-type]
+    assert lines == [("bits on who yields", "0.50", f"0.50 after round 1, {words}")]
+
+
 # -- runs of which a part is broken ------------------------------------------------------------------------------------
 
 
@@ -221,6 +244,41 @@ def test_a_real_run(call: Call, small_run: Path, tmp_path: Path) -> None:
     assert run["tables"]["drift"]
     assert run["sentence"]
     assert content(small_run) == before
+
+
+def test_runs_of_one_name_and_different_windows(call: Call, tmp_path: Path) -> None:
+    """Both play each other, in sight of what each was trained with, and both are written."""
+    for window in (1, 4):
+        config = Config(rules=TalkRules(window=window, max_rounds=6), hidden_size=8)
+        policy = make_policy(config)
+        run = Run.create(tmp_path / "logs" / f"window{window}", "run", config)
+        weights = {f"policy.{name}": value for name, value in policy.state_dict().items()}
+        run.save(Checkpoint(weights, {"version": 0}))
+        players = (PolicyPlayer(policy), PolicyPlayer(policy))
+        write(run.path / "evaluation", play_games(players, config.rules, 100 * window))
+    said = call("analyze", tmp_path / "logs", "--quick", "--corpus", "--csv")
+    assert said.code == 0, said.err
+    out = tmp_path / "logs-report"
+    assert (out / "tables" / "crossplay.csv").read_text().splitlines()[0] == "run,1-run,2-run"
+    corpora = [out / "corpus" / "emcomm" / "data" / name / "corpus.jsonl" for name in ("1-run", "2-run")]
+    assert [len(corpus.read_text().splitlines()) for corpus in corpora] == [100, 400]
+    for window in (1, 4):
+        assert f"\nwindow {window}, 1 run: " in said.out
+
+
+def test_names_stay_apart() -> None:
+    runs = [Findings(LoadedRun(Path(name), None, None, [], {}), []) for name in ("a/run", "b/run", "1-run")]
+    assert len(set(distinct_names(runs))) == 3
+    assert distinct_names(runs[1:]) == ["run", "1-run"]
+
+
+def test_only_what_was_written_is_announced(call: Call, tmp_path: Path, vote: DialogueTable) -> None:
+    write(tmp_path / "run" / "dialogues", vote[:30])
+    said = call("analyze", tmp_path / "run", "--quick", "--corpus", "--csv")
+    assert said.code == 0, said.err
+    assert "\ncorpus: nothing to write\n" in said.out
+    assert f"\ntables: {tmp_path / 'run-report' / 'tables'}\n" in said.out
+    assert not (tmp_path / "run-report" / "corpus").exists()
 
 
 def test_a_damaged_checkpoint(call: Call, small_run: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.tables import table_of
 from emcomm.dialogues import (
     SCHEMA,
     DialogueTable,
@@ -15,14 +18,15 @@ from emcomm.dialogues import (
     EpisodeCollector,
     concatenate,
     facts_of,
+    from_arrow,
     iterate,
-    n_tokens_said,
     next_episode,
     read_part,
+    to_arrow,
 )
 from emcomm.errors import BadInput
 from envs.crossing import CrossingGame
-from envs.negotiation import Negotiation, TalkRules
+from envs.negotiation import SILENT, Negotiation, TalkRules
 
 
 def played(steps: int, games: int = 8, **options: object) -> DialogueTable:
@@ -80,8 +84,30 @@ def test_a_row_reads_as_in_the_talk(tmp_path: Path) -> None:
             "outcome": "success", "cut": False, "n_rounds": 3, "private": None,
         }
     ]  # fmt: skip
-    assert facts_of(part) == (1, 5, ["main", "detour"])
-    assert n_tokens_said(read_part(part).symbols, 5).tolist() == [2, 1]
+    assert facts_of(part) == (1, 5, ("main", "detour"))
+    assert read_part(part).n_tokens_said(5).tolist() == [[2, 1]]
+
+
+def test_tokens_are_counted_per_dialogue_and_agent() -> None:
+    table = table_of([[(3, SILENT), (1, 5), (5, 5)], [], [(2, 4)]])
+    assert table.n_tokens_said(5).tolist() == [[2, 0], [0, 0], [1, 1]]
+    assert table[1].n_tokens_said(5).tolist() == [[0, 0]]
+
+
+def test_moves_of_an_older_log_are_read(tmp_path: Path) -> None:
+    table = played(20)
+    arrow = to_arrow(table)
+    older = arrow.set_column(SCHEMA.get_field_index("moves"), "moves", arrow["moves"].cast(pa.list_(pa.int8())))
+    back = from_arrow(older)
+    assert back.moves.dtype == np.int16
+    same(back, table)
+
+
+def test_a_newer_log_says_so(tmp_path: Path) -> None:
+    facts = {"schema_version": 2, "vocabulary": ["a", "b"]}
+    pq.write_table(pa.table({}).replace_schema_metadata({"emcomm": json.dumps(facts)}), tmp_path / "part.parquet")
+    with pytest.raises(BadInput, match="newer emcomm"):
+        facts_of(tmp_path / "part.parquet")
 
 
 def test_a_second_writer_goes_on_counting(tmp_path: Path) -> None:

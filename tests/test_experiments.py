@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,22 +23,18 @@ from emcomm.a3c import start_ray
 from emcomm.dialogues import concatenate, iterate
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
+from experiments import READING_ORDER
 from experiments.__main__ import result_of, section
 from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
 from experiments.running import RESULTS, RunOptions, jobs, load, names, run
 from experiments.writing import above_the_bound, mean_of, mean_of_pairs
 
-NINE = {
-    "communication_gain", "channel_controls", "speaking_order", "vocabulary_size", "talk_length", "what_happens",
-    "cross_play", "memory", "learning",
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
+def ray() -> Iterator[Any]:
     started = start_ray()
-    yield
+    yield started
     started.shutdown()
 
 
@@ -54,10 +51,10 @@ def quick(name: str, logs: Path) -> str:
 
 
 def test_all_nine_are_found() -> None:
-    assert set(names()) == NINE
+    assert names()[: len(READING_ORDER)] == list(READING_ORDER)
 
 
-@pytest.mark.parametrize("name", sorted(NINE))
+@pytest.mark.parametrize("name", names())
 def test_the_quick_version_makes_everything_but_evidence(name: str, ray: None, logs: Path) -> None:
     before = {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
     told = quick(name, logs)
@@ -87,6 +84,20 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_goes_on(ray: None, l
     assert after["evaluation"] == before["evaluation"]
     assert set(checkpoints) <= set((todo[0].folder / "checkpoints").iterdir())
     assert kept == {job.folder: (job.folder / "summary.json").stat().st_mtime_ns for job in todo[1:]}
+
+
+def test_a_training_joins_a_cluster_and_leaves_it_running(ray: Any, emcomm: Any, tmp_path: Path) -> None:
+    """With one gradient under way at a time none is stale."""
+    done = emcomm(
+        "train", "--ray-address", ray.get_runtime_context().gcs_address, "--workers", 2, "--in-flight", 1,
+        "--episodes", 2000, "--games", 16, "--max-rounds", 4, "--evaluation-games", 50,
+        "--log-dir", tmp_path, "--run-name", "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["episodes"] == 2000
+    assert summary["staleness_max"] == 0
+    assert ray.get(ray.remote(lambda: 7).remote()) == 7
 
 
 def test_a_run_that_fails_leaves_the_others_alone(ray: None, tmp_path: Path) -> None:
@@ -125,7 +136,7 @@ def test_experiments_share_the_runs_that_they_have_in_common(tmp_path: Path) -> 
     gain = {job.folder for job in jobs("communication_gain", tmp_path) if job.condition == "open"}
     assert gain == {job.folder for job in jobs("cross_play", tmp_path) if job.condition == "one network"}
     assert gain == {job.folder for job in jobs("what_happens", tmp_path) if job.condition == "no price"}
-    assert len({job.folder for name in NINE for job in jobs(name, tmp_path)}) > 250
+    assert len({job.folder for name in READING_ORDER for job in jobs(name, tmp_path)}) > 250
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
@@ -137,7 +148,7 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 
 def test_seeds_are_enough_for_a_claim() -> None:
-    for name in NINE:
+    for name in READING_ORDER:
         assert load(name).seeds >= (10 if name in ("communication_gain", "what_happens", "cross_play") else 5)
 
 
@@ -201,12 +212,12 @@ def test_a_setting_that_changes_the_result_changes_the_folder(tmp_path: Path) ->
 # -- what is committed -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/result.json")))
+@pytest.mark.parametrize("name", READING_ORDER)
 def test_committed_results_are_the_full_version(name: str) -> None:
     found, runs = result_of(name), pd.read_csv(RESULTS / name / "runs.csv")
     assert found is not None
     assert found["quick"] is False
-    assert not found["git"].endswith("-dirty")
+    assert not any(revision.endswith("-dirty") for revision in (found["git"], *found["trained_at"]))
     assert set(runs.git) == set(found["trained_at"])
     assert len(runs) == found["runs"] == len(jobs(name, Path("logs")))
     assert above_the_bound(Results(runs, {}, False)).startswith("No condition")

@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import ray
 from safetensors.numpy import load_file
 
-from emcomm.a3c import Contribution, Learner
+from emcomm.a3c import Contribution, Learner, OnRay
 from emcomm.config import Config
-from emcomm.dialogues import DialogueWriter, read_part
+from emcomm.dialogues import DialogueTable, DialogueWriter, read_part
+from emcomm.errors import Fault
 from emcomm.runs import Run, read_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +161,80 @@ def test_a_worker_that_cannot_start_ends_the_training(tmp_path) -> None:
         assert "writing to" not in run.said
 
 
+REFUSING = """
+from emcomm.errors import BadInput
+from envs.crossing import CrossingGame
+
+class Refusing(CrossingGame):
+    def __init__(self, n_games, rng):
+        super().__init__(n_games, rng)
+        if n_games > 1:
+            raise BadInput("this game is played alone")
+"""
+
+
+def test_what_a_worker_refuses_is_one_line(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nobody listens there, and nobody asked to join
+    (tmp_path / "refusing.py").write_text(REFUSING)
+    with training(tmp_path, "--workers", 1, "--env", "refusing:Refusing") as run:
+        assert run.code(60) == 2, run.said
+        assert last_line(run.said).endswith("(this game is played alone)")
+        assert "Traceback" not in run.said
+
+
+def test_a_cluster_that_cannot_be_reached(call, tmp_path) -> None:
+    done = call("train", "--workers", 2, "--ray-address", "127.0.0.1:1", "--log-dir", tmp_path / "logs")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("emcomm: Ray cannot be reached at 127.0.0.1:1: ")
+    assert not (tmp_path / "logs").exists()
+
+
+class Deadly:
+    """Stands for Ray, on a machine where every worker ends with `error`."""
+
+    exceptions = ray.exceptions
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def remote(self, *_: object, **__: object) -> Deadly:
+        return self
+
+    def __call__(self, *_: object) -> Deadly:
+        return self
+
+    def __getattr__(self, _: str) -> Deadly:  # actor.build.remote(…)
+        return Deadly(self.error)
+
+    def wait(self, under_way: list[Deadly], num_returns: int) -> tuple[list[Deadly], list[Deadly]]:
+        return under_way[:num_returns], under_way[num_returns:]
+
+    def get(self, _: Deadly) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ray.exceptions.OutOfMemoryError("killed by the memory monitor"),
+        ray.exceptions.NodeDiedError("the node is gone"),
+        ray.exceptions.WorkerCrashedError(),
+        ray.exceptions.ActorUnschedulableError("no room"),
+        ray.exceptions.RayActorError(),
+    ],
+)
+def test_every_death_counts_whatever_ray_calls_it(error: Exception) -> None:
+    died: list[int] = []
+    workers = OnRay(Config(workers=2, device="cpu"), 0, Deadly(error), died.append)
+    with pytest.raises(Fault, match="workers die as soon as they start"):
+        next(workers.contributions(lambda: None))  # type: ignore[arg-type, return-value]
+    assert len(died) == 6
+    assert set(died) == {0, 1}
+
+
 # -- the driver --------------------------------------------------------------------------------------------------------
 
 
@@ -170,13 +246,17 @@ def test_a_killed_driver_is_resumed(whole_log, emcomm, tmp_path) -> None:
         run.wait_for_updates()
         run.process.kill()
         assert run.code() == -signal.SIGKILL
-        (run.run / "dialogues" / "part-000099.tmp").write_bytes(b"half a part")
+        for unfinished in ("dialogues/part-000099.tmp", "checkpoints/12.safetensors1.tmp", "summary.json1.tmp"):
+            (run.run / unfinished).write_bytes(b"half a file")
+        (run.run / "evaluation.tmp").mkdir()
+        (run.run / "evaluation.tmp" / "part-000000.parquet").write_bytes(b"of an evaluation")
         before = sum(len(read_part(part)) for part in run.run.glob("dialogues/part-*.parquet"))
         checkpoint = read_checkpoint(run.checkpoints()[-1])
         assert checkpoint.facts["version"] > 0
         done = emcomm("train", "--resume", run.run)
         assert done.returncode == 0, done.stderr
         assert "1 resumes" in done.stdout
+        assert not list(run.run.rglob("*.tmp"))
         log = whole_log(run.run / "dialogues")
         assert len(log) == 40_000
         assert log.policy_version[before] == checkpoint.facts["version"]
@@ -189,8 +269,18 @@ def test_a_killed_driver_is_resumed(whole_log, emcomm, tmp_path) -> None:
 def test_a_resumed_training_goes_on_with_the_weights_of_the_checkpoint(small_run, tmp_path, call) -> None:
     run = tmp_path / "copy"
     shutil.copytree(small_run, run)
+    first = json.loads((run / "config.json").read_text())
     done = call("train", "--resume", run, "--episodes", 3001, "--evaluation-games", 50)
     assert done.code == 0, done.err
+    saved = json.loads((run / "config.json").read_text())
+    assert {k: saved[k] for k in first if k != "config"} == {k: first[k] for k in first if k != "config"}
+    [resume] = saved["resumes"]
+    assert resume["changed"] == {"episodes": [3000, 3001], "evaluation_games": [500, 50]}
+    assert resume["episode"] == 3000
+    assert {"command", "versions", "git"} <= resume.keys()
+    before, after = (Run.open(folder).newest().facts["course"]["wall_s"] for folder in (small_run, run))
+    assert 0 < before < after
+    assert json.loads((run / "summary.json").read_text())["wall_s"] > after
     old, new = (Run.open(folder).newest() for folder in (small_run, run))
     assert old.facts["version"] + 1 == new.facts["version"]
     # the learning rate is near 0 at the end of a training, so one more update hardly changes the weights
@@ -198,6 +288,24 @@ def test_a_resumed_training_goes_on_with_the_weights_of_the_checkpoint(small_run
     evaluation = [read_part(p) for p in (run / "evaluation").glob("*.parquet")]
     assert sum(map(len, evaluation)) == 50, "the old policy's evaluation is still there"
     assert Run.open(run).config.episodes == 3001
+
+
+def test_an_evaluation_that_is_interrupted_leaves_none(small_run, tmp_path, call, monkeypatch) -> None:
+    """Not that of the policy before the resume either."""
+    run = tmp_path / "copy"
+    shutil.copytree(small_run, run)
+
+    def half(*_: object, **__: object) -> Iterator[DialogueTable]:
+        yield read_part(small_run / "evaluation" / "part-000000.parquet")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("emcomm.evaluation.play", half)
+        assert call("train", "--resume", run, "--episodes", 3001).code == 130
+    assert not (run / "evaluation").exists()
+    assert call("train", "--resume", run, "--evaluation-games", 50).code == 0
+    assert sum(len(read_part(part)) for part in (run / "evaluation").iterdir()) == 50
+    assert not list(run.glob("*.tmp"))
 
 
 def test_an_interrupt_in_one_process(whole_log, emcomm, tmp_path) -> None:
@@ -239,6 +347,15 @@ def test_folders_that_cannot_be_written(call, small_run, tmp_path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_pictures_that_cannot_be_written(call, small_run, tmp_path) -> None:
+    (tmp_path / "game-1.png").mkdir()
+    for folder in ("/proc/pictures", tmp_path):
+        done = call("play", small_run, "--pictures", folder)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith("emcomm: the pictures cannot be written: ")
+        assert str(folder) in done.err
+
+
 def test_two_processes_never_write_into_one_run(emcomm, small_run) -> None:
     before = contents(small_run)
     with Run.open(small_run).lock():
@@ -263,7 +380,9 @@ def test_a_full_disk(whole_log, tmp_path) -> None:
     script = f"""
         mkdir small && mount -t tmpfs -o size=700k tmpfs small
         {sys.executable} -m emcomm.train --workers 0 --checkpoint-every 0.5 --log-dir small --run-name run 2>&1
-        code=$?; cp -r small/run kept; exit $code"""
+        code=$?; cp -r small/run kept
+        cat /dev/zero > small/rest 2> /dev/null
+        {sys.executable} -m emcomm.train --resume small/run > again 2>&1; echo $? >> again; exit $code"""
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=120, check=False,
@@ -271,6 +390,8 @@ def test_a_full_disk(whole_log, tmp_path) -> None:
     check_stopped_by_disk(done.returncode, done.stdout, tmp_path / "kept")
     assert "No space left on device" in last_line(done.stdout)
     assert len(whole_log(tmp_path / "kept" / "dialogues")) > 0
+    *again, code = (tmp_path / "again").read_text().splitlines()
+    check_stopped_by_disk(int(code), "\n".join(again), tmp_path / "kept")
 
 
 def test_a_part_that_cannot_be_written(tmp_path) -> None:
@@ -332,6 +453,8 @@ def test_a_checkpoint_that_cannot_be_used(small_run, call, tmp_path) -> None:
         (None, "does not fit: rules is", ("--n-tokens", 3)),
         (None, "does not fit: seed is 0 there, not 1", ("--seed", 1)),
         (None, "--preset and --resume exclude each other", ("--preset", "terse")),
+        (None, "--log-dir and --resume exclude each other", ("--log-dir", "logs")),
+        (None, "--run-name and --resume exclude each other", ("--run-name", "other")),
         (truncated, f"the checkpoint {newest} is damaged", ()),
         (wider, f"the checkpoint in {run} does not fit its configuration", ()),
         (nonsense, f"{config} is damaged", ()),

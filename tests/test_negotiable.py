@@ -8,6 +8,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import data_equivalence
 from pettingzoo import ParallelEnv
 
+from emcomm.dialogues import DialogueWriter, EpisodeCollector, read_part
 from envs import IllegalAction, Negotiation, NegotiationEnv, ParallelGame, TalkRules, negotiable
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -72,6 +73,13 @@ class Ferry(ParallelEnv):
 
     def render(self):
         return f"stop {self.stop}"
+
+
+class LongFerry(Ferry):
+    """The same with a long list of actions for everyone."""
+
+    def action_space(self, agent):
+        return spaces.Discrete(300, start=10)
 
 
 def ferry(**options):
@@ -342,3 +350,31 @@ def test_what_cannot_be_wrapped_is_named():
 def test_a_wrapped_environment_is_a_negotiation_env():
     assert isinstance(negotiable(Ferry()), NegotiationEnv)
     assert negotiable(Ferry()).metadata["name"] == "negotiable ferry_v0"
+
+
+# -- many actions ------------------------------------------------------------------------------------------------
+
+
+def test_moves_beyond_a_byte_are_recorded_and_logged(tmp_path):
+    rng = np.random.default_rng(0)
+    negotiation = Negotiation(ParallelGame(1, rng, LongFerry), TalkRules(channel="off"), rng)
+    negotiation.reset()
+    collector, played = EpisodeCollector(1, worker=0), [[299, 128, 200, 0], [255, 0, 7, 127], [299, 0, 299, 256]]
+    for moves in played:
+        collector.add(negotiation.step(np.array([moves]) + 6).dialogues, policy_version=0)
+    writer = DialogueWriter(tmp_path, 5, negotiation.game.move_names)
+    writer.add(collector.take())
+    writer.close()
+    [part] = tmp_path.iterdir()
+    # ann leaves after the first stop, zoe comes there
+    assert read_part(part).moves.tolist() == [[299, 128, 200, -1], [255, -1, 7, 127], [299, -1, 299, 256]]
+    assert negotiation.game.envs[0].log[0] == {"pilot": 309, "ann": 138, "bob": 210}
+
+
+def test_more_actions_than_a_record_holds_are_refused():
+    class Endless(Ferry):
+        def action_space(self, agent):
+            return spaces.Discrete(40_000)
+
+    with pytest.raises(ValueError, match="40000 actions, more than 32767"):
+        negotiable(Endless())

@@ -422,6 +422,30 @@ def test_shuffled_agents_of_one_game_never_hear_the_same_dialogue():
     assert (heard[:, 0] != heard[:, 1]).all()
 
 
+def test_a_shuffled_agent_hears_one_whole_dialogue_while_others_end():
+    """Each dialogue has a token of its own, and games end at different times; heard is one token, then EOT."""
+    games, rng = 64, np.random.default_rng(0)
+    talk = start(games=games, channel="shuffled", n_tokens=126, max_rounds=12)
+    own, length = np.arange(games) + 1, rng.integers(2, 12, games)
+    heard: list[list[int]] = [[] for _ in range(games)]
+    checked = 0
+    for time in range(400):
+        deciding, ending = talk.phase == ACT, talk.n_rounds == length - 1
+        said = np.where(deciding, talk.rules.eot + 1, np.where(ending, talk.rules.eot, own))
+        dialogues = talk.step(np.stack([said, said], axis=1)).dialogues
+        for game in np.flatnonzero(~deciding):
+            heard[game].append(int(talk._heard[game, 0, -1, 1]))
+        for game in dialogues.game:
+            if time > 100:
+                tokens = [h for h in heard[game] if h != talk.rules.eot]
+                assert len(set(tokens)) == 1
+                assert heard[game] == (tokens + [talk.rules.eot] * 12)[: len(heard[game])]
+                checked += 1
+            heard[game], own[game], length[game] = [], rng.integers(126), rng.integers(2, 12)
+        talk.reset(talk.over)
+    assert checked > 1000
+
+
 # -- more than two -----------------------------------------------------------------------------------------------
 
 
@@ -508,6 +532,8 @@ def test_an_illegal_action_is_named():
         ("order", "none"),
         ("channel", "tin"),
         ("noise", 1.5),
+        ("noise", "0.5"),
+        ("round_cost", None),
         ("round_cost", -1.0),
         ("window", 0),
         ("window", 2.5),

@@ -132,11 +132,28 @@ def test_in_a_population_two_different_members_play_each_game() -> None:
     after = population.remember(population.encode(seen), memory)
     logits = population.logits(after, torch.from_numpy(seen.mask).view(14, -1))
     for row, member in enumerate(np.array(pairs, int).ravel()):
-        alone = members[member].remember(population.encode(seen)[row : row + 1], memory[row : row + 1])
-        torch.testing.assert_close(after[row : row + 1], alone)
+        alone = members[member].remember(population.encode(seen)[row : row + 1], memory[row : row + 1, :-1])
+        torch.testing.assert_close(after[row : row + 1, :-1], alone)
         torch.testing.assert_close(logits[row, :6], members[member].actor(alone)[0, :6])
     over_time = population.value(torch.stack([memory, memory]))
     assert over_time.shape == (2, 14)
+
+
+def test_a_population_deals_its_pairs_in_turn_to_the_games_that_start() -> None:
+    """However long a pair talks, it plays as many games as the others."""
+    negotiation = crossing(4)
+    members = [policy_for(negotiation) for _ in range(3)]
+    for i, member in enumerate(members):
+        torch.nn.init.constant_(member.critic.bias, float(i))
+        torch.nn.init.zeros_(member.critic.weight)
+    population = Population(members)
+    memory = population.initial_memory(8)
+    memory[:, :-1] = 1.0
+    over = torch.tensor([False, True, True, False]).repeat_interleave(2)
+    after = population.restart(memory, over)
+    assert population.value(after).view(4, 2).tolist() == [[0, 1], [2, 0], [2, 1], [1, 2]]
+    assert (after[over, :-1] == 0).all()
+    assert (after[~over] == memory[~over]).all()
 
 
 def test_a_population_learns_like_one_policy() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -82,10 +83,37 @@ def test_the_sentence_comes_first(page: str, found: Findings) -> None:
     assert page.index("The first difference decides") < page.index("<svg role")
 
 
+def test_the_fits_to_zipfs_law_are_shown(page: str, found: Findings) -> None:
+    fits = found.tables()["zipf"]
+    assert list(fits.columns) == ["of", "exponent", "distance", "p_value", "ranks"]
+    assert list(fits.of) == ["tokens", "bigrams", "trigrams"]
+    assert "Table: Zipf fits" in page
+
+
+def test_causes_are_looked_for_in_dialogues_drawn_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log begins with the dialogues that were over first."""
+    table = planted_dialogues("vote", 0, 1000)
+    run = make_run(tmp_path / "run", table[np.argsort(table.n_rounds, kind="stable")])
+    seen: list[DialogueTable] = []
+    monkeypatch.setattr("analysis.study.measure_causes", lambda trained, sample, *rest: seen.append(sample))
+    study(analysis.load(run), dataclasses.replace(QUICK, dialogues=200, shown=1000, nulls=1, games=50))
+    assert len(seen[0]) == 200
+    assert seen[0].n_rounds.mean() > 0.8 * table.n_rounds.mean()
+
+
 def test_every_figure_has_words_for_those_who_cannot_see(page: str) -> None:
     figures = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
     assert len(figures) >= 6
     assert len(re.findall(r"<figure ", page)) == len(re.findall(r"<figcaption>[^<]{20,}", page))
+
+
+def test_the_audit_says_whether_the_end_is_content(found: Findings, tmp_path: Path) -> None:
+    assert "Who says EOT is heard here" in render([found])
+    rules = {"n_tokens": 5, "channel": "constant"}
+    table = planted_dialogues("noise", seed=0, dialogues=200)
+    deaf = study(analysis.load(make_run(tmp_path / "deaf", table, rules=rules)), QUICK)
+    assert "end" in {leak.source for leak in deaf.causes.leaks}
+    assert "finds the talk going on" in render([deaf])
 
 
 def test_figures_take_their_colours_from_the_page(page: str) -> None:
@@ -169,9 +197,37 @@ def test_runs_beside_each_other(found: Findings, tmp_path: Path) -> None:
     assert max(rates[0, 1], rates[1, 0]) < 0.1
     assert both.alike is not None
     assert both.alike[0, 1] < -0.9
+    assert both.distances is not None
+    assert both.distances.diagonal().tolist() == [0, 0]
+    assert both.distances[0, 1] > 0.9
+    assert list(both.tables()) == ["crossplay", "alike", "distances"]
     page = render([found, other], both)
     assert "The runs beside each other" in page
+    assert "How differently they decide" in page
     assert [run["name"] for run in data_of(page)["runs"]] == ["run <b> & co", "opposite"]
+
+
+def configured(found: Findings, name: str, **config: Any) -> Findings:
+    run = dataclasses.replace(found.run, path=found.run.path.parent / name, config=config)
+    return dataclasses.replace(found, run=run)
+
+
+def test_each_configuration_has_its_line(found: Findings) -> None:
+    """Two seeds with the open channel, one of them twice, and one run without talk: three runs in two groups."""
+    talk, off = ({"n_tokens": 5, "channel": channel} for channel in ("open", "off"))
+    runs = [
+        configured(found, name, rules=rules, seed=seed)
+        for name, rules, seed in [("a", talk, 0), ("b", talk, 1), ("again", talk, 1), ("silent", off, 0)]
+    ]
+    both = compare(runs, games=200)
+    assert both is not None
+    assert [group.sentence.split(":")[0] for group in both.groups] == ["channel open, 2 runs", "channel off, 1 run"]
+    assert [line for line in both.problems if "again" in line and line.endswith("counted once")]
+    assert both.played is not None
+    assert both.played.names == ("a", "b")
+    page = render(runs, both)
+    for group in both.groups:
+        assert f"<p class=says>{group.sentence}.</p>" in page
 
 
 def test_one_run_has_nothing_beside_it(found: Findings) -> None:

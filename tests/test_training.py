@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
@@ -15,11 +16,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from rich.console import Console
 from safetensors.numpy import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from emcomm.a3c import Contribution
 from emcomm.config import Config
-from emcomm.evaluation import play
-from emcomm.runs import Run
+from emcomm.dialogues import read_part
+from emcomm.evaluation import Tally, play
+from emcomm.progress import Course, LiveLine
+from emcomm.runs import Run, provenance
 from emcomm.train import TrainOptions, options_from
 from emcomm.worlds import make_policy
 from envs.negotiation import TalkRules
@@ -79,6 +85,56 @@ def test_the_configuration_repeats_the_run(small_run) -> None:
     assert Config.from_json(json.loads(json.dumps(odd.to_json()))) == odd
     saved = json.loads((small_run / "config.json").read_text())
     assert {"torch", "numpy", "python"} <= saved["versions"].keys()
+
+
+def test_the_revision_is_that_of_emcomm(tmp_path, monkeypatch) -> None:
+    """Not that of a repository in whose `.venv` it happens to be installed."""
+    package = tmp_path / ".venv" / "emcomm"
+    package.mkdir(parents=True)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-C", str(tmp_path)]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "another project"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr("emcomm.runs.__file__", str(package / "runs.py"))
+    assert provenance()["git"] is None
+    monkeypatch.setattr("emcomm.runs.__file__", str(tmp_path / "emcomm" / "runs.py"))
+    revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert provenance()["git"] == revision
+
+
+def test_unbounded_talks_from_the_command_line(call, tmp_path) -> None:
+    done = call(
+        "train", "--workers", 0, "--max-rounds", None, "--episodes", 100, "--games", 16, "--evaluation-games", 20,
+        "--log-dir", tmp_path, "--run-name", "run",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert Run.open(tmp_path / "run").config.rules.max_rounds is None
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["evaluation"]["sampled"]["cut"] == 0
+
+
+def test_a_curve_can_be_read_back(small_run) -> None:
+    events = EventAccumulator(str(small_run / "tensorboard"))
+    events.Reload()
+    rate, *_ = events.Scalars("learning rate")
+    assert 0 < rate.step <= 3000
+    assert rate.value == pytest.approx(3e-3 * (1 - rate.step / 3000))
+    assert {"success rate", "mean rounds", "staleness (updates)"} <= set(events.Tags()["scalars"])
+
+
+def test_what_a_terminal_shows(small_run) -> None:
+    table = read_part(small_run / "dialogues" / "part-000000.parquet")[:200]
+    course = Course(0, {})
+    course.add(Contribution(np.zeros(1), 0, table, 0, 0.0, 0.0), 0, 200)
+    terminal = Console(force_terminal=True, highlight=False, width=150, file=io.StringIO())
+    line = LiveLine(terminal, 0, 400)
+    line.show(course)
+    line.note("worker 1 died")
+    line.close()
+    said = terminal.file.getvalue()
+    shown = f"200 episodes  success {100 * table.success.mean():6.2f} %  {table.n_rounds.mean():5.2f} rounds"
+    assert "worker 1 died" in said
+    *_, last = (text for text in said.split("\r") if "episodes" in text)
+    assert shown in last
+    assert "left" in last
 
 
 def test_the_end_of_a_training_on_the_console(call, whole_log, tmp_path) -> None:
@@ -143,6 +199,11 @@ def test_evaluation_with_another_channel(small_run, call) -> None:
 def test_evaluation_needs_a_run_that_fits(small_run, call, tmp_path) -> None:
     for args, message in (
         ([], "name a run"),
+        (["--channel", "shuffled"], "Missing from python -m emcomm.evaluate: PATH The run's folder."),
+        (["x" * 300], f"{'x' * 300}/config.json cannot be read: File name too long"),
+        ([small_run, "--episodes", 3], "Unrecognized options: --episodes"),
+        ([small_run, "--memory", "window"], "Unrecognized options: --memory"),
+        ([small_run, "--evaluation-games", 0], "--evaluation-games must be at least 1, not 0"),
         ([tmp_path / "nothing"], f"there is no run folder {tmp_path / 'nothing'}"),
         ([tmp_path], f"{tmp_path} is not a run: it has no config.json"),
         ([small_run, "--n-tokens", 3], f"the checkpoint in {small_run} does not fit its configuration"),
@@ -150,6 +211,25 @@ def test_evaluation_needs_a_run_that_fits(small_run, call, tmp_path) -> None:
         done = call("evaluate", *args)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"emcomm: {message}")
+
+
+def test_the_help_of_evaluate_shows_the_settings_of_the_run(small_run, call) -> None:
+    plain = call("evaluate", "--help")
+    assert plain.code == 0
+    assert "--channel" in plain.out
+    assert "--workers" not in plain.out
+    assert "(default: 500)" in call("evaluate", "--channel", "off", small_run, "--help").out
+
+
+def test_ten_dialogues_are_drawn_from_all(small_run) -> None:
+    """Ten draws from ten equal parts hold 6.5 of the parts on average."""
+    table = read_part(small_run / "dialogues" / "part-000000.parquet")[:100]
+    tally = Tally()
+    for part in range(10):
+        tally.add(dataclasses.replace(table, worker=np.full(100, part)))
+    shown = tally.shown()
+    assert len(shown) == 10
+    assert len(set(shown.worker)) > 4
 
 
 LENGTHS = """
@@ -233,6 +313,12 @@ def test_help_shows_every_setting_with_its_default(call) -> None:
         assert "(default:" in entry
         assert len(entry.partition("(default:")[0].split()) > 4, f"{name} has no help"
     assert entries["round-cost"].endswith("for each round of talk (reward). (default: 0.0) ")
+    for depends, on in {
+        "order": "--speaking sequential",
+        "noise": "--channel noisy",
+        "cost-until": "--round-cost",
+    }.items():
+        assert f"With {on}: " in entries[depends]
 
 
 @pytest.mark.parametrize(
@@ -250,9 +336,14 @@ def test_help_shows_every_setting_with_its_default(call) -> None:
         (["--preset"], "--preset"),
         (["--env", "nowhere"], "unknown env 'nowhere'"),
         (["--env", "os:path"], "unknown env 'os:path'"),
+        (["--env", "os:getcwd"], "os:getcwd cannot be built as a game like envs.game.Game"),
+        (["--env", "collections:UserString"], "collections:UserString cannot be built as a game"),
+        (["--seed", 2**63], "--seed must be below 2**63"),
+        (["--learning-rate", "inf"], "--learning-rate must be finite, not inf"),
         (["--device", "toaster"], "the device 'toaster' cannot be used here"),
         (["--resume", "nowhere"], "there is no run folder nowhere"),
         (["--resume", "."], "is not a run: it has no config.json"),
+        (["--ray-address", "auto"], "--ray-address and --workers 0 exclude each other"),
         (["--run-name", "a/b"], "a run name is one folder name, not 'a/b'"),
     ],
 )
@@ -263,6 +354,15 @@ def test_what_cannot_be_done_is_refused_in_one_line(args, named, call, tmp_path,
     assert done.err.startswith("emcomm: ")
     assert named in done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_game_that_is_no_python_is_refused_in_one_line(call, tmp_path, monkeypatch) -> None:
+    (tmp_path / "half_a_game.py").write_text("class Game(")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = call("train", "--workers", 0, "--env", "half_a_game:Game", "--log-dir", tmp_path / "logs")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "unknown env 'half_a_game:Game'" in done.err
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_device_that_is_not_there(emcomm, tmp_path) -> None:

@@ -146,6 +146,7 @@ function heard(run, symbols, i) {
     case "constant": return "0, whatever was said";
     case "self": return `${word(run, symbols[i])}, its own symbol`;
     case "shuffled": return "something from another dialogue";
+    case "oracle": return "its role, whatever was said";
     case "noisy": return `${others}, unless the noise changed it`;
     default: return others;
   }
