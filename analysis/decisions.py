@@ -61,12 +61,12 @@ class Decisions:
 
 
 def decisions(table: DialogueTable, n_tokens: int, limit: int | None = None) -> Decisions:
-    """At most `limit` dialogues of a table, drawn at random; the first of a log would be the shortest talks.
+    """At most `limit` dialogues of a table, drawn at random.
 
     Raises NotApplicable where there are not two agents and two moves.
     """
-    if limit is not None and len(table) > limit:
-        table = table[np.sort(np.random.default_rng(0).choice(len(table), limit, replace=False))]
+    if limit is not None:
+        table = table.drawn(limit, np.random.default_rng(0))
     if table.moves.ndim != 2 or table.moves.shape[1] != 2:
         raise NotApplicable("who yields is defined for two agents")
     if len(table) and not np.isin(table.moves, (0, 1)).all():

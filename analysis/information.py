@@ -137,8 +137,7 @@ def decision_information(
         return _nothing(0, f"who yields is defined for two agents, not for {table.moves.shape[1]}")
     rng = np.random.default_rng(seed)
     table = table[(table.moves == move).sum(axis=1) == 1]
-    if len(table) > max_dialogues:
-        table = table[np.sort(rng.choice(len(table), max_dialogues, replace=False))]
+    table = table.drawn(max_dialogues, rng)
     if len(table) < FEWEST:
         return _nothing(len(table), f"{len(table)} dialogues in which exactly one agent yields; {FEWEST} are needed")
     rounds = min(int(np.quantile(table.n_rounds, 0.99)), MOST_ROUNDS)

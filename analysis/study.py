@@ -211,8 +211,7 @@ class _Study:
         parts = []
         for table in self.run.training():
             success.add(table)
-            take = min(len(table), -(-wanted // max(len(self.run.parts["dialogues"]), 1)))
-            parts.append(table[np.sort(rng.choice(len(table), take, replace=False))])
+            parts.append(table.drawn(-(-wanted // max(len(self.run.parts["dialogues"]), 1)), rng))
         if parts:
             self.found.training = success.result()
             self.course = concatenate(parts)
@@ -267,7 +266,7 @@ class _Study:
         facts = self.run.facts
         if self.sample is None or facts is None:
             return
-        sample = self._even(self.sample, self.depth.dialogues)
+        sample = self.sample.drawn(self.depth.dialogues, np.random.default_rng(1))
         problems, rules = self.found.problems, self._rules()
         self.found.causes = measure_causes(
             self.found.trained,
@@ -292,7 +291,7 @@ class _Study:
         assert facts is not None
         shown = []
         if self.sample is not None and self.found.success is not None:
-            even = self._even(self.sample, self.depth.shown)
+            even = self.sample.drawn(self.depth.shown, np.random.default_rng(1))
             failed = concatenate(self.failures)[: self.depth.failures_shown]
             both = concatenate([failed, even[even.success]]) if len(failed) else even
             both = both[np.argsort(both.episode, kind="stable")]
@@ -301,15 +300,9 @@ class _Study:
             shown.append(excerpt(title, of, both, facts, trained, self.depth.budget))
         if self.found.training is not None:
             of = self.found.training.overall.trials
-            course = self._even(self.course, self.depth.training_shown)
+            course = self.course.drawn(self.depth.training_shown, np.random.default_rng(1))
             shown.append(excerpt("training", of, course, facts, None, self.depth.budget // 2))
         self.found.excerpts = tuple(shown)
-
-    def _even(self, table: DialogueTable, count: int) -> DialogueTable:
-        """At most `count` dialogues, drawn evenly, in their order."""
-        if len(table) <= count:
-            return table
-        return table[np.sort(np.random.default_rng(1).choice(len(table), count, replace=False))]
 
 
 def stretches(table: DialogueTable, fewest: int = 300) -> list[DialogueTable]:

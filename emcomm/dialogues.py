@@ -97,6 +97,12 @@ class DialogueTable:
         }
         return DialogueTable(**{"speakers": self.speakers, **chosen})
 
+    def drawn(self, count: int, rng: np.random.Generator) -> DialogueTable:
+        """At most `count` dialogues, drawn at random, in their order; the first of a log would be the shortest."""
+        if len(self) <= count:
+            return self
+        return self[np.sort(rng.choice(len(self), count, replace=False))]
+
     def padded(self, rounds: int) -> Ints:
         """int8 `[D, rounds, N]` the first rounds of every dialogue, SILENT after its end."""
         within = np.arange(rounds) < self.n_rounds[:, None]
