@@ -117,12 +117,18 @@ def test_without_memory_the_buffer_is_not_seen() -> None:
         assert torch.equal(after[0], after[1]) == alike
 
 
-def test_in_a_population_two_different_members_play_each_game() -> None:
-    negotiation = crossing(7, opening="talk")
+def three_members(negotiation: Negotiation) -> list[Policy]:
+    """Networks whose value is their number."""
     members = [policy_for(negotiation) for _ in range(3)]
     for i, member in enumerate(members):
         torch.nn.init.constant_(member.critic.bias, float(i))
         torch.nn.init.zeros_(member.critic.weight)
+    return members
+
+
+def test_in_a_population_two_different_members_play_each_game() -> None:
+    negotiation = crossing(7, opening="talk")
+    members = three_members(negotiation)
     population = Population(members)
     memory = population.initial_memory(14)
     pairs = population.value(memory).view(7, 2).tolist()
@@ -141,12 +147,7 @@ def test_in_a_population_two_different_members_play_each_game() -> None:
 
 def test_a_population_deals_its_pairs_in_turn_to_the_games_that_start() -> None:
     """However long a pair talks, it plays as many games as the others."""
-    negotiation = crossing(4)
-    members = [policy_for(negotiation) for _ in range(3)]
-    for i, member in enumerate(members):
-        torch.nn.init.constant_(member.critic.bias, float(i))
-        torch.nn.init.zeros_(member.critic.weight)
-    population = Population(members)
+    population = Population(three_members(crossing(4)))
     memory = population.initial_memory(8)
     memory[:, :-1] = 1.0
     over = torch.tensor([False, True, True, False]).repeat_interleave(2)
