@@ -45,7 +45,7 @@ def play(
             step = negotiation.step(action.view(batch, -1).cpu().numpy())
             collector.add(step.dialogues, version)
             negotiation.reset(step.over)
-            memory = policy.restart(memory, torch.from_numpy(step.over.repeat(negotiation.n_agents)).to(policy.device))
+            memory = policy.restart(memory, step.over)
             steps += 1
             if steps % 64 == 0 and (table := collector.take()) is not None:
                 yield table

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from envs.game import Bools
 from envs.negotiation import SILENT, Negotiation, Observation
 
 Memory = Literal["gru", "window", "none"]
@@ -59,9 +60,9 @@ class Policy(nn.Module):
         """`[R, H]` the memory at the start of an episode."""
         return torch.zeros(rows, self.sizes.hidden_size, device=self.device)
 
-    def restart(self, memory: Tensor, over: Tensor) -> Tensor:
-        """`[R, H]` the memory, with that at the start of an episode where `over` `[R]`."""
-        return torch.where(over[:, None], 0.0, memory)
+    def restart(self, memory: Tensor, over: Bools) -> Tensor:
+        """`[R, H]` the memory, with that at the start of an episode in the games marked in `over` `[B]`."""
+        return torch.where(_rows_of(over, memory)[:, None], 0.0, memory)
 
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
@@ -88,6 +89,11 @@ class Policy(nn.Module):
         return self.critic(memory).squeeze(-1)
 
 
+def _rows_of(over: Bools, memory: Tensor) -> Tensor:
+    """`[R]` the rows of `memory` that belong to the games marked in `over` `[B]`."""
+    return torch.from_numpy(over.repeat(len(memory) // len(over))).to(memory.device)
+
+
 class Population(Policy):
     """Several networks that play each other, as one policy.
 
@@ -110,15 +116,15 @@ class Population(Policy):
     def initial_memory(self, rows: int) -> Tensor:
         """`[R, H + 1]` the memory at the start of an episode, with the members that play it."""
         empty = torch.zeros(rows, self.sizes.hidden_size + 1, device=self.device)
-        return self.restart(empty, torch.ones(rows, dtype=torch.bool, device=self.device))
+        return self.restart(empty, np.ones(rows // 2, np.bool_))
 
-    def restart(self, memory: Tensor, over: Tensor) -> Tensor:
-        """`[R, H + 1]` the memory, with that at the start of an episode and the next pairs where `over` `[R]`."""
-        games = int(over.sum()) // 2
+    def restart(self, memory: Tensor, over: Bools) -> Tensor:
+        """`[R, H + 1]` the memory, with that at the start of an episode and the next pairs in the games in `over`."""
+        games = int(over.sum())
         next_pairs = (self._dealt + torch.arange(games)) % len(self._pairs)
         self._dealt = (self._dealt + games) % len(self._pairs)
         owner = memory[:, -1].clone()
-        owner[over] = self._pairs[next_pairs].flatten().to(self.device)
+        owner[_rows_of(over, memory)] = self._pairs[next_pairs].flatten().to(self.device)
         return torch.cat([super().restart(memory[:, :-1], over), owner[:, None]], dim=1)
 
     def encode(self, seen: Observation) -> Tensor:

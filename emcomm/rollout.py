@@ -62,7 +62,7 @@ class Rollout:
                 dialogues.append(step.dialogues)
             if step.over.any():
                 negotiation.reset(step.over)
-                memory = policy.restart(memory, torch.from_numpy(step.over.repeat(agents)).to(policy.device))
+                memory = policy.restart(memory, step.over)
         self.memory = memory.detach()
         last = policy.remember(policy.encode(negotiation.observe()), self.memory)
         trajectory = self._evaluate(policy, [*memories, last], masks, actions, actives, rewards, endings)

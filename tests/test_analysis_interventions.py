@@ -48,7 +48,7 @@ class Voter:
         return torch.zeros(rows, 3)  # vote, rounds heard, the other's last symbol
 
     def restart(self, memory, over):
-        return torch.where(over[:, None], 0.0, memory)
+        return torch.where(torch.from_numpy(over.repeat(2))[:, None], 0.0, memory)
 
     def encode(self, seen):
         newest = torch.from_numpy(np.ascontiguousarray(seen.buffer[:, :, -1]).astype(np.int64))

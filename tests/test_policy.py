@@ -150,8 +150,8 @@ def test_a_population_deals_its_pairs_in_turn_to_the_games_that_start() -> None:
     population = Population(three_members(crossing(4)))
     memory = population.initial_memory(8)
     memory[:, :-1] = 1.0
+    after = population.restart(memory, np.array([False, True, True, False]))
     over = torch.tensor([False, True, True, False]).repeat_interleave(2)
-    after = population.restart(memory, over)
     assert population.value(after).view(4, 2).tolist() == [[0, 1], [2, 0], [2, 1], [1, 2]]
     assert (after[over, :-1] == 0).all()
     assert (after[~over] == memory[~over]).all()
