@@ -18,6 +18,7 @@ from rich.table import Table
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Figures
+from emcomm.signals import Stopped, raise_stopped
 
 Options = TypeVar("Options")
 
@@ -48,24 +49,26 @@ def _unboxed(said: str) -> str:
 
 def run_command(command: Callable[[], int | None]) -> None:
     """Call `command` and leave with its exit code; faults become one line on stderr, bugs keep their traceback."""
+    raise_stopped()
     try:
         code = command() or 0
     except BadInput as error:
         code = _say(error, 2)
     except Fault as error:
         code = _say(error, 1)
-    except KeyboardInterrupt:
-        code = _say("interrupted", 130)
+    except KeyboardInterrupt as stopped:
+        code = _say("interrupted", stopped.code if isinstance(stopped, Stopped) else 130)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
     sys.exit(code)
 
 
 def _say(message: object, code: int) -> int:
-    print("emcomm: " + " ".join(str(message).split()), file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print("emcomm: " + " ".join(str(message).split()), file=sys.stderr)
     return code
 
 

@@ -17,8 +17,8 @@ from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.evaluation import evaluate
-from emcomm.runs import Run, load_weights
-from emcomm.worlds import choose_device, make_policy, move_names
+from emcomm.runs import Run
+from emcomm.worlds import choose_device, load_policy, move_names
 from envs.negotiation import TalkRules
 
 
@@ -63,9 +63,7 @@ def main() -> int:
     """The command line."""
     options, config = options_from(sys.argv[1:])
     console, run = Console(highlight=False), Run.open(options.run)
-    checkpoint = run.newest()
-    policy = make_policy(config, choose_device(config.device))
-    load_weights(policy, checkpoint.part("policy"), run.path)
+    policy, checkpoint = load_policy(run, config, choose_device(config.device))
     torch.set_num_threads(os.cpu_count() or 1)
     sampled = evaluate(policy, config, config.evaluation_games)
     greedy = evaluate(policy, config, config.evaluation_games, greedy_moves=True)

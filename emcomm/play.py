@@ -14,8 +14,8 @@ from emcomm.cli import parse, run_command
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
 from emcomm.evaluation import evaluate
-from emcomm.runs import Run, load_weights
-from emcomm.worlds import make_policy, move_names
+from emcomm.runs import Run
+from emcomm.worlds import load_policy, move_names
 from envs.pictures import draw
 from envs.rendering import Scene, text
 
@@ -53,8 +53,7 @@ def main() -> int:
     if not 1 <= options.games <= 10:
         raise BadInput(f"--games must be from 1 to 10, not {options.games}")
     run = Run.open(options.run)
-    policy = make_policy(run.config)
-    load_weights(policy, run.newest().part("policy"), run.path)
+    policy, _ = load_policy(run)
     console = Console(highlight=False)
     table = evaluate(policy, run.config, 200).shown
     shown = scenes(table[: options.games], move_names(run.config), run.config.rules.n_tokens)

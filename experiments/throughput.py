@@ -59,6 +59,7 @@ def learner_rate(config: Config, seconds: float, log: bool = True) -> tuple[floa
         begun: float | None = None
         try:
             for contribution in source.contributions(lambda: learner.assignment(writer.next_episode)):
+                assert contribution is not None  # nobody asks for a pause
                 late = learner.apply(contribution, writer.next_episode)
                 if log and contribution.dialogues is not None:
                     writer.add(contribution.dialogues)
