@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from emcomm.a3c import start_ray
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
+from emcomm.cluster import start_ray
 from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
 from emcomm.runs import Run
@@ -79,12 +79,10 @@ def train(options: TrainOptions, console: Console) -> int:
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
     make_policy(config, choose_device(config.device))
-    ray = start_ray(options.ray_address) if config.workers else None
-    try:
-        return _train(options, console, launched, ray)
-    finally:
-        if ray is not None:
-            ray.shutdown()
+    if not config.workers:
+        return _train(options, console, launched, None)
+    with start_ray(options.ray_address) as cluster:
+        return _train(options, console, launched, cluster.ray)
 
 
 def _train(options: TrainOptions, console: Console, launched: float, ray: Any) -> int:

@@ -36,8 +36,8 @@ class Events:
 class Training:
     """A run under way. Build it (which checks everything that can be refused), then let it `learn`.
 
-    `ray` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which the
-    run's wall time counts (seconds).
+    `ray` is the module, of a cluster that was started, None without workers; `launched` the time on the monotonic
+    clock from which the run's wall time counts (seconds).
     """
 
     def __init__(
