@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import math
-import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,6 +23,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from emcomm import losses
 from emcomm.checkpoints import Checkpoint
+from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from emcomm.errors import BadInput, Fault
@@ -283,55 +281,6 @@ class _RayWorker:
         return self._worker.steps
 
 
-_RAY_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a local cluster listens on the loopback address only
-    "RAY_worker_niceness": "0",  # 15 by default: other work on the machine would come first
-    "RAY_maximum_startup_concurrency": "1024",  # OnRay itself starts workers a few at a time
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share may still see the GPU
-}
-
-
-def start_ray(address: str | None = None) -> Any:
-    """Ray itself, after joining the cluster at `address`, or starting a local one without dashboard or statistics.
-
-    Raises BadInput where the cluster cannot be reached, Fault where a local one cannot be started.
-    """
-    for name, value in _RAY_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    # Ray prints a paragraph for every worker that dies; who uses it says so in one line.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    local: dict[str, Any] = {
-        "num_cpus": os.cpu_count(),
-        "include_dashboard": False,
-        "object_store_memory": 256 * 2**20,
-    }
-    try:
-        if address:
-            _check_that_it_listens(address)
-        # without an address Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
-        ray.init(
-            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **({} if address else local)
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        if address:
-            raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
-        raise Fault(f"a local Ray cannot be started: {error}") from error
-    return ray
-
-
-def _check_that_it_listens(address: str) -> None:
-    """Raises OSError where nobody does: Ray itself would try for minutes."""
-    import ray
-
-    found = None if "://" in address else ray._private.services.canonicalize_bootstrap_address(address)
-    if found:  # `auto` may find none, which Ray refuses by itself
-        host, _, port = found.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
 class _Hand(NamedTuple):
     """A worker on Ray."""
 
@@ -364,7 +313,7 @@ class OnRay:
     """
 
     def __init__(
-        self, config: Config, started: int, cluster: Any, on_death: Callable[[int], None],
+        self, config: Config, started: int, cluster: Cluster, on_death: Callable[[int], None],
         states: dict[str, State] | None = None,
     ) -> None:  # fmt: skip
         self._cluster, self._ray, self._config, self._on_death = cluster, cluster.ray, config, on_death

@@ -101,10 +101,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         checkpoint = Checkpoint(load(content), facts)
         if "format" in facts:
             converted(facts, CheckpointFacts)
-            if facts["seal"] != _seal(checkpoint.tensors, facts):
-                raise ValueError("its content does not fit its checksum")
-        elif type(facts["version"]) is not int or type(facts["episodes"]) is not int:
+        elif any(type(facts.get(name, 0)) is not int for name in ("version", "episodes")):
             raise ValueError("its version and episodes are no counts")
+        if "seal" in facts and facts["seal"] != _seal(checkpoint.tensors, facts):
+            raise ValueError("its content does not fit its checksum")
         _require_numbers(checkpoint)
     except BadInput:
         raise

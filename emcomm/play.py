@@ -30,6 +30,8 @@ class PlayOptions:
     """Games to show, at most 10 (games)."""
     pictures: Path | None = None
     """Folder for one PNG per game."""
+    env: str | None = None
+    """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
 
 
 def scenes(table: DialogueTable, move_names: tuple[str, ...], n_tokens: int) -> list[Scene]:
@@ -52,7 +54,7 @@ def main() -> int:
     options = parse(PlayOptions, sys.argv[1:], "emcomm.play")
     if not 1 <= options.games <= 10:
         raise BadInput(f"--games must be from 1 to 10, not {options.games}")
-    run = Run.open(options.run)
+    run = Run.open(options.run, options.env)
     policy, _ = load_policy(run)
     console = Console(highlight=False)
     table = evaluate(policy, run.config, 200).shown

@@ -9,12 +9,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
-from emcomm.a3c import start_ray
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
+from emcomm.cluster import Cluster, start_ray
 from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
 from emcomm.runs import Run
@@ -92,7 +92,7 @@ def train(options: TrainOptions, console: Console) -> int:
         return _train(options, console, launched, cluster)
 
 
-def _train(options: TrainOptions, console: Console, launched: float, cluster: Any) -> int:
+def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None) -> int:
     config = options.config
     if options.resume is not None:
         run = Run(options.resume, config)

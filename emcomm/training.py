@@ -18,6 +18,7 @@ from rich.console import Console
 from emcomm import files
 from emcomm.a3c import Contribution, InProcess, Learner, OnRay, State, use_one_core
 from emcomm.checkpoints import Checkpoint, checkpoint_of, load_weights
+from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import PART_ROWS, DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
@@ -44,7 +45,13 @@ class Training:
     """
 
     def __init__(
-        self, run: Run, config: Config, console: Console, launched: float, resume: Continuation | None, cluster: Any
+        self,
+        run: Run,
+        config: Config,
+        console: Console,
+        launched: float,
+        resume: Continuation | None,
+        cluster: Cluster | None,
     ) -> None:
         self._launched, self._cluster, self._resume = launched, cluster, resume
         self.run_folder, self.config, self._console = run, config, console
@@ -150,6 +157,7 @@ class Training:
             self.events.workers_died += 1
             line.note(f"worker {index} died and is being replaced ({self.events.workers_died} so far)")
 
+        assert self._cluster is not None
         return OnRay(self.config, self._workers_started, self._cluster, note_death, self._states)
 
     def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves, stop: Stop) -> None:
