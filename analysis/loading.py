@@ -6,6 +6,7 @@ part, so memory does not grow with the log; torch is imported by `LoadedRun.chec
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from emcomm.config import read_run_file
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, read_part
 from emcomm.errors import BadInput
 from envs import GAMES
@@ -198,8 +200,8 @@ def _why_no_run(folder: Path) -> str:
 
 def _config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     """The configuration as plain values, and what is wrong with it."""
-    from emcomm.runs import read_run_file
-
+    if not os.path.lexists(path / "config.json"):
+        return None, f"{path} has no config.json"
     try:
         return read_run_file(path).config, None
     except BadInput as error:

@@ -10,11 +10,15 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from emcomm import files
 from emcomm.errors import BadInput
-from emcomm.schemas import converted
+from emcomm.schemas import RunFile, converted
 from envs.negotiation import TalkRules
+
+CONFIG_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,19 @@ def _require_names(saved: Any, settings: Any) -> None:
         raise ValueError(f"the setting {name!r} is missing")
     for name in saved.keys() - names:
         raise ValueError(f"there is no setting {name!r}")
+
+
+def read_run_file(path: Path) -> RunFile:
+    """The config.json of the run in `path`; raises BadInput where it is missing, damaged or newer."""
+    try:
+        saved = files.read_as(path / "config.json", path, RunFile)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_dir():
+            raise BadInput(f"{path} is not a run: it has no config.json") from error
+        raise BadInput(f"there is no run folder {path}") from error
+    if saved.version > CONFIG_VERSION:
+        raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
+    return saved
 
 
 PRESETS: dict[str, Config] = {

@@ -497,7 +497,7 @@ def check_values(table: DialogueTable, facts: PartFacts) -> None:
     }
     for name, (values, low, high) in columns.items():
         if values.size and not low <= values.min() <= values.max() <= high:
-            raise ValueError(f"{name} has values outside {low} to {high}")
+            raise ValueError(f"it has {name} outside {max(low, 0)} to {high}")
     if not _numbered(table.episode, table.negotiation):
         raise ValueError("its episodes are not numbered one after the other, or one is there twice")
 

@@ -12,9 +12,12 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from emcomm.errors import BadInput
+from emcomm.schemas import LARGEST_JSON, decoded
+
+T = TypeVar("T")
 
 before_step: Callable[[str, Path], None] = lambda step, path: None  # noqa: E731 (a test puts its own here)
 """Called with the name of a step (write, sync, rename, make, remove) and its path; what it raises, the step raises."""
@@ -114,10 +117,10 @@ def opened(path: Path, within: Path, largest: int) -> Iterator[BinaryIO]:
     require_inside(path, within)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise BadInput(f"{path} cannot be read: {_reason(error)}") from error
     with os.fdopen(handle, "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
@@ -132,9 +135,13 @@ def require_inside(path: Path, folder: Path) -> None:
     try:
         inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from error
+        raise BadInput(f"{path} cannot be read: {_reason(error)}") from error
     if not inside:
         raise BadInput(f"{path} is a link that leads out of {folder}: put the thing itself there")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def read(path: Path, within: Path, largest: int) -> bytes:
@@ -152,3 +159,12 @@ def read_json(path: Path, within: Path, largest: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(f"{path} is damaged: it holds no object")
     return value
+
+
+def read_as(path: Path, within: Path, kind: type[T]) -> T:
+    """A JSON file of a run as a `kind`; raises BadInput naming one that is damaged."""
+    content = read(path, within, LARGEST_JSON)
+    try:
+        return decoded(content, kind)
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged: {error}") from error

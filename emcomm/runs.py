@@ -26,20 +26,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from emcomm import files
 from emcomm.checkpoints import Checkpoint, read_checkpoint
-from emcomm.config import Config
+from emcomm.config import CONFIG_VERSION, Config, read_run_file
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
-from emcomm.schemas import LARGEST_JSON, RunFile, Summary, decoded
+from emcomm.schemas import LARGEST_JSON, Summary
 from envs import GAMES
 
-CONFIG_VERSION = 1
 KEPT_CHECKPOINTS = 4
-
-T = TypeVar("T")
 
 
 class Continuation(NamedTuple):
@@ -153,7 +150,7 @@ class Run:
         """The final figures; None where there are none yet. Raises BadInput where they are damaged."""
         if not (self.path / "summary.json").exists():
             return None
-        return read_json(self.path / "summary.json", self.path, Summary)
+        return files.read_as(self.path / "summary.json", self.path, Summary)
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -220,32 +217,6 @@ class Run:
             return digest_of(last) == position.digest
         except BadInput:
             return False
-
-
-# -- reading -----------------------------------------------------------------------------------------------------------
-
-
-def read_run_file(path: Path) -> RunFile:
-    """The config.json of the run in `path`; raises BadInput where it is missing, damaged or newer."""
-    if not path.is_dir():
-        raise BadInput(f"there is no run folder {path}")
-    try:
-        saved = read_json(path / "config.json", path, RunFile)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} is not a run: it has no config.json") from error
-    if saved.version > CONFIG_VERSION:
-        raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
-    return saved
-
-
-def read_json(path: Path, within: Path, kind: type[T]) -> T:
-    """A JSON file of a run as a `kind`; raises BadInput naming one that is damaged, FileNotFoundError where it is not
-    there."""
-    content = files.read(path, within, LARGEST_JSON)
-    try:
-        return decoded(content, kind)
-    except ValueError as error:
-        raise BadInput(f"{path} is damaged: {error}") from error
 
 
 # -- folders and locks -------------------------------------------------------------------------------------------------

@@ -72,8 +72,8 @@ class Resume(Struct):
 class RunFile(Struct, forbid_unknown_fields=True):
     """config.json."""
 
-    version: Annotated[int, Meta(ge=1)]
     config: dict[Name, Any]
+    version: Annotated[int, Meta(ge=1)] = 1
     command: Text = ""
     started: Text = ""
     versions: dict[Name, Name] = {}
