@@ -467,7 +467,7 @@ class Negotiation:
             "_order": (0, last, None),
             "_orders": (0, last, 1),
             "_role": (0, eot, None),
-            "_donated": (0, eot, 2),
+            "_donated": (SILENT, eot, 2),
         }
         return {name: ends for name, ends in ranges.items() if hasattr(self, name)}
 
@@ -490,7 +490,7 @@ class _DialogueBank:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned; raises ValueError where it does not fit."""
-        symbols = fitting("the bank", state["symbols"], self._symbols, 0, self._eot, 1)
+        symbols = fitting("the bank", state["symbols"], self._symbols, SILENT, self._eot, 1)
         if type(state["next"]) is not int or not 0 <= state["next"] < len(symbols):
             raise ValueError("the bank has no such place")
         self._symbols, self._next = symbols, state["next"]

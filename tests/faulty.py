@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
+from envs.crossing import CrossingGame
+
 Kind = Literal["kill", "torn", "ENOSPC", "EIO"]
 
 
@@ -66,3 +70,76 @@ def _train(args: list[str], fault: tuple[Kind, int] | None, said: Path, steps: P
         run_command(main)
     finally:
         steps.write_text(str(count))
+
+
+# -- games to be interrupted -------------------------------------------------------------------------------------------
+
+
+class Journey(CrossingGame):
+    """Several decisions in each episode, a private number, and a generator of its own: all in its attributes."""
+
+    feature_bounds = (np.zeros(1, np.float32), np.full(1, 9, np.float32))
+
+    def __init__(self, n_games: int, rng: np.random.Generator) -> None:
+        super().__init__(n_games, rng)
+        self._rng, self._own = rng, np.random.default_rng(7)
+        self._left = np.ones(n_games, np.int64)
+        self._seen = np.zeros((n_games, 2, 1), np.float32)
+        self._resets = 0
+
+    def reset(self, which: np.ndarray) -> None:
+        self._resets += 1
+        self._left[which] = 1 + self._rng.integers(3, size=which.sum()) + self._resets % 2
+        self._draw(which)
+
+    def _draw(self, which: np.ndarray) -> None:
+        self._seen[which] = self._own.integers(10, size=(*self._seen[which].shape,))
+
+    def observe(self) -> np.ndarray:
+        return self._seen
+
+    private = observe
+
+    def play(self, moves: np.ndarray, which: np.ndarray):
+        outcome = super().play(moves, which)
+        self._left[which] -= 1
+        self._draw(np.isin(np.arange(self.n_games), which))
+        ended = np.repeat(self._left[which] == 0, 2).reshape(-1, 2)
+        return outcome._replace(terminated=ended)
+
+
+class OwnState(Journey):
+    """The same, in an object that only the game knows how to save."""
+
+    class Box:
+        """Neither an array nor a plain value."""
+
+        left: np.ndarray
+
+    def __init__(self, n_games: int, rng: np.random.Generator) -> None:
+        super().__init__(n_games, rng)
+        self._box = self.Box()
+        self._box.left = np.zeros(n_games, np.int64)
+
+    def play(self, moves: np.ndarray, which: np.ndarray):
+        self._box.left[which] += 1
+        return super().play(moves, which)
+
+    def state(self) -> dict[str, np.ndarray]:
+        own = np.frombuffer(repr(self._own.bit_generator.state).encode(), np.uint8)
+        return {"box": self._box.left, "left": self._left, "seen": self._seen, "own": own, "resets": self._resets}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        import ast
+
+        self._box.left, self._left, self._seen = (state[name].copy() for name in ("box", "left", "seen"))
+        self._own.bit_generator.state = ast.literal_eval(bytes(state["own"]).decode())
+        self._resets = int(state["resets"])
+
+
+class Foreign(Journey):
+    """Holds something that nobody knows how to save."""
+
+    def __init__(self, n_games: int, rng: np.random.Generator) -> None:
+        super().__init__(n_games, rng)
+        self._environment = object()
