@@ -366,9 +366,14 @@ class LogFacts(NamedTuple):
 
 def facts_of(part: Path) -> LogFacts:
     """What the log says of itself; raises BadInput naming a part that is damaged or of a newer schema."""
-    with _reading(part) as file:
-        facts = part_facts(file, part)
+    facts = read_facts(part)
     return LogFacts(facts.schema_version, facts.n_tokens, facts.move_names)
+
+
+def read_facts(part: Path) -> PartFacts:
+    """What a part says of itself, its place in the log included; raises BadInput where it is damaged."""
+    with _reading(part) as file:
+        return part_facts(file, part)
 
 
 @contextmanager

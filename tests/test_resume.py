@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emcomm.dialogues import DialogueTable, concatenate, read_part
 from emcomm.checkpoints import read_checkpoint
+from emcomm.dialogues import DialogueTable, concatenate, read_part
 
 sys.path.insert(0, str(Path(__file__).parent))
 import faulty
