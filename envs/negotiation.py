@@ -249,8 +249,10 @@ class Negotiation:
         if self.rules.channel == "oracle":
             roles = self._rng.permuted(np.tile(np.arange(self.n_agents), (count, 1)), axis=1)
             self._role[which] = roles % (self.rules.n_tokens + 1)
-        if self.rules.speaking == "sequential" and self.rules.order != "fixed":
-            self._order[which] = self._rng.permuted(self._order[which], axis=1)
+        if self.rules.speaking == "sequential":
+            self._turn[which] = 0  # a round may have been in progress
+            if self.rules.order != "fixed":
+                self._order[which] = self._rng.permuted(self._order[which], axis=1)
         self._begin(which)
 
     def _begin(self, which: Bools) -> None:

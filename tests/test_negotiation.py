@@ -311,6 +311,20 @@ def test_a_sequential_move_against_a_symbol_is_not_played():
     assert talk.phase.tolist() == [TALK]
 
 
+def test_a_reset_in_the_middle_of_a_round_gives_the_first_speaker_its_turn():
+    talk = start(speaking="sequential", games=2)
+    step(talk, DETOUR, EOT)
+    talk.reset(np.array([True, False]))
+    assert (legal(talk, 0, game=0), legal(talk, 1, game=0)) == (SYMBOLS + MOVES, [EOT])
+    assert (legal(talk, 0, game=1), legal(talk, 1, game=1)) == ([EOT], SYMBOLS + MOVES)  # its round goes on
+    result = talk.step(np.array([[MAIN, EOT], [EOT, MAIN]]))
+    assert result.over.tolist() == [False, True]
+    assert result.dialogues.moves.tolist() == [[1, 0]]
+    talk.reset(result.over)
+    # what was chosen before the reset is not played
+    assert talk.step(np.array([[EOT, DETOUR], [MAIN, EOT]])).dialogues.moves.tolist() == [[0, 1]]
+
+
 def orders(order, episodes=30):
     """The speaking orders of many three-round talks: `[episodes, 3, 2]`."""
     talk, found = start(games=episodes, speaking="sequential", order=order), []
