@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from envs import CrossingGame, GameOver, IllegalAction, Negotiation, NegotiationEnv, Outcome, TalkRules
-from envs.negotiation import ACT, OPEN, TALK
+from envs.negotiation import ACT, OPEN, TALK, _DialogueBank
 
 EOT, MAIN, DETOUR = 5, 6, 7  # of the crossing with five tokens
 SYMBOLS, MOVES = [0, 1, 2, 3, 4, 5], [6, 7]
@@ -325,6 +325,34 @@ def test_a_reset_in_the_middle_of_a_round_gives_the_first_speaker_its_turn():
     assert talk.step(np.array([[EOT, DETOUR], [MAIN, EOT]])).dialogues.moves.tolist() == [[0, 1]]
 
 
+def test_what_was_said_in_a_round_in_progress_is_forgotten_with_a_reset():
+    talk = start(speaking="sequential")
+    step(talk, 3, EOT)
+    assert [rows.tolist() for rows in talk.so_far(0)] == [[[3, -1]], [[0, 1]]]
+    talk.reset()
+    assert [rows.shape for rows in talk.so_far(0)] == [(0, 2), (0, 2)]
+    step(talk, MAIN, EOT)
+    assert step(talk, EOT, DETOUR).dialogues.moves.tolist() == [[0, 1]]
+
+
+def test_the_order_so_far_is_that_of_each_round():
+    """What is handed out is a copy; where all speak at once there is no order."""
+    talk = start(speaking="sequential", order="round", games=40)
+    lived = []
+    for _ in range(3):
+        lived.append([0 if legal(talk, 1, game) == [EOT] else 1 for game in range(40)])
+        for _ in range(2):
+            talk.step(np.where(talk.mask()[..., 0], 0, EOT))
+    for game in range(40):
+        assert talk.so_far(game)[1][:, 0].tolist() == [firsts[game] for firsts in lived]
+    talk.so_far(0)[0][:] = talk.so_far(0)[1][:] = 9
+    assert talk.so_far(0)[0].tolist() == [[0, 0]] * 3
+    assert (talk.so_far(0)[1] < 2).all()
+    talk = start()
+    step(talk, 1, 2)
+    assert talk.so_far(0)[1].shape == (0, 2)
+
+
 def orders(order, episodes=30):
     """The speaking orders of many three-round talks: `[episodes, 3, 2]`."""
     talk, found = start(games=episodes, speaking="sequential", order=order), []
@@ -460,6 +488,93 @@ def test_a_shuffled_agent_hears_one_whole_dialogue_while_others_end():
     assert checked > 1000
 
 
+def test_shuffled_agents_hear_the_other_side_of_the_donor():
+    talk = start(games=64, channel="shuffled")
+    for actions in [(1, 3), (2, 4), (EOT, EOT), (MAIN, MAIN)]:
+        step(talk, *actions)
+    talk.reset()
+    for heard in ((3, 1), (4, 2), (EOT, EOT)):
+        step(talk, 0, 0)
+        assert (talk.observe().buffer[:, :, -1, 1] == heard).all()
+
+
+def test_decisions_without_talk_are_no_donors():
+    talk = start(games=64, channel="shuffled")
+    for actions in [(3, 3), (EOT, EOT), (MAIN, MAIN)]:
+        step(talk, *actions)
+    for _ in range(3):
+        talk.reset()
+        step(talk, MAIN, MAIN)  # silent
+    talk.reset()
+    step(talk, 1, 1)
+    assert (talk.observe().buffer[:, :, -1, 1] == 3).all()
+
+
+def test_long_dialogues_are_heard_to_their_end():
+    talk = start(games=64, channel="shuffled", max_rounds=None)
+    for t in range(40):
+        step(talk, t % 5, t % 5)
+    step(talk, EOT, EOT)
+    step(talk, MAIN, MAIN)
+    talk.reset()
+    heard = []
+    for _ in range(70):
+        step(talk, 0, 0)
+        heard.append(np.unique(talk.observe().buffer[:, :, -1, 1]).tolist())
+    assert heard == [[t % 5] for t in range(40)] + [[EOT]] * 30
+
+
+def test_before_any_dialogue_has_ended_shuffled_speech_is_noise():
+    talk = start(games=600, channel="shuffled")
+    step(talk, 1, 1)
+    heard = talk.observe().buffer[:, :, -1, 1]
+    assert np.unique(heard).tolist() == [0, 1, 2, 3, 4, 5]
+    assert 0.4 < (heard > 2).mean() < 0.6
+
+
+def bank_of(tokens, agents, size):
+    """A bank that was given dialogues of one round, in which all agents said the token."""
+    bank = _DialogueBank(TalkRules(n_tokens=100), agents, size, 1, np.random.default_rng(0))
+    for batch in tokens:
+        said = np.repeat(np.array(batch, np.int8)[:, None, None], agents, axis=2)
+        bank.add(said, np.ones(len(batch), np.int64))
+    return bank
+
+
+@pytest.mark.parametrize("agents", [2, 3, 4])
+def test_all_donors_of_a_game_differ_and_all_dialogues_are_donors(agents):
+    drawn = bank_of([range(64)], agents, 64).draw(5000)
+    assert drawn.shape == (5000, agents, 1, agents)
+    donors = drawn[:, :, 0, 0]
+    assert (np.diff(np.sort(donors, axis=1)) > 0).all()
+    for agent in range(agents):
+        shares = np.bincount(donors[:, agent], minlength=64) / 5000  # 1/64 each, ± 5 standard errors
+        assert shares.min() > 0.0068
+        assert shares.max() < 0.0245
+
+
+def test_the_newest_dialogues_replace_the_oldest():
+    bank = bank_of([[1, 2, 3], [4, 5, 6]], 2, 4)
+    assert np.unique(bank.draw(500)).tolist() == [3, 4, 5, 6]
+    bank = bank_of([[1, 2, 3], [4, 5, 6], [7]], 2, 4)
+    assert np.unique(bank.draw(500)).tolist() == [4, 5, 6, 7]
+
+
+def test_the_oracle_writes_the_role_into_the_columns_of_the_others_only():
+    talk = start(games=20, channel="oracle")
+    buffer = talk.observe().buffer
+    assert (buffer[:, :, -1, 0] == -1).all()
+    assert (buffer[:, :, :-1] == -1).all()
+
+
+def test_roles_of_the_oracle_are_symbols():
+    """Three agents, of which two share a role where there are but a token and EOT; with two tokens, none do."""
+    talk = start(Stages, games=50, channel="oracle", n_tokens=1)
+    assert (np.sort(talk.observe().buffer[:, :, -1, 1], axis=1) == [0, 0, 1]).all()
+    talk = start(Stages, games=50, channel="oracle", n_tokens=2)
+    assert (np.sort(talk.observe().buffer[:, :, -1, 1], axis=1) == [0, 1, 2]).all()
+
+
 # -- more than two -----------------------------------------------------------------------------------------------
 
 
@@ -500,6 +615,30 @@ def test_whoever_has_left_neither_talks_nor_keeps_the_others_talking():
     assert result.dialogues.moves.tolist() == [[1, 1, -1]]
 
 
+def test_a_reset_starts_the_game_itself_anew():
+    talk = start(Stages)
+    step(talk, 6, 6, 6)  # the first of two moves
+    talk.reset()
+    assert step(talk, 6, 6, 6).over.tolist() == [False]
+    assert step(talk, 6, 6, 6).over.tolist() == [True]
+
+
+class OneWay(Stages):
+    """The same, but only agent 0 may take the second move."""
+
+    def legal_moves(self):
+        legal = super().legal_moves()
+        legal[:, 1:, 1] = False
+        return legal
+
+
+def test_moves_that_the_game_forbids_are_masked():
+    talk = start(OneWay)
+    assert (legal(talk, 0), legal(talk, 1)) == (SYMBOLS + MOVES, [*SYMBOLS, 6])
+    step(talk, EOT, EOT, EOT)
+    assert (legal(talk, 0), legal(talk, 1)) == (MOVES, [6])
+
+
 # -- many games, and mistakes ------------------------------------------------------------------------------------
 
 
@@ -534,9 +673,68 @@ def test_an_illegal_action_is_named():
         talk.step(np.array([0, 0]))
 
 
+def test_one_game_that_has_ended_is_enough_to_refuse_a_step():
+    talk = start(games=3)
+    talk.step(np.array([[0, 0], [MAIN, MAIN], [0, 0]]))
+    with pytest.raises(GameOver, match="game 1 has ended"):
+        step(talk, 0, 0)
+
+
+@pytest.mark.parametrize("action", [-1, 8])
+def test_an_action_that_does_not_exist_is_named(action):
+    talk = start(games=2)
+    with pytest.raises(IllegalAction, match=rf"^action {action} of agent 1 in game 1 is illegal in phase OPEN"):
+        talk.step(np.array([[0, 0], [0, action]]))
+    assert talk.n_rounds.tolist() == [0, 0]
+
+
+def test_the_state_of_chance_can_be_kept_and_put_back():
+    talk = start(channel="noisy", noise=1.0)
+    state, heard = talk.random_state, []
+    for _ in range(2):
+        talk.reset()
+        talk.random_state = state
+        heard.append([])
+        for _ in range(20):
+            step(talk, 0, 0)
+            heard[-1].append(newest(talk, 0))
+    assert heard[0] == heard[1]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
+        ("n_tokens", 1),
+        ("n_tokens", 126),
+        ("n_tokens", np.int64(3)),
+        ("max_rounds", 1),
+        ("max_rounds", 32767),
+        ("max_rounds", None),
+        ("noise", 0),
+        ("noise", 1),
+        ("round_cost", 0),
+        ("round_cost", 7.5),
+        ("window", 1),
+        ("window", 1024),
+    ],
+)
+def test_options_up_to_their_limits_are_taken(option, value):
+    assert getattr(TalkRules(**{option: value}), option) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("n_tokens", True),
+        ("n_tokens", None),
+        ("max_rounds", 32768),
+        ("max_rounds", False),
+        ("noise", -0.1),
+        ("noise", float("nan")),
+        ("round_cost", float("inf")),
+        ("round_cost", float("nan")),
+        ("window", 1025),
+        ("window", None),
         ("n_tokens", 0),
         ("n_tokens", 127),
         ("n_tokens", "3"),
