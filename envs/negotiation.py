@@ -242,7 +242,6 @@ class Negotiation:
         if not count:
             return
         self.game.reset(which)
-        self.over[which] = False
         if self.n_agents > 2:  # so that a column is no identity
             others = self._rng.permuted(self._columns[which][..., 1:], axis=2)
             self._columns[which] = np.concatenate([self._columns[which][..., :1], others], axis=2)
@@ -254,6 +253,7 @@ class Negotiation:
             if self.rules.order != "fixed":
                 self._order[which] = self._rng.permuted(self._order[which], axis=1)
         self._begin(which)
+        self.over[which] = False  # last, for `which` may be `over` itself
 
     def _begin(self, which: Bools) -> None:
         """Empty the buffer: the next decision starts."""

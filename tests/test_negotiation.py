@@ -204,6 +204,20 @@ def test_a_cut_is_forgotten_with_the_next_talk():
     assert step(talk, 6, 6, 6).dialogues.cut.tolist() == [False]
 
 
+@pytest.mark.parametrize(("last", "cut"), [((EOT, EOT), False), ((EOT, 0), True)])
+def test_whether_a_talk_was_cut_is_remembered_while_others_talk(last, cut):
+    talk = start(games=2, max_rounds=2)
+    talk.step(np.array([[0, 1], [MAIN, DETOUR]]))
+    talk.reset(talk.over)
+    talk.step(np.array([last, [2, 2]]))
+    result = talk.step(np.array([[MAIN, MAIN], [3, 3]]))
+    assert result.dialogues.game.tolist() == [0]
+    assert result.dialogues.cut.tolist() == [cut]
+    assert talk.phase[1] == ACT
+    talk.reset(talk.over)
+    assert talk.step(np.array([[0, 0], [MAIN, MAIN]])).dialogues.cut.tolist() == [True]
+
+
 @pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
 def test_without_a_limit_the_talk_goes_on(speaking):
     talk = start(max_rounds=None, speaking=speaking)
@@ -215,6 +229,19 @@ def test_without_a_limit_the_talk_goes_on(speaking):
             step(talk, EOT, 4 - t % 5)
     assert talk.phase.tolist() == [TALK]
     assert said(talk) == [[t % 5, 4 - t % 5] for t in range(70)]
+
+
+@pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
+def test_one_long_talk_among_short_ones_is_kept_whole(speaking):
+    """Game 0 talks for 40 rounds; game 1 closes every talk at once and starts anew."""
+    talk = start(games=2, max_rounds=None, speaking=speaking)
+    for t in range(40):
+        for _ in range(1 if speaking == "simultaneous" else 2):
+            symbol = np.array([t % 5, EOT])
+            talk.step(np.where(talk.phase == ACT, MAIN, np.where(talk.mask()[:, :, 0].T, symbol, EOT)).T)
+            talk.reset(talk.over)
+    assert said(talk) == [[t % 5, t % 5] for t in range(40)]
+    assert talk.so_far(0)[1].tolist() == ([] if speaking == "simultaneous" else [[0, 1]] * 40)
 
 
 def test_every_round_costs_and_the_moves_do_not():
@@ -285,6 +312,50 @@ def test_placeholders_are_neither_written_nor_heard():
     assert talk.phase.tolist() == [TALK]
 
 
+def test_the_window_of_sequential_talk_holds_whole_rounds_and_the_one_in_progress():
+    talk = start(speaking="sequential", window=3)
+    for first, second in [(3, 2), (1, 4)]:
+        step(talk, first, EOT)
+        step(talk, EOT, second)
+    assert talk.observe().buffer[0].tolist() == [[[-1, -1], [3, 2], [1, 4]], [[-1, -1], [2, 3], [4, 1]]]
+    step(talk, 0, EOT)
+    assert talk.observe().buffer[0].tolist() == [[[3, 2], [1, 4], [0, -1]], [[2, 3], [4, 1], [-1, 0]]]
+    step(talk, EOT, 2)
+    step(talk, 1, EOT)
+    assert talk.observe().buffer[0].tolist() == [[[1, 4], [0, 2], [1, -1]], [[4, 1], [2, 0], [-1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("channel", "heard"),
+    [("open", ([3, -1], [-1, 3])), ("constant", ([3, -1], [-1, 0])), ("self", ([3, 3], [-1, -1]))],
+)
+def test_who_has_not_spoken_yet_is_not_heard(channel, heard):
+    talk = start(speaking="sequential", channel=channel)
+    step(talk, 3, EOT)
+    assert (newest(talk, 0), newest(talk, 1)) == heard
+
+
+def test_what_was_heard_in_a_round_stays_as_it_was_heard():
+    talk = start(games=200, speaking="sequential", channel="noisy", noise=1.0)
+    step(talk, 3, EOT)
+    heard = talk.observe().buffer[:, 1, -1, 1]
+    assert len(np.unique(heard)) == 6
+    step(talk, EOT, 2)
+    assert (talk.observe().buffer[:, 1, -1] == np.stack([np.full(200, 2), heard], axis=1)).all()
+
+
+def test_the_oracle_tells_the_role_before_the_other_has_spoken():
+    talk = start(games=20, speaking="sequential", channel="oracle")
+    roles = talk.observe().buffer[:, :, -1, 1]
+    for _ in range(2):
+        step(talk, 3, EOT)
+        newest_round = talk.observe().buffer[:, :, -1]
+        assert (newest_round[:, 0, 0] == 3).all()
+        assert (newest_round[:, 1, 0] == -1).all()
+        assert (newest_round[..., 1] == roles).all()
+        step(talk, EOT, 3)
+
+
 def test_sequential_moves_are_made_at_once_after_the_talk():
     talk = start(speaking="sequential")
     step(talk, EOT, EOT)
@@ -351,6 +422,25 @@ def test_the_order_so_far_is_that_of_each_round():
     talk = start()
     step(talk, 1, 2)
     assert talk.so_far(0)[1].shape == (0, 2)
+
+
+def test_a_reset_of_the_games_that_are_over_draws_their_order_anew():
+    """`over` may be handed back as it is: it is not emptied before it has been read."""
+    talk, firsts = start(speaking="sequential", order="episode"), set()
+    for _ in range(20):
+        for _ in range(2):
+            step(talk, MAIN if legal(talk, 0) != [EOT] else EOT, MAIN if legal(talk, 1) != [EOT] else EOT)
+        talk.reset(talk.over)
+        assert talk.over.tolist() == [False]
+        firsts.add(legal(talk, 0) == [EOT])
+    assert firsts == {True, False}
+
+
+def test_what_a_step_brought_is_not_changed_by_a_reset():
+    talk = start()
+    result = step(talk, MAIN, DETOUR)
+    talk.reset(result.over)
+    assert result.over.tolist() == [True]
 
 
 def orders(order, episodes=30):
@@ -621,6 +711,22 @@ def test_a_reset_starts_the_game_itself_anew():
     talk.reset()
     assert step(talk, 6, 6, 6).over.tolist() == [False]
     assert step(talk, 6, 6, 6).over.tolist() == [True]
+
+
+class Limited(Stages):
+    """The same, but a limit of its own stops it after the first move."""
+
+    def play(self, moves, which):
+        outcome = super().play(moves, which)
+        return outcome._replace(truncated=~outcome.terminated)
+
+
+def test_a_game_that_is_stopped_by_a_limit_is_over():
+    talk = start(Limited)
+    result = step(talk, 6, 6, 6)
+    assert result.over.tolist() == result.dialogues.last.tolist() == [True]
+    assert result.truncated.tolist() == [[True] * 3]
+    assert result.terminated.tolist() == [[False] * 3]
 
 
 class OneWay(Stages):
