@@ -428,16 +428,18 @@ def test_a_leak_is_beyond_the_null_and_by_more_than_a_point():
 
 
 def test_what_each_source_tells():
-    """Five talks: one opened by a move, one without a word, one of a single round, and two of two rounds."""
-    table = table_of([[(SILENT, 3), (1, 2), (5, 5)], [], [(5, 5)], [(4, SILENT), (0, 1)], [(1, 1), (5, 5)]])
-    speakers = [[0, 1], [1, 0], [0, 1], [1, 0], [1, 0], [0, 1], [0, 1], [1, 0]]
+    """Three were opened by a move, one of them was cut after it; one was without a word."""
+    table = table_of(
+        [[(SILENT, 3), (1, 2), (5, 5)], [], [(5, 5)], [(4, SILENT), (0, 1)], [(1, 1), (5, 5)], [(SILENT, 2)]]
+    )
+    speakers = [[0, 1], [1, 0], [0, 1], [1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]
     table = dataclasses.replace(table, speakers=np.array(speakers, np.int8))
     found = leaks._sources(table, decisions(table, 5), "open")
     assert {source: values.tolist() for source, values in found.items()} == {
-        "agent": [[1]] * 5,
-        "length": [[3, 1, 0], [0, 0, 1], [1, 1, 0], [2, 0, 0], [2, 0, 0]],  # rounds, odd, none
-        "opening": [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0]],
-        "order": [[0, 1], [0, 0], [1, 0], [1, 1], [0, 0]],  # the first to speak, and the last
+        "agent": [[1]] * 6,
+        "length": [[3, 1, 0], [0, 0, 1], [1, 1, 0], [2, 0, 0], [2, 0, 0], [1, 1, 0]],  # rounds, odd, none
+        "opening": [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0], [1, 0]],
+        "order": [[0, 1], [0, 0], [1, 0], [1, 1], [0, 0], [0, 1]],  # the first to speak, and the last
     }
 
 
@@ -445,7 +447,10 @@ def test_what_each_source_tells():
 def test_the_end_is_audited_where_nothing_of_the_other_is_heard(channel):
     table = table_of([[(5, 0), (5, 5)]] * 2)
     deaf = channel in ("constant", "shuffled", "self", "oracle")
-    assert ("end" in leaks._sources(table, decisions(table, 5), channel)) == deaf
+    found = leaks._sources(table, decisions(table, 5), channel)
+    assert ("end" in found) == deaf
+    if deaf:
+        assert found["end"].tolist() == [[1, 1]] * 2
 
 
 def test_who_found_the_talk_going_on():
@@ -464,8 +469,8 @@ def test_who_found_the_talk_going_on():
 
 
 def test_four_dialogues_that_parted_are_audited():
-    """Two are fitted and two scored; of five, two and three. Crashes do not count."""
-    for parted, trials in ((4, 2), (5, 3)):
+    """Two are fitted and two scored; of nine, four and five. Crashes do not count."""
+    for parted, trials in ((4, 2), (9, 5)):
         moves = [(1, 0)] * parted + [(1, 1), (0, 0)]
         found = role_leaks(table_of([[(1, 0), (5, 5)]] * len(moves), moves=moves), 5)
         assert [leak.source for leak in found] == ["agent", "length", "opening", "all"]
@@ -479,6 +484,16 @@ def test_the_null_exchanges_who_yields():
     found = leaks._audit("agent", np.ones((1000, 1)), yielded, fitting, 400, np.random.default_rng(0))
     assert (found.accuracy.value, found.accuracy.trials) == (1.0, 500)
     assert found.null == pytest.approx(0.544, abs=0.006)
+    known = np.arange(1000) % 2  # who yields is one's first symbol, say: in the null, either is a coin flip
+    found = leaks._audit("symbol", known[:, None], known, fitting, 400, np.random.default_rng(0))
+    assert (found.accuracy.value, found.accuracy.trials) == (1.0, 500)
+    assert found.null == pytest.approx(0.544, abs=0.006)
+
+
+def test_a_seed_fixes_the_audit():
+    table = planted_dialogues("noise", 0, 200)
+    one, other, third = (role_leaks(table, 5, permutations=2, seed=seed) for seed in (1, 1, 2))
+    assert one == other != third
 
 
 def test_the_tree_is_scored_on_dialogues_that_it_has_not_met():

@@ -614,6 +614,29 @@ def test_long_dialogues_are_heard_to_their_end():
     assert heard == [[t % 5] for t in range(40)] + [[EOT]] * 30
 
 
+def test_the_last_allowed_round_of_a_donor_is_heard():
+    talk = start(games=64, channel="shuffled", max_rounds=4)
+    for t in range(4):
+        step(talk, t, t)
+    step(talk, MAIN, MAIN)
+    talk.reset()
+    for t in range(4):
+        step(talk, 4, 4)
+        assert (talk.observe().buffer[:, :, -1, 1] == t).all()
+
+
+def test_a_donor_that_has_ended_is_silent_for_good_while_longer_ones_arrive():
+    """The donors of game 1 are of 32 rounds; meanwhile game 0 ends a talk of 40 rounds."""
+    talk = start(games=2, channel="shuffled", max_rounds=None)
+    for t in range(70):
+        own = MAIN if talk.phase[0] == ACT else EOT if t == 40 else 3
+        talk.step(np.array([[own, own], [0, 0]]))
+        talk.reset(talk.over)
+        if t >= 32:
+            assert talk.observe().buffer[1, :, -1, 1].tolist() == [EOT, EOT]
+    assert talk.n_rounds.tolist() == [28, 70]
+
+
 def test_before_any_dialogue_has_ended_shuffled_speech_is_noise():
     talk = start(games=600, channel="shuffled")
     step(talk, 1, 1)
@@ -641,6 +664,23 @@ def test_all_donors_of_a_game_differ_and_all_dialogues_are_donors(agents):
         shares = np.bincount(donors[:, agent], minlength=64) / 5000  # 1/64 each, ± 5 standard errors
         assert shares.min() > 0.0068
         assert shares.max() < 0.0245
+
+
+def test_two_donors_meet_in_many_pairs():
+    donors = bank_of([range(64)], 2, 64).draw(2000)[:, :, 0, 0].astype(int)
+    assert len(np.unique((donors[:, 1] - donors[:, 0]) % 64)) > 25
+
+
+def test_short_dialogues_of_the_bank_end_with_eot_where_longer_ones_join_them():
+    bank = bank_of([[1, 2, 3]], 2, 4)
+    bank.add(np.full((1, 3, 2), 9, np.int8), np.array([3]))
+    drawn = bank.draw(500)
+    assert np.unique(drawn.reshape(1000, 4, 2)[..., 0], axis=0).tolist() == [
+        [1, 100, 100, 100],
+        [2, 100, 100, 100],
+        [3, 100, 100, 100],
+        [9, 9, 9, 100],
+    ]
 
 
 def test_the_newest_dialogues_replace_the_oldest():
