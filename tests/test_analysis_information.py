@@ -269,6 +269,7 @@ def test_the_decision_is_known_from_ninety_percent_on() -> None:
     probability = np.array([[0.9, 0.9], [0.9, 0.89], [0.05, 0.95], [0.1, 0.1], [0.9, 0.5], [0.5, 0.11]])
     assert known_at(probability).tolist() == [1, 0, 2, 1, 0, 0]
     assert known_at(np.array([[0.5, 0.7, 0.8]]), known=0.7).tolist() == [2]
+    assert known_at(np.array([[0.6], [0.4], [0.52]]), known=0.55).tolist() == [1, 1, 0]
 
 
 def test_the_score_is_the_log_probability_above_that_of_a_coin() -> None:
@@ -387,6 +388,14 @@ def test_the_p_value_counts_the_figure_itself_in() -> None:
     assert found.known_at.tolist() == [0, 300, 0]
 
 
+def test_without_a_null_nothing_is_beyond_it() -> None:
+    found = decision_information(table_of([[(1, 0), (5, 5)]] * 300), N_TOKENS, nulls=0)
+    assert found.null.shape == (0, 2)
+    assert found.p_value.tolist() == [1, 1]
+    assert not found.informative.any()
+    assert found.to_frame()["null"].isna().all()
+
+
 def test_two_hundred_dialogues_are_enough() -> None:
     assert len(decision_information(table_of([[(1, 0)]] * 200), N_TOKENS, nulls=1).bits) == 1
     too_few = decision_information(table_of([[(1, 0)]] * 199), N_TOKENS, nulls=1)
@@ -404,6 +413,8 @@ def test_no_more_dialogues_are_used_than_asked_for() -> None:
 def test_the_curve_ends_where_hardly_any_dialogue_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of([[(1, 0), (5, 5)]] * 300 + [[(1, 0)] * 9] * 2)
     assert len(decision_information(table, N_TOKENS, nulls=1).bits) == 2
+    table = table_of([[(1, 0), (5, 5)]] * 300 + [[(1, 0)] * 9] * 6)
+    assert len(decision_information(table, N_TOKENS, nulls=1).bits) == 9
     monkeypatch.setattr(module, "MOST_ROUNDS", 3)
     assert len(decision_information(table_of([[(1, 0)] * 5] * 300), N_TOKENS, nulls=1).bits) == 3
 

@@ -614,6 +614,15 @@ def test_long_dialogues_are_heard_to_their_end():
     assert heard == [[t % 5] for t in range(40)] + [[EOT]] * 30
 
 
+def test_two_agents_of_a_single_game_have_donors_of_their_own():
+    talk = start(channel="shuffled")
+    heard = []
+    for _ in range(30):
+        step(talk, 0, 0)
+        heard.append((newest(talk, 0)[1], newest(talk, 1)[1]))
+    assert 15 < sum(one != other for one, other in heard)  # noise of six symbols agrees in one of six rounds
+
+
 def test_the_last_allowed_round_of_a_donor_is_heard():
     talk = start(games=64, channel="shuffled", max_rounds=4)
     for t in range(4):
@@ -875,6 +884,7 @@ def test_options_up_to_their_limits_are_taken(option, value):
         ("n_tokens", None),
         ("max_rounds", 32768),
         ("max_rounds", False),
+        ("max_rounds", 2.5),
         ("noise", -0.1),
         ("noise", float("nan")),
         ("round_cost", float("inf")),
