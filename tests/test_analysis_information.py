@@ -281,11 +281,11 @@ def test_the_score_is_the_log_probability_above_that_of_a_coin() -> None:
 
 
 def test_the_interval_covers_the_mean_of_other_samples() -> None:
-    """Of 400 scores half are 0 and half 1: ½ ± 1.96 · ½ / 20."""
-    scores = np.stack([np.arange(400) % 2, np.ones(400)], axis=1)
-    low, high = module._bootstrap(scores, np.random.default_rng(0), replicates=2000)
-    assert low == pytest.approx([0.451, 1], abs=0.004)
-    assert high == pytest.approx([0.549, 1], abs=0.004)
+    """Of 400 scores spread evenly from 0 to 1, whose deviation is 1 / √12: ½ ± 1.96 / √(12 · 400) = ½ ± 0.0283."""
+    scores = np.stack([np.linspace(0, 1, 400), np.ones(400)], axis=1)
+    low, high = module._bootstrap(scores, np.random.default_rng(0), replicates=5000)
+    assert low == pytest.approx([0.4717, 1], abs=0.001)
+    assert high == pytest.approx([0.5283, 1], abs=0.001)
 
 
 def test_the_null_asks_coins_or_deals_the_answers_anew() -> None:
@@ -321,7 +321,7 @@ def test_a_planted_rule_decides_or_leaves_it_to_a_coin(monkeypatch: pytest.Monke
         return np.array([0.75, 0.25])
 
     monkeypatch.setattr(module, "_estimate", estimate)
-    leaning = np.array([2.0] * 100 + [-0.5] * 200 + [0.0] * 900)
+    leaning = np.array([0.1] * 100 + [-0.5] * 200 + [0.0] * 900)
     seen = seen_as([False] * 1200, ordered=True)
     planted = module._plant("vote", leaning, seen, 5, np.random.default_rng(0))
     assert planted == Planted("vote", 0.25, 0.25)  # 300 of 1200 decided; found after the last round
