@@ -159,7 +159,7 @@ def _start_local(ray: Any) -> Cluster:
                 object_store_memory=256 * 2**20,
                 logging_level=logging.CRITICAL,
                 log_to_driver=False,
-                _temp_dir=str(home.folder),
+                _temp_dir=str(home.rays),
             )
     except BaseException as error:
         cluster.close()
@@ -174,7 +174,8 @@ class _Home:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        self.folder = Path(tempfile.mkdtemp(prefix="emcomm-", dir=_short_folder()))  # for this user only
+        self.folder = Path(tempfile.mkdtemp(prefix="emcomm-", dir=_short_folder()))  # for this user only, and
+        self.rays = self.folder / "r"  # for this one Ray sets the rights: everybody may write there
         token = janitor.token_file(self.folder)
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
@@ -188,7 +189,7 @@ class _Home:
 
     def gcs_while_starting(self) -> Address | None:
         """Where the GCS listens, as soon as it does."""
-        for file in self.folder.glob("session_latest/gcs_server_port_*"):
+        for file in self.rays.glob("session_latest/gcs_server_port_*"):
             with contextlib.suppress(OSError, ValueError):
                 return "127.0.0.1", int(file.read_text())
         return None
@@ -206,7 +207,7 @@ class _Home:
 def _short_folder() -> str:
     """Where a socket of Ray in a folder still has a path of at most 107 bytes, as the system asks."""
     usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) <= 27 else "/tmp"
+    return usual if len(os.fsencode(usual)) <= 25 else "/tmp"
 
 
 def _use_token(ray: Any, settings: dict[str, str | None]) -> dict[str, str | None]:
