@@ -13,6 +13,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from emcomm.checkpoints import load_weights, read_checkpoint
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.cluster import Cluster, start_ray
 from emcomm.config import PRESETS, Config
@@ -82,7 +83,9 @@ def train(options: TrainOptions, console: Console) -> int:
     """Train, evaluate, and say what was made; the exit code."""
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
-    make_policy(config, choose_device(config.device))
+    policy = make_policy(config, choose_device(config.device))
+    if options.resume is not None and (checkpoints := Run(options.resume, config).checkpoints()):
+        load_weights(policy, read_checkpoint(checkpoints[-1]).part("policy"), options.resume)
     if not config.workers:
         return _train(options, console, launched, None)
     if options.resume is None and options.run_name:

@@ -209,10 +209,10 @@ class Deadly:
     def __getattr__(self, _: str) -> Deadly:  # actor.build.remote(…)
         return Deadly(self.error)
 
-    def wait(self, under_way: list[Deadly], num_returns: int) -> tuple[list[Deadly], list[Deadly]]:
+    def wait(self, under_way: list[Deadly], num_returns: int, timeout: float) -> tuple[list[Deadly], list[Deadly]]:
         return under_way[:num_returns], under_way[num_returns:]
 
-    def get(self, _: Deadly) -> None:
+    def get(self, _: Deadly, timeout: float) -> None:
         raise self.error
 
 
