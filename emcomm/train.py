@@ -22,7 +22,7 @@ from emcomm.runs import Run
 from emcomm.schemas import Summary
 from emcomm.signals import Stopped, raise_stopped
 from emcomm.training import Training
-from emcomm.worlds import choose_device, make_policy, move_names
+from emcomm.worlds import choose_device, make_policy, move_names, require_memory
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def train(options: TrainOptions, console: Console) -> int:
     """Train, evaluate, and say what was made; the exit code."""
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
+    if options.ray_address is None:
+        require_memory(config)
     policy = make_policy(config, choose_device(config.device))
     if options.resume is not None and (checkpoints := Run(options.resume, config).checkpoints()):
         load_weights(policy, read_checkpoint(checkpoints[-1]).part("policy"), options.resume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -59,6 +60,22 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
         members = [Policy(sizes, config.memory) for _ in range(config.population)]
     policy = members[0] if len(members) == 1 else Population(members)
     return policy.to(device or torch.device("cpu"))
+
+
+def require_memory(config: Config) -> None:
+    """Raise BadInput where the workers cannot fit into this machine's memory, instead of being killed later."""
+    negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    sizes = Sizes.of(negotiation, config.hidden_size)
+    inputs = sizes.n_features + sizes.window * sizes.n_agents * (sizes.n_symbols + 1)
+    weights = 3 * sizes.hidden_size * (inputs + sizes.hidden_size) * config.population
+    rows = config.games * sizes.n_agents * (config.unroll + 1)
+    numbers = 6 * weights + rows * (8 * sizes.hidden_size + inputs + 2 * sizes.n_actions)  # what a gradient needs
+    needed, there = 4 * numbers * max(config.workers, 1), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise BadInput(
+            f"--games {config.games:,}, --unroll {config.unroll:,} and --hidden-size {config.hidden_size:,} need about "
+            f"{needed / 2**30:,.0f} GiB with {max(config.workers, 1)} workers, and this machine has {there / 2**30:,.0f}"
+        )
 
 
 def load_policy(

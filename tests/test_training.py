@@ -26,9 +26,10 @@ from emcomm.dialogues import read_part
 from emcomm.evaluation import Tally, play
 from emcomm.progress import Course, LiveLine
 from emcomm.runs import Run, provenance
-from emcomm.train import TrainOptions, options_from
+from emcomm.train import TrainOptions, default_name, options_from
 from emcomm.worlds import make_policy
-from envs.negotiation import TalkRules
+from envs.crossing import CrossingGame
+from envs.negotiation import Negotiation, TalkRules
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--workers", 0, "--episodes", 3000, "--games", 32, "--evaluation-games", 500)
@@ -409,3 +410,31 @@ def test_memory_does_not_grow_with_the_episodes(tmp_path) -> None:
     early = max(memory for parts, memory in seen if parts <= 0.4 * last)
     late = max(memory for parts, memory in seen if last > parts > 0.9 * last)
     assert late - early < 15
+
+
+def test_two_trainings_without_names_in_the_same_second_both_run(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda *_: "20260101-000000")
+    names = [Run.create(tmp_path, default_name(Config()), Config(), another=True).path.name for _ in range(3)]
+    assert names == [f"crossing-v0-seed0-20260101-000000{ending}" for ending in ("", "-2", "-3")]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_does_not_fit_into_the_memory_is_refused(call, tmp_path) -> None:
+    for wrong in (["--games", 10**9], ["--hidden-size", 10**6], ["--games", 10**5, "--unroll", 10**5]):
+        done = call("train", "--workers", 0, "--log-dir", tmp_path, *wrong)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert "GiB with 1 workers, and this machine has" in done.err
+        assert not list(tmp_path.iterdir())
+
+
+def test_agents_who_never_end_the_talk_are_cut_also_where_nothing_else_cuts_them() -> None:
+    rng = np.random.default_rng(0)
+    negotiation = Negotiation(CrossingGame(3, rng), TalkRules(max_rounds=None), rng)
+    negotiation.reset()
+    for _ in range(4096):
+        assert not negotiation.cut.any()
+        negotiation.step(np.zeros((3, 2), np.int64))
+    assert negotiation.cut.all()
+    dialogues = negotiation.step(np.full((3, 2), 6)).dialogues
+    assert dialogues.n_rounds.tolist() == [4096] * 3
+    assert dialogues.cut.all()
