@@ -163,7 +163,7 @@ def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None)
     elif log.end.parts > newest["log"]["parts"]:
         beyond = log.end.rows - newest["log"]["rows"]
         found.notes.append(f"{beyond:,} dialogues lie behind the newest checkpoint: a resume sets them aside")
-    elif not log.problems:
+    else:
         found.problems.append(f"the newest checkpoint follows {newest['episodes']:,} episodes, the log has others")
     try:
         Run.open(run.path, env)

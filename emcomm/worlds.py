@@ -74,7 +74,7 @@ def require_memory(config: Config) -> None:
     if needed > there:
         raise BadInput(
             f"--games {config.games:,}, --unroll {config.unroll:,} and --hidden-size {config.hidden_size:,} need about "
-            f"{needed / 2**30:,.0f} GiB with {max(config.workers, 1)} workers, and this machine has {there / 2**30:,.0f}"
+            f"{needed / 2**30:,.0f} GiB with {max(config.workers, 1)} workers, and here are {there / 2**30:,.0f}"
         )
 
 

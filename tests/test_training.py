@@ -423,7 +423,7 @@ def test_what_does_not_fit_into_the_memory_is_refused(call, tmp_path) -> None:
     for wrong in (["--games", 10**9], ["--hidden-size", 10**6], ["--games", 10**5, "--unroll", 10**5]):
         done = call("train", "--workers", 0, "--log-dir", tmp_path, *wrong)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-        assert "GiB with 1 workers, and this machine has" in done.err
+        assert "GiB with 1 workers, and here are" in done.err
         assert not list(tmp_path.iterdir())
 
 
