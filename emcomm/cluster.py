@@ -63,28 +63,33 @@ class Cluster:
     def check(self) -> None:
         """Raises Fault where the raylet of this machine or the GCS is gone. Below a millisecond; meant for each second.
 
-        It asks the sockets and not Ray, which would hang.
+        It asks the system and not Ray, which would hang.
         """
         if problem := self._problem():
             raise Fault(problem)
 
     def _problem(self) -> str | None:
-        raylet, gcs = self._servers()
-        if raylet and not _listens(raylet):
+        node = self.ray._private.worker._global_node
+        if node is None:  # not up yet, or shut down
+            gcs = self._home.gcs_while_starting() if self._home else None
+            return "a local Ray cannot be started: its central server (GCS) has died" if not _listens(gcs) else None
+        if self._home:
+            dead = {kind for kind, _ in node.dead_processes()}
+        else:
+            dead = {"raylet"} if not _listens(node.raylet_socket_name) else set()
+            dead |= {"gcs_server"} if self._is_silent(_host_and_port(node.gcs_address)) else set()
+        if "raylet" in dead:
             return "Ray has broken down: its raylet on this machine has died, and with it the workers"
-        if not gcs or _listens(gcs):
-            self._gcs_answered = time.monotonic()
-        elif self._home or time.monotonic() - self._gcs_answered > _GCS_PATIENCE_S:
-            what = "Ray has broken down" if raylet else "a local Ray cannot be started"
-            return f"{what}: its central server (GCS) has died"
+        if "gcs_server" in dead:
+            return "Ray has broken down: its central server (GCS) has died"
         return None
 
-    def _servers(self) -> tuple[Address | None, Address | None]:
-        """Where the raylet of this machine and the GCS listen; None for one that is not up yet, or was shut down."""
-        node = self.ray._private.worker._global_node
-        if node is not None:
-            return node.raylet_socket_name, _host_and_port(node.gcs_address)
-        return None, self._home.gcs_while_starting() if self._home else None
+    def _is_silent(self, gcs: Address) -> bool:
+        """Whether a GCS has not answered for long. It is asked each second: each question costs it some memory."""
+        now = time.monotonic()
+        if now - self._gcs_answered > 1 and _listens(gcs):
+            self._gcs_answered = now
+        return now - self._gcs_answered > _GCS_PATIENCE_S
 
     def _end_if_stuck(self) -> None:
         broken_since = None
@@ -228,9 +233,11 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _listens(address: Address) -> bool:
-    """Whether a server is there. One that is only busy is."""
+def _listens(address: Address | None) -> bool:
+    """Whether a server is there. One that is only busy is, and one that has no address yet may be."""
     try:
+        if address is None:
+            return True
         if isinstance(address, str):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(1)

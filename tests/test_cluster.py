@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -253,6 +252,7 @@ def test_only_who_knows_the_secret_may_use_a_local_cluster(tmp_path: Path) -> No
         address, secret = run.out.split()[2], (run.folder / "token").read_text()
         assert not any(secret in " ".join(command_of(p)) for p in run.everyone)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         others = [
             subprocess.Popen(
                 [sys.executable, "-c", STRANGER, address], env={**environment, "HOME": str(tmp_path), **more},
@@ -294,48 +294,40 @@ def test_each_local_cluster_has_a_secret_of_its_own(tmp_path: Path) -> None:
 # -- a cluster that was joined -----------------------------------------------------------------------------------------
 
 
+MACHINES = """
+import sys, time
+from ray.cluster_utils import Cluster
+common = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False, "include_log_monitor": False}
+there = Cluster(True, head_node_args={**common, "node_ip_address": "127.0.0.1", "temp_dir": sys.argv[1]})
+there.add_node(**common, node_ip_address="127.0.0.2")
+print(there.address, flush=True)
+sys.stdin.read()
+"""
+
+
 class Machines:
-    """Two machines on the loopback address, started with `ray start`, each in a process group of its own."""
+    """Two machines on the loopback address, which one process has started."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}
-        self._head = ["--head", f"--port={self.address.rpartition(':')[2]}", f"--temp-dir={folder}"]
-        self._all: list[subprocess.Popen] = []
-
-    def start(self) -> None:
-        """Returns when both are up."""
-        self._start(*self._head, ip="127.0.0.1")
-        wait_for(lambda: self.named(0, "raylet/raylet"), 60)
-        self._start(f"--address={self.address}", ip="127.0.0.2")
-        wait_for(lambda: self.named(1, "raylet/raylet"), 60)
-
-    def _start(self, *args: str, ip: str) -> None:
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *args, f"--node-ip-address={ip}"]
-        more = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block"]
-        if "--head" in args:
-            more.append("--include-dashboard=false")
-        started = subprocess.Popen(
-            command + more,
-            env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "10"["--head" in args], **self.environment},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        self.secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", MACHINES, folder],
+            env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **self.secret},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
         )  # fmt: skip
-        self._all.append(started)
 
-    def _named(self, machine: subprocess.Popen, name: str) -> list[psutil.Process]:
-        children = psutil.Process(machine.pid).children(recursive=True)
-        return [p for p in children if name in " ".join(command_of(p)[:3])]
+    def address(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
 
-    def named(self, machine: int, name: str) -> list[psutil.Process]:
-        return self._named(self._all[machine], name)
+    def named(self, name: str, ip: str = "") -> list[psutil.Process]:
+        everyone = psutil.Process(self._process.pid).children(recursive=True)
+        return [p for p in everyone if name in " ".join(command_of(p)[:3]) and ip in " ".join(command_of(p))]
 
     def end(self) -> None:
-        for machine in self._all:
-            for process in [*psutil.Process(machine.pid).children(recursive=True), machine]:
-                process.kill()
-            machine.wait()
+        for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
+            process.kill()
+        self._process.communicate()
 
 
 @pytest.fixture
@@ -343,7 +335,6 @@ def machines() -> Iterator[Machines]:
     folder = Path(tempfile.mkdtemp(prefix="two-", dir="/tmp"))
     there = Machines(folder)
     try:
-        there.start()
         yield there
     finally:
         there.end()
@@ -351,23 +342,23 @@ def machines() -> Iterator[Machines]:
 
 
 def test_a_joined_cluster_stays_and_only_the_workers_leave(machines: Machines, tmp_path: Path) -> None:
-    with driver(tmp_path, machines.address, **machines.environment) as run:
+    with driver(tmp_path, machines.address(), **machines.secret) as run:
         run.wait_until_ready()
+        assert machines.named("ray::Worker")
         os.killpg(run.process.pid, signal.SIGINT)
         assert run.code() == 130, run.err
-        wait_for(lambda: not machines.named(0, "ray::Worker") + machines.named(1, "ray::Worker"), 15)
-        for machine in (0, 1):
-            assert machines.named(machine, "raylet/raylet")
-        assert machines.named(0, "gcs/gcs_server")
-        assert not list(tmp_path.joinpath("home").iterdir())
+        wait_for(lambda: not machines.named("ray::Worker"), 15)
+        assert len(machines.named("raylet/raylet")) == 2
+        assert machines.named("gcs/gcs_server")
+        assert not list(run.home.iterdir())
 
 
 @pytest.mark.parametrize(("victim", "said"), [("raylet/raylet", "its raylet on"), ("gcs/gcs_server", "its central")])
 def test_a_death_in_a_joined_cluster_is_one_line(victim: str, said: str, machines: Machines, tmp_path: Path) -> None:
     before = "cluster._GCS_PATIENCE_S = 3"
-    with driver(tmp_path, machines.address, before=before, **machines.environment) as run:
+    with driver(tmp_path, machines.address(), before=before, **machines.secret) as run:
         run.wait_until_ready()
-        machines.named(0, victim)[0].kill()
+        machines.named(victim, "127.0.0.1")[0].kill()
         assert run.code() == 1
         assert run.err.startswith(f"emcomm: Ray has broken down: {said}")
         assert run.err.count("\n") == 1
