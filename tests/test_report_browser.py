@@ -46,7 +46,7 @@ class Opened:
         self.page = self.context.new_page()
         self.page.add_init_script(
             "window.refused = [];"
-            "document.addEventListener('securitypolicyviolation', (event) => window.refused.push(event.violatedDirective))"
+            "document.addEventListener('securitypolicyviolation', (e) => window.refused.push(e.violatedDirective))"
         )
         self.trouble: list[str] = []
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
