@@ -6,9 +6,10 @@ part, so memory does not grow with the log; torch is imported by `LoadedRun.chec
 
 from __future__ import annotations
 
-import json
+import os
+import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from emcomm.config import read_run_file
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, read_part
 from emcomm.errors import BadInput
-from envs.negotiation import SILENT
+from envs import GAMES
+from envs.game import Game
 
 if TYPE_CHECKING:
     from emcomm.config import Config
@@ -51,6 +54,8 @@ class LoadedRun:
     """What was missing, damaged or passed over: one line each, longer after more has been read."""
     parts: dict[str, list[Path]] = field(repr=False)
     """The readable parts of each log, in order."""
+    env: str | None = None
+    """A game outside emcomm that the user has named: no other code is executed."""
     _n_agents: int | None = field(default=None, repr=False)  # of the first dialogues that were read
 
     @property
@@ -87,21 +92,27 @@ class LoadedRun:
 
     def checkpoint(self) -> TrainedPolicy | None:
         """The newest policy; None, and a noted problem, where it is missing, damaged or cannot be built."""
-        from emcomm.runs import Run, load_weights
-        from emcomm.worlds import make_policy
+        from emcomm.runs import Run
+        from emcomm.worlds import load_policy
 
         try:
-            run = Run.open(self.path)
-            saved = run.newest()
-            policy = make_policy(run.config)
-            load_weights(policy, saved.part("policy"), run.path)
+            run = Run.open(self.path, self.env)
+            policy, saved = load_policy(run)
             if run.config.population > 1:
                 raise BadInput(f"{run.path} trained {run.config.population} networks, and this takes one at a time")
         except (BadInput, OSError, ValueError, TypeError) as error:
             self._note(f"no policy: {error}")
             return None
-        policy.eval()
         return TrainedPolicy(policy, run.config, int(saved.facts.get("version", 0)))
+
+    def game(self) -> Callable[[int, np.random.Generator], Game]:
+        """The game of the run; raises BadInput where it is unknown, or code outside emcomm that nobody has named."""
+        from emcomm.worlds import game_class
+
+        env = str((self.config or {}).get("env"))
+        if env not in GAMES and env != self.env:
+            raise BadInput(f"{env} is no game of emcomm; where it is code of yours, name it: --env {shlex.quote(env)}")
+        return game_class(env)
 
     def count(self, log: str = "dialogues") -> int:
         """How many dialogues the readable parts of a log ("dialogues" or "evaluation") say they hold."""
@@ -116,7 +127,6 @@ class LoadedRun:
     def _read(self, part: Path) -> DialogueTable | None:
         try:
             table = read_part(part)
-            _check(table, part, self.facts)
         except BadInput as error:
             self._note(f"{error}; passed over")
             return None
@@ -133,10 +143,11 @@ class LoadedRun:
             self.problems.append(line)
 
 
-def load(path: str | Path) -> LoadedRun:
+def load(path: str | Path, env: str | None = None) -> LoadedRun:
     """Open one run folder for reading; raises BadInput where `path` is none.
 
-    A folder without config.json can be analysed as long as it holds dialogues.
+    A folder without config.json can be analysed as long as it holds dialogues. A run folder is data: where its game is
+    code outside emcomm, that is executed only if it is `env`, and otherwise only what needs no game can be found out.
     """
     path = Path(path)
     if not path.is_dir():
@@ -144,7 +155,7 @@ def load(path: str | Path) -> LoadedRun:
     if not is_run(path):
         raise BadInput(_why_no_run(path))
     config, problem = _config(path)
-    run = LoadedRun(path, config, None, [problem] if problem else [], {})
+    run = LoadedRun(path, config, None, [problem] if problem else [], {}, env)
     facts = {log: _facts(run, log) for log in LOGS}
     run.facts = _common({**facts["dialogues"], **facts["evaluation"]}, config)
     for log, of_part in facts.items():
@@ -189,14 +200,12 @@ def _why_no_run(folder: Path) -> str:
 
 def _config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     """The configuration as plain values, and what is wrong with it."""
-    file = path / "config.json"
-    try:
-        config = json.loads(file.read_text())["config"]
-    except FileNotFoundError:
+    if not os.path.lexists(path / "config.json"):
         return None, f"{path} has no config.json"
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        return None, f"{file} is damaged: {' '.join(str(error).split())}"
-    return (config, None) if isinstance(config, dict) else (None, f"{file} is damaged: its config is no object")
+    try:
+        return read_run_file(path).config, None
+    except BadInput as error:
+        return None, " ".join(str(error).split())
 
 
 def _facts(run: LoadedRun, log: str) -> dict[Path, LogFacts]:
@@ -232,22 +241,6 @@ def _fits(run: LoadedRun, part: Path, facts: LogFacts) -> bool:
         f"{common.n_tokens} and {', '.join(common.move_names)}; passed over"
     )
     return False
-
-
-def _check(table: DialogueTable, part: Path, facts: LogFacts | None) -> None:
-    """Raise BadInput where the columns of a part contradict each other or the log."""
-    assert facts is not None
-    whole = (table.symbols, table.moves, table.n_rounds, table.episode)
-    if any(column.dtype.kind not in "iu" for column in whole) or table.cut.dtype.kind != "b":
-        raise BadInput(f"{part} is damaged: it has empty cells")
-    if len(table.symbols) != table.n_rounds.sum() or (table.n_rounds < 0).any():
-        raise BadInput(f"{part} is damaged: n_rounds and symbols do not agree")
-    if len(table.speakers) not in (0, len(table.symbols)):
-        raise BadInput(f"{part} is damaged: speakers and symbols do not agree")
-    if table.symbols.size and not SILENT <= table.symbols.min() <= table.symbols.max() <= facts.n_tokens:
-        raise BadInput(f"{part} is damaged: it has symbols outside 0 to {facts.n_tokens}")
-    if table.moves.size and not -1 <= table.moves.min() <= table.moves.max() < len(facts.move_names):
-        raise BadInput(f"{part} is damaged: it has moves outside 0 to {len(facts.move_names) - 1}")
 
 
 def _draw(tables: Iterator[DialogueTable], n: int, rng: np.random.Generator) -> DialogueTable | None:

@@ -29,7 +29,6 @@ from analysis.success import SuccessReport, SuccessTally
 from analysis.tokens import TokenReport, TokenTally
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.errors import BadInput
-from emcomm.worlds import game_class
 from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
@@ -250,17 +249,10 @@ class _Study:
             return None
 
     def _world(self) -> MakeGame:
-        """The run's game; the crossing where the game is unknown and its moves are those."""
-        env = (self.run.config or {}).get("env")
+        """The run's game; the crossing where no configuration says which, and the moves are those."""
         facts = self.run.facts
         known = facts is not None and facts.move_names == CrossingGame.move_names
-        try:
-            return CrossingGame if env is None and known else game_class(str(env))
-        except BadInput as error:
-            if not known:
-                raise
-            self.found.problems.append(f"{self.run.path}: {error}; taken for the crossing, whose moves it has")
-            return CrossingGame
+        return CrossingGame if self.run.config is None and known else self.run.game()
 
     def _interfere(self) -> None:
         facts = self.run.facts

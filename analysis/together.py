@@ -26,9 +26,8 @@ from analysis.players import MachinePlayer, Player
 from analysis.seeds import SeedSummary, over_seeds
 from analysis.study import Findings
 from emcomm.dialogues import concatenate
-from emcomm.errors import BadInput
 from emcomm.printable import printable
-from emcomm.worlds import game_class
+from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 
@@ -109,12 +108,13 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
     playing = _who_can_play(independent, problems)
     if len(playing) < 2:
         return found
-    rules, world = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing)), _world(playing[0])
+    rules = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing))
     try:
+        world = _world(playing[0])
         games = int(np.clip(20_000 // len(playing), 200, games))
         seats = [_seat(f) for f in playing]
         found.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
-    except (NotApplicable, ValueError) as error:
+    except (NotApplicable, ValueError) as error:  # BadInput, too
         found.problems.append(f"no cross-play: {error}")
         return found
     weights = [_weights(f) for f in playing]
@@ -224,10 +224,9 @@ def _rules(found: Findings) -> TalkRules:
 
 
 def _world(found: Findings) -> Any:
-    try:
-        return game_class(str((found.run.config or {}).get("env", "emcomm/crossing-v0")))
-    except BadInput:
-        return game_class("emcomm/crossing-v0")
+    """The run's game; the crossing where no configuration says which, and the moves are those."""
+    facts, moves = found.run.facts, CrossingGame.move_names
+    return CrossingGame if found.run.config is None and facts and facts.move_names == moves else found.run.game()
 
 
 def _seat(found: Findings) -> Callable[[], Player]:

@@ -9,11 +9,10 @@ computing with old ones.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import logging
 import math
-import os
-import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -23,13 +22,18 @@ import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from emcomm import losses
+from emcomm.checkpoints import Checkpoint
+from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from emcomm.errors import BadInput, Fault
 from emcomm.policy import Policy
 from emcomm.rollout import Rollout
-from emcomm.runs import Checkpoint
 from emcomm.worlds import choose_device, make_negotiation, make_policy
+from envs.saving import fitting
+
+State = dict[str, Any]
+"""Nested dictionaries of arrays and plain values."""
 
 # -- what travels ----------------------------------------------------------------------------------------------------
 
@@ -102,15 +106,39 @@ class Worker:
             entropy.item(), value_error.item(),
         )  # fmt: skip
 
-    @property
-    def random_state(self) -> dict[str, Any]:
-        """The states of the generators behind the actions and the games, as plain values."""
-        return {"actions": self._rng.bit_generator.state, "games": self._negotiation.random_state}
+    # -- saved between two contributions -----------------------------------------------------------------------------
 
-    @random_state.setter
-    def random_state(self, state: dict[str, Any]) -> None:
-        self._rng.bit_generator.state = state["actions"]
-        self._negotiation.random_state = state["games"]
+    @property
+    def steps(self) -> int:
+        """Steps played so far; a sign of life."""
+        return self._rollout.steps
+
+    def state(self) -> State | None:
+        """All that the next contributions depend on beside the weights; None where the game cannot be saved."""
+        talk, memory = self._negotiation.state(), self._rollout.memory
+        if talk is None:
+            return None
+        return {
+            "talk": talk,
+            "actions": self._rng.bit_generator.state,
+            "memory": {} if memory is None else {"rows": memory.cpu().numpy()},
+            "dealt": self._policy.dealt,
+            "episodes": self._collector.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned; raises BadInput where it does not fit."""
+        try:
+            self._negotiation.restore(state["talk"])
+            self._rng.bit_generator.state = state["actions"]
+            self._collector.restore(state["episodes"])
+            fresh = self._policy.initial_memory(self._config.games * self._negotiation.n_agents)
+            self._policy.dealt = int(state["dealt"])
+            if state["memory"]:
+                rows = fitting("the memory", state["memory"]["rows"], fresh.cpu().numpy(), -np.inf, np.inf)
+                self._rollout.memory = torch.from_numpy(rows).to(fresh.device)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"the games in progress of the checkpoint do not fit this run: {error}") from error
 
 
 def seed_of_worker(config: Config, number: int) -> np.random.SeedSequence:
@@ -184,17 +212,16 @@ class Learner:
         vector_to_parameters(self._weights, self.policy.parameters())
         return self.policy
 
-    def checkpoint(self) -> Checkpoint:
-        """Weights, optimiser and counters."""
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Copies of the weights and the optimiser's state, as a checkpoint holds them."""
         tensors = {f"policy.{name}": tensor.clone() for name, tensor in self.current_policy().state_dict().items()}
-        tensors["optimiser.mean_square"] = self._mean_square.clone()
-        return Checkpoint(tensors, {"version": self.version, "refused": self.refused})
+        return {**tensors, "optimiser.mean_square": self._mean_square.clone()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint whose weights have been loaded into `self.policy`."""
         self._weights = parameters_to_vector(self.policy.parameters()).detach().clone()
-        mean_square = checkpoint.part("optimiser")["mean_square"]
-        if mean_square.shape != self._weights.shape:
+        mean_square = checkpoint.part("optimiser").get("mean_square")
+        if mean_square is None or (mean_square.shape, mean_square.dtype) != (self._weights.shape, self._weights.dtype):
             raise BadInput("the optimiser's state in the checkpoint does not fit its weights")
         self._mean_square = mean_square
         self.version, self.refused = checkpoint.facts["version"], checkpoint.facts["refused"]
@@ -204,16 +231,32 @@ class Learner:
 
 
 class InProcess:
-    """One worker in this process: no Ray, and bit-for-bit repeatable."""
+    """One worker in this process: no Ray, and bit-for-bit repeatable.
 
-    def __init__(self, config: Config) -> None:
-        self.worker = Worker(config, 0, seed_of_worker(config, 0))
-        self.started = 1
+    `started` counts the workers ever started in the run, so that no two share a seed; `states` holds the games in
+    progress of a run that goes on, by the index of the worker.
+    """
 
-    def contributions(self, fresh: Callable[[], Assignment]) -> Iterator[Contribution]:
-        """For ever: play with the weights that `fresh` gives."""
+    def __init__(self, config: Config, started: int = 0, states: dict[str, State] | None = None) -> None:
+        state = (states or {}).get("0")
+        self.worker = Worker(config, 0, seed_of_worker(config, started))
+        self.started = started
+        if state is None:
+            self.started += 1
+        else:
+            self.worker.restore(state)
+
+    def contributions(
+        self, fresh: Callable[[], Assignment], pause: Callable[[], bool] = lambda: False
+    ) -> Iterator[Contribution | None]:
+        """For ever: play with the weights that `fresh` gives. None when `pause` asks for a moment to save."""
         while True:
-            yield self.worker.contribute(fresh())
+            yield None if pause() else self.worker.contribute(fresh())
+
+    def states(self) -> dict[str, State]:
+        """The games in progress, by the index of the worker; nothing where they cannot be saved."""
+        state = self.worker.state()
+        return {} if state is None else {"0": state}
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -222,131 +265,200 @@ class InProcess:
 class _RayWorker:
     """A worker in a process of its own; built in `build`, so that an error there reaches the learner as it is."""
 
-    def build(self, config: Config, index: int, seed: np.random.SeedSequence) -> None:
+    def build(self, config: Config, index: int, seed: np.random.SeedSequence, state: State | None) -> None:
         use_one_core()
         self._worker = Worker(config, index, seed)
+        if state is not None:
+            self._worker.restore(state)
 
     def contribute(self, *assignment: Any) -> Contribution:
         return self._worker.contribute(Assignment(*assignment))
 
+    def state(self) -> State | None:
+        return self._worker.state()
 
-_RAY_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a local cluster listens on the loopback address only
-    "RAY_worker_niceness": "0",  # 15 by default: other work on the machine would come first
-    "RAY_maximum_startup_concurrency": "1024",  # OnRay itself starts workers a few at a time
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share may still see the GPU
-}
+    def pulse(self) -> int:
+        return self._worker.steps
 
 
-def start_ray(address: str | None = None) -> Any:
-    """Ray itself, after joining the cluster at `address`, or starting a local one without dashboard or statistics.
+class _Hand(NamedTuple):
+    """A worker on Ray."""
 
-    Raises BadInput where the cluster cannot be reached, Fault where a local one cannot be started.
-    """
-    for name, value in _RAY_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    # Ray prints a paragraph for every worker that dies; who uses it says so in one line.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    local: dict[str, Any] = {
-        "num_cpus": os.cpu_count(),
-        "include_dashboard": False,
-        "object_store_memory": 256 * 2**20,
-    }
-    try:
-        if address:
-            _check_that_it_listens(address)
-        # without an address Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
-        ray.init(
-            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **({} if address else local)
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        if address:
-            raise BadInput(f"Ray cannot be reached at {address}: {error}") from error
-        raise Fault(f"a local Ray cannot be started: {error}") from error
-    return ray
+    number: int
+    actor: Any
 
 
-def _check_that_it_listens(address: str) -> None:
-    """Raises OSError where nobody does: Ray itself would try for minutes."""
-    import ray
+class _Task(NamedTuple):
+    """What a worker is doing."""
 
-    found = None if "://" in address else ray._private.services.canonicalize_bootstrap_address(address)
-    if found:  # `auto` may find none, which Ray refuses by itself
-        host, _, port = found.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    hand: _Hand
+    computes: bool
+    """Whether it computes a contribution; otherwise it is being built."""
+    begun: float
+
+
+PATIENCE = 45.0
+"""A worker that has played no step for so long is taken for dead (seconds)."""
+START_PATIENCE = 180.0
+"""The same for one that is being started: it may have to load its packages over a slow network (seconds)."""
+SAVING_PATIENCE = 10.0
+"""Whoever computes for longer than this when the others have paused is not waited for (seconds)."""
 
 
 class OnRay:
-    """Workers as Ray actors; more of them than cores is normal. A worker that dies is replaced.
+    """Workers as Ray actors; more of them than cores is normal. A worker that dies or stalls is replaced.
 
-    `ray` is what `start_ray` returned; `close` ends it. `started` counts the workers ever started in the run, so that
-    no two share a seed.
+    `cluster` is what `start_ray` returned; `close` ends it. `started` counts the workers ever started in the run, so
+    that no two share a seed; `states` holds the games in progress of a run that goes on, by the index of the worker.
     """
 
-    def __init__(self, config: Config, started: int, ray: Any, on_death: Callable[[int], None]) -> None:
-        self._ray, self._config, self._on_death = ray, config, on_death
-        self.started = started
-        resources = ray.cluster_resources()
+    def __init__(
+        self, config: Config, started: int, cluster: Cluster, on_death: Callable[[int], None],
+        states: dict[str, State] | None = None,
+    ) -> None:  # fmt: skip
+        self._cluster, self._ray, self._config, self._on_death = cluster, cluster.ray, config, on_death
+        self.started, self._states = started, dict(states or {})
+        resources = self._ray.cluster_resources()
         self._cores = max(1, int(resources.get("CPU", 1)))
         gpus = 0.0
         if choose_device(config.device).type == "cuda":
             gpus = math.floor(1000 * resources.get("GPU", 0) / config.workers) / 1000
-        self._actor: Any = ray.remote(num_cpus=0, num_gpus=gpus, max_restarts=0)(_RayWorker)
+        self._actor: Any = self._ray.remote(
+            num_cpus=0, num_gpus=gpus, max_restarts=0, concurrency_groups={"pulse": 1}
+        )(_RayWorker)  # fmt: skip
         self._deaths_in_a_row = 0
+        self._absent = deque(range(config.workers))
+        self._idle: deque[_Hand] = deque()
+        self._under_way: dict[Any, _Task] = {}
+        """A Ray reference -> what it stands for."""
+        self._steps: dict[int, tuple[int, float]] = {}
+        """Worker -> its steps when last asked, and when they last grew."""
 
-    def contributions(self, fresh: Callable[[], Assignment]) -> Iterator[Contribution]:
+    def contributions(
+        self, fresh: Callable[[], Assignment], pause: Callable[[], bool] = lambda: False
+    ) -> Iterator[Contribution | None]:
         """Contributions in the order of arrival, for ever. Workers join as they come up, a few at a time.
 
         After each one the caller applies it; `fresh` then gives the weights for the worker that has waited longest.
+        Once `pause` asks for it no more weights are given out, and when nobody computes any more, None is yielded: the
+        moment to save. Raises Fault where Ray itself is gone or nobody makes progress.
         """
         limit = self._config.in_flight or self._cores + 1
-        absent = deque(range(self._config.workers))
-        idle: deque[tuple[int, Any]] = deque()
-        under_way: dict[Any, tuple[int, Any, bool]] = {}  # a Ray reference -> its worker, and whether it computes
-        starting = computing = 0
+        paused_at: float | None = None
         while True:
-            while absent and starting < self._cores:
-                under_way.update([self._start(absent.popleft())])
-                starting += 1
-            while idle and computing < limit:
-                index, actor = idle.popleft()
-                under_way[actor.contribute.remote(*fresh())] = (index, actor, True)
-                computing += 1
-            (done,), _ = self._ray.wait(list(under_way), num_returns=1)
-            index, actor, computed = under_way.pop(done)
-            computing, starting = computing - computed, starting - (not computed)
+            self._start_absent()
+            paused_at = (paused_at or time.monotonic()) if pause() else None
+            while self._idle and self._computing < limit and paused_at is None:
+                self._assign(self._idle.popleft(), fresh())
+            waited = paused_at is not None and time.monotonic() - paused_at > SAVING_PATIENCE
+            if paused_at is not None and (not self._computing or waited):
+                paused_at = None
+                yield None
+                continue
+            done = self._next()
+            task = self._under_way.pop(done) if done is not None else None
+            if task is None:
+                continue
             try:
-                contribution = self._ray.get(done)
+                contribution = self._ray.get(done, timeout=PATIENCE)
             except self._ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, (BadInput, Fault)):
                     raise error.cause from None
                 raise error.as_instanceof_cause() from None
             except self._ray.exceptions.RayError:  # it, its node or its machine's memory
-                self._note_death(index)
-                absent.append(index)
+                self._lose(task.hand)
                 continue
-            idle.append((index, actor))
-            if computed:
+            self._idle.append(task.hand)
+            if task.computes:
                 self._deaths_in_a_row = 0
                 yield contribution
 
-    def _start(self, index: int) -> tuple[Any, tuple[int, Any, bool]]:
-        actor = self._actor.remote()
-        seed = seed_of_worker(self._config, self.started)
-        self.started += 1
-        return actor.build.remote(self._config, index, seed), (index, actor, False)
+    @property
+    def _computing(self) -> int:
+        return sum(task.computes for task in self._under_way.values())
 
-    def _note_death(self, index: int) -> None:
+    def _start_absent(self) -> None:
+        while self._absent and len(self._under_way) - self._computing < self._cores:
+            index = self._absent.popleft()
+            state = self._states.pop(str(index), None)
+            hand = _Hand(index, self._actor.remote())
+            seed = seed_of_worker(self._config, self.started)
+            self.started += state is None
+            reference = hand.actor.build.remote(self._config, index, seed, state)
+            self._under_way[reference] = _Task(hand, False, time.monotonic())
+
+    def _assign(self, hand: _Hand, assignment: Assignment) -> None:
+        reference = hand.actor.contribute.remote(*assignment)
+        self._under_way[reference] = _Task(hand, True, time.monotonic())
+
+    # -- signs of life -----------------------------------------------------------------------------------------------
+
+    def _next(self) -> Any | None:
+        """What is done next, None where nothing is within a second; raises Fault where Ray is gone."""
+        done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
+        if done:
+            return done[0]
+        self._cluster.check()
+        self._replace_stalled()
+        return None
+
+    def _replace_stalled(self) -> None:
+        """Give up workers that make no progress; raises Fault where nobody does."""
+        now = time.monotonic()
+        quiet = [task for task in self._under_way.values() if now - task.begun > 5]
+        self._take_pulses([task.hand for task in quiet if task.computes])
+        stalled = []
+        for task in quiet:
+            _, grown = self._steps.get(task.hand.number, (0, 0.0))
+            patience = PATIENCE if task.computes else START_PATIENCE
+            if now - max(task.begun, grown) > patience:
+                stalled.append(task)
+        if stalled and len(stalled) == len(self._under_way):
+            raise Fault(f"no worker on Ray has made progress for {now - max(t.begun for t in stalled):.0f} s")
+        for task in stalled:
+            self._under_way = {ref: other for ref, other in self._under_way.items() if other is not task}
+            self._lose(task.hand)
+
+    def _take_pulses(self, hands: list[_Hand]) -> None:
+        pulses = {hand.actor.pulse.options(concurrency_group="pulse").remote(): hand for hand in hands}
+        answered, _ = self._ray.wait(list(pulses), num_returns=len(pulses), timeout=2.0) if pulses else ([], [])
+        for pulse in answered:
+            index = pulses[pulse].number
+            try:
+                steps = self._ray.get(pulse, timeout=1)
+            except self._ray.exceptions.RayError:
+                continue
+            if steps != self._steps.get(index, (-1, 0.0))[0]:
+                self._steps[index] = (steps, time.monotonic())
+
+    def _lose(self, hand: _Hand) -> None:
+        with contextlib.suppress(Exception):  # it may be gone already
+            self._ray.kill(hand.actor, no_restart=True)
+        self._steps.pop(hand.number, None)
+        self._absent.append(hand.number)
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row > 3 * self._config.workers:
             raise Fault(
                 f"workers die as soon as they start ({self._deaths_in_a_row} in a row): is there enough memory?"
             )
-        self._on_death(index)
+        self._on_death(hand.number)
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def states(self) -> dict[str, State]:
+        """The games in progress of all workers that wait, by their index, and of those that have not started yet.
+
+        A worker that computes, or whose game cannot be saved, is left out: its games would start anew.
+        """
+        asked = {hand.actor.state.remote(): hand for hand in self._idle}
+        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE) if asked else ([], [])
+        states = dict(self._states)
+        for reference in answered:
+            with contextlib.suppress(self._ray.exceptions.RayError):  # its death is noticed when it is to compute
+                state = self._ray.get(reference, timeout=PATIENCE)
+                states.update({} if state is None else {str(asked[reference].number): state})
+        return states
 
     def close(self) -> None:
         """Stop the workers, and the local cluster."""
-        self._ray.shutdown()
+        self._cluster.close()

@@ -55,6 +55,8 @@ class AnalyzeOptions:
     """Write the extracted machines as JSON, DOT and GraphML, into machines/ of the report's folder."""
     corpus: bool = False
     """Write the dialogues of the frozen policy in the layout of ELCC, into corpus/ of the report's folder."""
+    env: str | None = None
+    """A game outside emcomm (module:Name) on which runs were trained: only what is named here is executed."""
     quick: bool = False
     """Fewer dialogues, games and permutations: a first look, with wider intervals."""
 
@@ -68,7 +70,7 @@ def main() -> int:
     check_folder(out, paths)
     torch.set_num_threads(1)  # networks this small: two threads took up to eight times as long on two busy cores
     with claimed(out):
-        findings = _study_all(paths, QUICK if options.quick else FULL, console)
+        findings = _study_all(paths, QUICK if options.quick else FULL, console, options.env)
         with _doing(console) as say:
             say("comparing the runs" if len(findings) > 1 else "writing the report")
             comparison = compare(findings)
@@ -94,7 +96,7 @@ def _beside(logs: Path) -> Path:
 # -- working -----------------------------------------------------------------------------------------------------------
 
 
-def _study_all(paths: Sequence[Path], depth: Depth, console: Console) -> list[Findings]:
+def _study_all(paths: Sequence[Path], depth: Depth, console: Console, env: str | None) -> list[Findings]:
     """Study every run; raises BadInput where none of them has a dialogue."""
     depth = dataclasses.replace(
         depth,
@@ -108,7 +110,7 @@ def _study_all(paths: Sequence[Path], depth: Depth, console: Console) -> list[Fi
         if not console.is_terminal:
             _say(console, f"analysing {which}")
         with _doing(console, which) as say:
-            findings.append(study(load(path), depth, say) if _is_utf8(path) else _unread(path))
+            findings.append(study(load(path, env), depth, say) if _is_utf8(path) else _unread(path))
     if all(found.success is None and found.training is None for found in findings):
         raise BadInput(next(iter(findings[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
     return findings

@@ -21,6 +21,7 @@ from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Figures
 from emcomm.printable import printable
+from emcomm.signals import Stopped, raise_stopped
 
 Options = TypeVar("Options")
 MOST_SAID = 4_000
@@ -53,14 +54,15 @@ def _unboxed(said: str) -> str:
 
 def run_command(command: Callable[[], int | None]) -> None:
     """Call `command` and leave with its exit code; faults become one line on stderr, bugs keep their traceback."""
+    raise_stopped()
     try:
         code = command() or 0
     except BadInput as error:
         code = _say(error, 2)
     except Fault as error:
         code = _say(error, 1)
-    except KeyboardInterrupt:
-        code = _say("interrupted", 130)
+    except KeyboardInterrupt as stopped:
+        code = _say("interrupted", stopped.code if isinstance(stopped, Stopped) else 130)
     except OSError as error:
         code = _lost_output(error)
     try:
@@ -72,16 +74,17 @@ def run_command(command: Callable[[], int | None]) -> None:
 
 
 def _say(message: object, code: int) -> int:
-    print("emcomm: " + printable(" ".join(str(message).split()), MOST_SAID), file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print("emcomm: " + printable(" ".join(str(message).split()), MOST_SAID), file=sys.stderr)
     return code
 
 
 def _lost_output(error: OSError) -> int:
     """What to do where nobody takes our output: silence if its reader has gone, as with `| head`, else a line."""
-    if not isinstance(error, BrokenPipeError) and (error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT)):
+    if error.filename or error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EDQUOT):
         raise error
     _silence()
-    if isinstance(error, BrokenPipeError):
+    if error.errno in (errno.EPIPE, errno.EIO):
         return 1
     return _say(f"the output cannot be written: {error.strerror}. Free some space, and give the command again", 1)
 

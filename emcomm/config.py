@@ -5,14 +5,20 @@ A `Config` travels as one object from the command line to config.json to the Ray
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from emcomm import files
 from emcomm.errors import BadInput
+from emcomm.schemas import RunFile, converted
 from envs.negotiation import TalkRules
+
+CONFIG_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class Config:
     """Weight of the critic's error in the loss."""
     max_grad_norm: float = 1.0
     """Longer gradients are shortened to this norm."""
-    checkpoint_every: float = 60.0
-    """Time between checkpoints (seconds)."""
+    checkpoint_every: float = 10.0
+    """Time between checkpoints, and so the most play that a killed process loses (seconds)."""
     evaluation_games: int = 100_000
     """Games the frozen policy plays after training (games)."""
     device: str = "auto"
@@ -107,11 +113,39 @@ class Config:
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Config:
-        """The inverse of `to_json`; raises BadInput for a setting that is unknown or out of range."""
+        """The inverse of `to_json`; raises BadInput for a setting that is missing, unknown, or of a wrong value."""
         try:
-            return cls(**{**saved, "rules": TalkRules(**saved["rules"])})
-        except (TypeError, ValueError, KeyError) as error:
+            _require_names(saved, cls)
+            _require_names(saved["rules"], TalkRules)
+            with contextlib.suppress(TypeError):  # names a value out of range better than the types do
+                cls(**{**saved, "rules": TalkRules(**saved["rules"])})
+            return converted(saved, cls)
+        except ValueError as error:
             raise BadInput(f"not a configuration of this version of emcomm: {error}") from error
+
+
+def _require_names(saved: Any, settings: Any) -> None:
+    """Raise ValueError where the settings that were saved are not those that there are."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    if not isinstance(saved, dict):
+        raise ValueError("its settings are no object")
+    for name in names - saved.keys():
+        raise ValueError(f"the setting {name!r} is missing")
+    for name in saved.keys() - names:
+        raise ValueError(f"there is no setting {name!r}")
+
+
+def read_run_file(path: Path) -> RunFile:
+    """The config.json of the run in `path`; raises BadInput where it is missing, damaged or newer."""
+    try:
+        saved = files.read_as(path / "config.json", path, RunFile)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_dir():
+            raise BadInput(f"{path} is not a run: it has no config.json") from error
+        raise BadInput(f"there is no run folder {path}") from error
+    if saved.version > CONFIG_VERSION:
+        raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
+    return saved
 
 
 PRESETS: dict[str, Config] = {

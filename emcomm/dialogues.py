@@ -3,27 +3,36 @@
 One row per dialogue. Columns: `episode` (unique in the run), `negotiation` (index within the episode), `worker`,
 `policy_version` (updates the weights had seen), `symbols` list<list<int8>> [rounds][agents], `speakers` (the agents in
 the order in which they spoke; null where all speak at once), `moves` and `rewards` [agents], `outcome` (success or
-crash), `cut` (the talk ran into max_rounds), `n_rounds`, `private` [agents][features] (null where there is nothing).
+failure), `cut` (the talk ran into max_rounds), `n_rounds`, `private` [agents][features] (null where there is nothing).
+
+Version history: 1 calls a failure "crash" and has no checksums. 2 checks every page, and each part names the SHA-256 of
+the part before it, so that a log is one chain whose end a checkpoint names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from emcomm import files
 from emcomm.errors import BadInput
+from emcomm.schemas import PartFacts, decoded
 from envs.game import Bools, Floats, Ints
-from envs.negotiation import SILENT, Dialogues
+from envs.negotiation import LONGEST_TALK, SILENT, Dialogues
+from envs.saving import fitting
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = pa.schema(
     {
         "episode": pa.int64(),
@@ -190,45 +199,91 @@ class EpisodeCollector:
         rank = order[np.searchsorted(ended[order], table.episode)]
         return DialogueTable(**{**table.__dict__, "episode": rank})
 
+    def state(self) -> dict[str, Any]:
+        """The episodes under way, to be saved between two calls of `take`."""
+        assert not sum(map(len, self._ended))
+        waiting = concatenate(self._waiting).__dict__ if self._waiting else {}
+        counts = {"episode": self._episode.copy(), "negotiation": self._negotiation.copy()}
+        return {"counts": counts, "begun": self._begun, "waiting": waiting}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; raises ValueError where it does not fit."""
+        try:
+            begun, waiting = int(state["begun"]), state["waiting"]
+            episode = fitting("episode", state["counts"]["episode"], self._episode, 0, begun - 1)
+            negotiation = fitting("negotiation", state["counts"]["negotiation"], self._negotiation, 0, 2**31 - 1)
+            table = DialogueTable(**waiting) if waiting else None
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        if table is not None and len(table.symbols) != table.n_rounds.sum():
+            raise ValueError("the dialogues of episodes under way do not fit their rounds")
+        self._episode, self._negotiation, self._begun = episode, negotiation, begun
+        self._waiting = [table] if table is not None else []
+
 
 # -- dialogues on disk -----------------------------------------------------------------------------------------------
+
+
+PART_ROWS = 131_072
+"""Dialogues of a full part."""
+
+
+class LogPosition(NamedTuple):
+    """Where a log ends."""
+
+    parts: int = 0
+    rows: int = 0
+    """Dialogues."""
+    episodes: int = 0
+    digest: str = ""
+    """SHA-256 of the last part; empty where there is none."""
 
 
 class DialogueWriter:
     """Writes dialogues as Parquet parts, in the order in which they come, in the background.
 
-    A part appears whole or not at all: it is written under another name, then renamed. `next_episode` is the number
-    that the next episode gets. A failed write is raised, as OSError, by the next call.
+    A part appears whole or not at all, and then lies on the disk itself. `next_episode` is the number that the next
+    episode gets, `rows` counts the dialogues that wait for the next part. A failed write is raised, as OSError, by the
+    next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A folder that holds
+    parts already is continued behind `start`, by default its end.
     """
 
-    def __init__(self, folder: Path, n_tokens: int, move_names: tuple[str, ...], part_rows: int = 131_072) -> None:
+    def __init__(
+        self, folder: Path, n_tokens: int, move_names: tuple[str, ...], part_rows: int | None = PART_ROWS,
+        start: LogPosition | None = None,
+    ) -> None:  # fmt: skip
         self._folder, self._part_rows = folder, part_rows
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         for unfinished in folder.glob("*.tmp"):
-            unfinished.unlink()
-        parts = sorted(folder.glob("part-*.parquet"))
-        self._part = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
-        self.next_episode = next_episode(folder)
-        facts = {"schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names}
-        self._schema = SCHEMA.with_metadata({"emcomm": json.dumps(facts)})
-        self._rows: list[DialogueTable] = []
-        self._count = 0
+            files.remove(unfinished)
+        self._position = start or end_of(folder)
+        self.next_episode = self._position.episodes
+        self._facts = {"schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names}
+        self._tables: list[DialogueTable] = []
+        self.rows = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dialogue-writer")
         self._writing: Future[None] | None = None
 
     def add(self, table: DialogueTable) -> None:
         """Append episodes, numbered from 0 within `table`."""
-        self._rows.append(DialogueTable(**{**table.__dict__, "episode": table.episode + self.next_episode}))
+        self._tables.append(DialogueTable(**{**table.__dict__, "episode": table.episode + self.next_episode}))
         self.next_episode += int(table.episode.max()) + 1
-        self._count += len(table)
-        if self._count >= self._part_rows:
-            self._write()
+        self.rows += len(table)
+        if self._part_rows is not None and self.rows >= self._part_rows:
+            self.end_part()
 
-    def flush(self) -> None:
-        """Return when everything added lies on disk."""
-        if self._rows:
-            self._write()
+    def end_part(self, then: Callable[[LogPosition], None] = lambda position: None) -> None:
+        """Write all that was added since the last part, in the background, and call `then` with where the log ends."""
+        self._wait()  # at most one part waits in memory
+        tables, self._tables, self.rows = self._tables, [], 0
+        self._writing = self._thread.submit(self._write, tables, self.next_episode, then)
+
+    def flush(self) -> LogPosition:
+        """Return, when everything added lies on disk, where the log ends."""
+        if self._tables:
+            self.end_part()
         self._wait()
+        return self._position
 
     def close(self) -> None:
         """Flush, and stop the background thread."""
@@ -237,22 +292,29 @@ class DialogueWriter:
         finally:
             self._thread.shutdown()
 
-    def _write(self) -> None:
-        self._wait()  # at most one part waits in memory
-        rows, self._rows, self._count = self._rows, [], 0
-        path = self._folder / f"part-{self._part:06d}.parquet"
-        self._part += 1
-        self._writing = self._thread.submit(_write_part, rows, path, self._schema)
+    def _write(self, tables: list[DialogueTable], episodes: int, then: Callable[[LogPosition], None]) -> None:
+        if tables:
+            table, (parts, rows, _, digest) = concatenate(tables), self._position
+            facts = {**self._facts, "part": parts, "previous": digest}
+            content = _parquet(table, SCHEMA.with_metadata({"emcomm": sealed(facts)}))
+            files.write(self._folder / part_name(parts), content)
+            self._position = LogPosition(parts + 1, rows + len(table), episodes, hashlib.sha256(content).hexdigest())
+        then(self._position)
 
     def _wait(self) -> None:
         if self._writing is not None:
             self._writing.result()  # a failure is raised anew by every call: a later part would follow a gap
 
 
-def _write_part(tables: list[DialogueTable], path: Path, schema: pa.Schema) -> None:
-    unfinished = path.with_suffix(".tmp")
-    pq.write_table(to_arrow(concatenate(tables)).cast(schema), unfinished, compression="zstd")
-    unfinished.rename(path)
+def part_name(number: int) -> str:
+    """The file name of a part."""
+    return f"part-{number:06d}.parquet"
+
+
+def _parquet(table: DialogueTable, schema: pa.Schema) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(to_arrow(table).cast(schema), sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
 
 
 def to_arrow(table: DialogueTable) -> pa.Table:
@@ -267,7 +329,7 @@ def to_arrow(table: DialogueTable) -> pa.Table:
         "speakers": _nested(table.speakers, table.starts) if len(table.speakers) else pa.nulls(rows, pa.null()),
         "moves": _lists(table.moves),
         "rewards": _lists(table.rewards),
-        "outcome": np.where(table.success, "success", "crash"),
+        "outcome": np.where(table.success, "success", "failure"),
         "cut": table.cut,
         "n_rounds": table.n_rounds,
         "private": _nested(table.private.reshape(rows * agents, -1), agents * np.arange(rows + 1))
@@ -288,6 +350,12 @@ def _nested(rows: np.ndarray, starts: Ints) -> pa.ListArray:
     return pa.ListArray.from_arrays(starts.astype(np.int32), _lists(rows))
 
 
+# -- reading parts -----------------------------------------------------------------------------------------------------
+
+MOST_ROWS, MOST_BYTES = 2**24, 2**31
+"""A part of more dialogues or unpacked bytes is refused: it could fill the memory."""
+
+
 class LogFacts(NamedTuple):
     """What a log says of itself."""
 
@@ -298,27 +366,69 @@ class LogFacts(NamedTuple):
 
 def facts_of(part: Path) -> LogFacts:
     """What the log says of itself; raises BadInput naming a part that is damaged or of a newer schema."""
+    facts = read_facts(part)
+    return LogFacts(facts.schema_version, facts.n_tokens, facts.move_names)
+
+
+def read_facts(part: Path) -> PartFacts:
+    """What a part says of itself, its place in the log included; raises BadInput where it is damaged."""
+    with _reading(part) as file:
+        return part_facts(file, part)
+
+
+@contextmanager
+def _reading(part: Path) -> Iterator[BinaryIO]:
+    """An open part; whatever cannot be read in it raises BadInput naming it."""
     try:
-        facts = json.loads(pq.read_schema(part).metadata[b"emcomm"])
-        if facts["schema_version"] > SCHEMA_VERSION:
-            raise BadInput(
-                f"{part} was written by a newer emcomm (schema {facts['schema_version']}, this one reads "
-                f"{SCHEMA_VERSION}): upgrade emcomm to read it"
-            )
-        return LogFacts(**{**facts, "move_names": tuple(facts["move_names"])})
+        with files.opened(part, within=part.parent, largest=MOST_BYTES) as file:
+            yield file
     except BadInput:
         raise
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no {part}") from error
+    except (OSError, pa.ArrowException, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadInput(f"{part} is damaged or no dialogue log: {error}") from error
 
 
+def part_facts(file: BinaryIO, part: Path) -> PartFacts:
+    """What an open part says of itself, its place in the log included; raises BadInput for a newer schema."""
+    saved = (pq.read_schema(file).metadata or {})[b"emcomm"]
+    plain = json.loads(saved)
+    if isinstance(version := plain["schema_version"], int) and version > SCHEMA_VERSION:
+        raise BadInput(
+            f"{part} was written by a newer emcomm (schema {version}, this one reads {SCHEMA_VERSION}): "
+            f"upgrade emcomm to read it"
+        )
+    facts = decoded(saved, PartFacts)
+    if facts.schema_version > 1 and sealed(plain) != saved.decode():
+        raise ValueError("its metadata does not fit its checksum")
+    return facts
+
+
+def sealed(facts: dict[str, Any]) -> str:
+    """Metadata as JSON, with a checksum over itself: Parquet has none for its footer."""
+    text = json.dumps({**facts, "seal": ""})
+    return json.dumps({**facts, "seal": hashlib.sha256(text.encode()).hexdigest()[:16]})
+
+
 def read_part(part: Path) -> DialogueTable:
-    """One Parquet part; raises BadInput naming it if it is damaged."""
-    facts_of(part)
-    try:
-        return from_arrow(pq.read_table(part))
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise BadInput(f"{part} is damaged: {error}") from error
+    """One Parquet part; raises BadInput naming it if it is damaged, its values included."""
+    with _reading(part) as file:
+        facts = part_facts(file, part)
+        file.seek(0)
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        _require_small(parquet.metadata)
+        table = from_arrow(parquet.read())
+        check_values(table, facts)
+        return table
+
+
+def _require_small(metadata: pq.FileMetaData) -> None:
+    groups = [metadata.row_group(g) for g in range(metadata.num_row_groups)]
+    columns = [group.column(c) for group in groups for c in range(group.num_columns)]
+    size = max(sum(group.total_byte_size for group in groups), sum(c.total_uncompressed_size for c in columns))
+    if metadata.num_rows > MOST_ROWS or size > MOST_BYTES or sum(c.num_values for c in columns) > MOST_BYTES:
+        raise ValueError(f"it claims {metadata.num_rows:,} dialogues in {size:,} bytes, more than any part may have")
 
 
 def iterate(folder: Path, on_damage: Callable[[BadInput], Any]) -> Iterator[DialogueTable]:
@@ -331,42 +441,112 @@ def iterate(folder: Path, on_damage: Callable[[BadInput], Any]) -> Iterator[Dial
 
 
 def from_arrow(arrow: pa.Table) -> DialogueTable:
-    """The inverse of `to_arrow`."""
+    """The inverse of `to_arrow`; raises ValueError for a table that is not in the schema of the log."""
+    if arrow.schema.names != SCHEMA.names:
+        raise ValueError(f"its columns are not {', '.join(SCHEMA.names)}")
+    for field in SCHEMA:
+        found = arrow.schema.field(field.name).type
+        if found != field.type and not (field.name == "moves" and found == pa.list_(pa.int8())):  # older logs
+            raise ValueError(f"{field.name} is {found}, not {field.type}")
     columns = {name: arrow[name].combine_chunks() for name in arrow.column_names}
-    moves = _values(columns["moves"].cast(SCHEMA.field("moves").type))  # older logs have int8
     rows = len(arrow)
-    agents = len(moves) // rows if rows else 2
-    speakers, private = columns["speakers"], columns["private"]
+    for name, column in columns.items():
+        if column.null_count and (name not in ("speakers", "private") or column.null_count < rows):
+            raise ValueError(f"it has empty cells in {name}")
+    n_rounds = columns["n_rounds"].to_numpy()
+    moves = _values(columns["moves"].cast(SCHEMA.field("moves").type), rows, "moves")
+    agents = moves.shape[1]
+    for name in ("symbols", "speakers"):
+        lengths = pc.list_value_length(columns[name]).to_numpy(zero_copy_only=False)
+        if not columns[name].null_count and not np.array_equal(lengths, n_rounds):
+            raise ValueError(f"n_rounds and {name} do not agree")
+    if set(columns["outcome"].unique().to_pylist()) - {"success", "failure", "crash"}:
+        raise ValueError("an outcome is neither success nor failure")
+    private = columns["private"]
     return DialogueTable(
-        **{
-            name: columns[name].to_numpy()
-            for name in ("episode", "negotiation", "worker", "policy_version", "n_rounds")
-        },
-        symbols=_values(columns["symbols"]).reshape(-1, agents),
-        speakers=_values(speakers).reshape(-1, agents),
-        moves=moves.reshape(-1, agents),
-        rewards=_values(columns["rewards"]).reshape(-1, agents),
+        **{name: columns[name].to_numpy() for name in ("episode", "negotiation", "worker", "policy_version")},
+        n_rounds=n_rounds,
+        symbols=_values(columns["symbols"].flatten(), int(n_rounds.sum()), "symbols", agents),
+        speakers=_values(columns["speakers"].flatten(), None, "speakers", agents),
+        moves=moves,
+        rewards=_values(columns["rewards"], rows, "rewards", agents),
         success=columns["outcome"].to_numpy(zero_copy_only=False) == "success",
         cut=columns["cut"].to_numpy(zero_copy_only=False),
-        private=_values(private).reshape(rows, agents, -1)
-        if private.null_count < rows
+        private=_values(private.flatten(), rows * agents, "private").reshape(rows, agents, -1)
+        if private.null_count < rows and (pc.list_value_length(private).to_numpy() == agents).all()
         else np.zeros((rows, agents, 0), np.float32),
     )
 
 
-def _values(column: pa.Array) -> np.ndarray:
-    """The innermost values of a (nested) list column, as one flat array."""
-    while pa.types.is_list(column.type):
-        column = column.flatten()
-    return column.to_numpy(zero_copy_only=False)
+def _values(lists: pa.ListArray, count: int | None, name: str, width: int | None = None) -> np.ndarray:
+    """`[count, width]` the values of lists of one length; raises ValueError where they are not that."""
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    width = width if width is not None else int(lengths[0]) if len(lengths) else 2
+    values = lists.flatten()
+    if lists.null_count or values.null_count or (lengths != width).any() or count not in (None, len(lists)):
+        raise ValueError(f"{name} does not have the same {width} values everywhere")
+    return values.to_numpy(zero_copy_only=False).reshape(-1, width)
+
+
+def check_values(table: DialogueTable, facts: PartFacts) -> None:
+    """Raise ValueError for values that no training writes."""
+    columns: dict[str, tuple[np.ndarray, int, int]] = {
+        "episode": (table.episode, 0, 2**62),
+        "negotiation": (table.negotiation, 0, 2**31),
+        "worker": (table.worker, -1, 2**15),
+        "policy_version": (table.policy_version, 0, 2**62),
+        "n_rounds": (table.n_rounds, 0, LONGEST_TALK),
+        "symbols": (table.symbols, SILENT, facts.n_tokens),
+        "speakers": (table.speakers, 0, table.moves.shape[1] - 1),
+        "moves": (table.moves, -1, len(facts.move_names) - 1),
+    }
+    for name, (values, low, high) in columns.items():
+        if values.size and not low <= values.min() <= values.max() <= high:
+            raise ValueError(f"it has {name} outside {max(low, 0)} to {high}")
+    if not _numbered(table.episode, table.negotiation):
+        raise ValueError("its episodes are not numbered one after the other, or one is there twice")
+
+
+def _numbered(episode: Ints, negotiation: Ints) -> bool:
+    """Whether the episodes have numbers without gaps, and each one's negotiations are 0, 1, …, once each."""
+    if not len(episode) or (not negotiation.any() and (np.diff(episode) == 1).all()):
+        return True
+    order = np.lexsort([negotiation, episode])
+    step, within = np.diff(episode[order]), np.diff(negotiation[order])
+    starts = negotiation[order][np.concatenate([[True], step > 0])]
+    return bool((step <= 1).all() and not starts.any() and (within[step == 0] == 1).all())
+
+
+# -- a log as a whole --------------------------------------------------------------------------------------------------
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The parts of a log in their order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def rows_of(part: Path) -> int:
+    """How many dialogues a part says it holds; raises BadInput where it cannot be read."""
+    with _reading(part) as file:
+        return pq.read_metadata(file).num_rows
+
+
+def digest_of(part: Path) -> str:
+    """SHA-256 of a part's file; raises BadInput where it cannot be read."""
+    with _reading(part) as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def end_of(folder: Path) -> LogPosition:
+    """Where the log in `folder` ends; raises BadInput for a damaged part."""
+    parts, rows, episodes = parts_of(folder), 0, 0
+    for part in parts:
+        table = read_part(part)
+        rows, episodes = rows + len(table), max(episodes, int(table.episode.max(initial=-1)) + 1)
+    last = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
+    return LogPosition(last, rows, episodes, digest_of(parts[-1]) if parts else "")
 
 
 def next_episode(folder: Path) -> int:
     """One more than the highest episode number in a log; 0 for an empty one. Damaged parts raise BadInput."""
-    highest = -1
-    for part in folder.glob("part-*.parquet"):
-        facts_of(part)
-        groups = pq.read_metadata(part)
-        for g in range(groups.num_row_groups):
-            highest = max(highest, groups.row_group(g).column(0).statistics.max)
-    return highest + 1
+    return end_of(folder).episodes

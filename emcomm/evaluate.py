@@ -17,8 +17,8 @@ from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.evaluation import evaluate
-from emcomm.runs import Run, load_weights
-from emcomm.worlds import choose_device, make_policy, move_names
+from emcomm.runs import Run
+from emcomm.worlds import choose_device, load_policy, move_names
 from envs.negotiation import TalkRules
 
 
@@ -37,6 +37,8 @@ class EvaluateOptions:
     """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
     json: bool = False
     """Print the figures as JSON instead of tables."""
+    env: str | None = None
+    """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
 
     @classmethod
     def of(cls, run: Path, config: Config) -> EvaluateOptions:
@@ -49,8 +51,8 @@ def options_from(args: list[str]) -> tuple[EvaluateOptions, Config]:
     if not args:
         raise BadInput("name a run: python -m emcomm.evaluate RUN")
     named = [arg for arg in args if arg not in ("-h", "--help")] or args
-    folder = parse(EvaluateOptions, named, "emcomm.evaluate", EvaluateOptions.of(tyro.MISSING, Config())).run
-    saved = Run.open(folder).config
+    first = parse(EvaluateOptions, named, "emcomm.evaluate", EvaluateOptions.of(tyro.MISSING, Config()))
+    folder, saved = first.run, Run.open(first.run, first.env).config
     options = parse(EvaluateOptions, args, "emcomm.evaluate", EvaluateOptions.of(folder, saved))
     changed = {name: getattr(options, name) for name in ("rules", "seed", "evaluation_games", "device")}
     try:
@@ -62,10 +64,8 @@ def options_from(args: list[str]) -> tuple[EvaluateOptions, Config]:
 def main() -> int:
     """The command line."""
     options, config = options_from(sys.argv[1:])
-    console, run = Console(highlight=False), Run.open(options.run)
-    checkpoint = run.newest()
-    policy = make_policy(config, choose_device(config.device))
-    load_weights(policy, checkpoint.part("policy"), run.path)
+    console, run = Console(highlight=False), Run.open(options.run, options.env)
+    policy, checkpoint = load_policy(run, config, choose_device(config.device))
     torch.set_num_threads(os.cpu_count() or 1)
     sampled = evaluate(policy, config, config.evaluation_games)
     greedy = evaluate(policy, config, config.evaluation_games, greedy_moves=True)
@@ -75,7 +75,7 @@ def main() -> int:
         return 0
     print_dialogues(console, sampled.shown, move_names(config), config.rules.eot)
     print_figures(
-        console, rows, f"{run.path}, channel {config.rules.channel}, {checkpoint.facts['episodes']:,} episodes"
+        console, rows, f"{run.path}, channel {config.rules.channel}, {checkpoint.facts.get('episodes', 0):,} episodes"
     )
     return 0
 

@@ -14,8 +14,8 @@ from emcomm.cli import parse, run_command
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
 from emcomm.evaluation import evaluate
-from emcomm.runs import Run, load_weights
-from emcomm.worlds import make_policy, move_names
+from emcomm.runs import Run
+from emcomm.worlds import load_policy, move_names
 from envs.pictures import draw
 from envs.rendering import Scene, text
 
@@ -30,6 +30,8 @@ class PlayOptions:
     """Games to show, at most 10 (games)."""
     pictures: Path | None = None
     """Folder for one PNG per game."""
+    env: str | None = None
+    """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
 
 
 def scenes(table: DialogueTable, move_names: tuple[str, ...], n_tokens: int) -> list[Scene]:
@@ -52,9 +54,8 @@ def main() -> int:
     options = parse(PlayOptions, sys.argv[1:], "emcomm.play")
     if not 1 <= options.games <= 10:
         raise BadInput(f"--games must be from 1 to 10, not {options.games}")
-    run = Run.open(options.run)
-    policy = make_policy(run.config)
-    load_weights(policy, run.newest().part("policy"), run.path)
+    run = Run.open(options.run, options.env)
+    policy, _ = load_policy(run)
     console = Console(highlight=False)
     table = evaluate(policy, run.config, 200).shown
     shown = scenes(table[: options.games], move_names(run.config), run.config.rules.n_tokens)

@@ -37,6 +37,9 @@ class Sizes(NamedTuple):
 class Policy(nn.Module):
     """Observation and memory in; logits over actions, value and new memory out. `R` rows are games × agents."""
 
+    dealt = 0
+    """The next pair of members to play, in a population (see `Population`)."""
+
     def __init__(self, sizes: Sizes, memory: Memory = "gru") -> None:
         super().__init__()
         self.sizes, self._kind = sizes, memory
@@ -107,7 +110,7 @@ class Population(Policy):
         self.members = tuple(members)
         self._registered = nn.ModuleList(members)
         self._pairs = torch.tensor(list(permutations(range(len(members)), 2)), dtype=torch.float32)
-        self._dealt = 0
+        self.dealt = 0
 
     @property
     def device(self) -> torch.device:
@@ -121,8 +124,8 @@ class Population(Policy):
     def restart(self, memory: Tensor, over: Bools) -> Tensor:
         """`[R, H + 1]` the memory, with that at the start of an episode and the next pairs in the games in `over`."""
         games = int(over.sum())
-        next_pairs = (self._dealt + torch.arange(games)) % len(self._pairs)
-        self._dealt = (self._dealt + games) % len(self._pairs)
+        next_pairs = (self.dealt + torch.arange(games)) % len(self._pairs)
+        self.dealt = (self.dealt + games) % len(self._pairs)
         owner = memory[:, -1].clone()
         owner[_rows_of(over, memory)] = self._pairs[next_pairs].flatten().to(self.device)
         return torch.cat([super().restart(memory[:, :-1], over), owner[:, None]], dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from emcomm import files
 from emcomm.a3c import Contribution, Learner
 from emcomm.dialogues import DialogueTable
 
@@ -20,9 +26,12 @@ _COUNTS = ("agent_steps", "updates", "staleness_sum", "largest_staleness", "epis
 
 
 class Course:
-    """The running figures of a training that goes on after `episodes` episodes from its earlier `counts`."""
+    """The running figures of a training that goes on after `episodes` episodes from its earlier `counts`.
 
-    def __init__(self, episodes: int, counts: dict[str, Any]) -> None:
+    `recent` is the state of the figures over the last dialogues, as `recent` returned it.
+    """
+
+    def __init__(self, episodes: int, counts: dict[str, Any], recent: dict[str, np.ndarray] | None = None) -> None:
         self.first_episode = self.episodes = episodes
         self.agent_steps = 0
         self.updates = 0
@@ -35,11 +44,19 @@ class Course:
         self._success = np.zeros(0, np.bool_)
         self._rounds = np.zeros(0, np.int64)
         vars(self).update(counts)
+        if recent:
+            self._success = np.array(recent["success"], np.bool_)
+            self._rounds = np.array(recent["rounds"], np.int64)
 
     @property
     def counts(self) -> dict[str, Any]:
         """What a resumed training goes on counting from, as plain values."""
         return {name: getattr(self, name) for name in _COUNTS}
+
+    @property
+    def recent(self) -> dict[str, np.ndarray]:
+        """Success and rounds of the last 1 000 dialogues."""
+        return {"success": self._success.copy(), "rounds": self._rounds.copy()}
 
     def add(self, contribution: Contribution, staleness: int, episodes: int) -> None:
         """Count in one update, after which `episodes` episodes lie in the log."""
@@ -74,13 +91,21 @@ class Course:
 
 
 class Curves:
-    """TensorBoard curves over the number of episodes, at most one point per second and curve."""
+    """TensorBoard curves over the number of episodes, at most one point per second and curve.
 
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    One event file for each process that trains the run. It begins by withdrawing the points behind `first`, which a
+    process that was killed may have drawn. Raises OSError.
+    """
 
-        self._writer = SummaryWriter(folder)
+    def __init__(self, folder: Path, first: int) -> None:
+        files.make_folder(folder)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
+        self._path = folder / name
+        self._file = files.open_new(self._path)
+        self._records = RecordWriter(self._file)
         self._next = 0.0
+        self._write(file_version="brain.Event:2")
+        self._write(step=first, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, course: Course, contribution: Contribution, staleness: int, learner: Learner, rate: float) -> None:
         """A point on every curve, unless the last one is too fresh."""
@@ -98,12 +123,30 @@ class Curves:
             "episodes per second": rate,
             "gradients refused": learner.refused,
         }
-        for name, value in points.items():
-            self._writer.add_scalar(name, value, course.episodes)
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in points.items()]
+        self._write(step=course.episodes, summary=Summary(value=values))
+
+    def _write(self, **event: Any) -> None:
+        files.before_step("write", self._path)
+        self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
+        self._file.flush()
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        self._file.close()
+
+
+class Sparingly:
+    """Prints a line of progress every few seconds at most."""
+
+    def __init__(self, console: Console, seconds: float = 5.0) -> None:
+        self._console, self._seconds = console, seconds
+        self._next = time.monotonic() + seconds
+
+    def __call__(self, line: str) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._seconds
+            self._console.print(line, soft_wrap=True, markup=False)
 
 
 class LiveLine:

@@ -37,6 +37,8 @@ class Rollout:
     def __init__(self, negotiation: Negotiation, rng: np.random.Generator) -> None:
         self.negotiation, self._rng = negotiation, rng
         self.memory: Tensor | None = None
+        self.steps = 0
+        """Steps played so far; a sign of life."""
         negotiation.reset()
 
     def play(self, policy: Policy, steps: int) -> tuple[Trajectory, list[Dialogues]]:
@@ -53,6 +55,7 @@ class Rollout:
             actives.append(negotiation.game.active().copy())
             action = sample(policy, memory, mask, race)
             step = negotiation.step(action.view(games, agents).cpu().numpy())
+            self.steps += 1
             memories.append(memory)
             masks.append(mask)
             actions.append(action)

@@ -1,19 +1,21 @@
 """The run folder: configuration, checkpoints, resume.
 
 logs/<run>/
-  config.json             everything needed to repeat the run
-  dialogues/              every dialogue of training
+  config.json             everything needed to repeat the run, and its resumes
+  dialogues/              every dialogue of training; abandoned/ holds parts behind the checkpoint of a resume
   evaluation/             dialogues of the frozen policy after training
-  checkpoints/            one safetensors file each: weights, optimiser, counters, random states
+  checkpoints/            one safetensors file each: the exact state that follows the log as it was then
   tensorboard/            curves
   summary.json            the final figures
+
+Everything in it is data: it is checked when it is read, and nothing in it is ever executed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -23,33 +25,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-
-from emcomm.config import Config
+from emcomm import files
+from emcomm.checkpoints import Checkpoint, read_checkpoint
+from emcomm.config import CONFIG_VERSION, Config, read_run_file
+from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
+from emcomm.schemas import LARGEST_JSON, Summary
+from envs import GAMES
 
-CONFIG_VERSION = 1
+KEPT_CHECKPOINTS = 4
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A moment of training from which it can go on."""
+class Continuation(NamedTuple):
+    """From where a run goes on, and what stands in the way of it."""
 
-    tensors: dict[str, Tensor]
-    """`policy.*` the weights, `optimiser.*` its moments."""
-    facts: dict[str, Any]
-    """Counters and the states of random generators: plain values."""
-
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names start with `prefix` and a dot, without it."""
-        return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+    checkpoint: Checkpoint | None
+    """None: from the beginning."""
+    position: LogPosition
+    """Where the log ends that the checkpoint follows."""
+    beyond: tuple[Path, ...]
+    """Parts and checkpoints behind it, to be set aside."""
 
 
 class Run:
@@ -63,70 +61,76 @@ class Run:
         self._checkpoints = path / "checkpoints"
 
     @classmethod
-    def create(cls, log_dir: Path, name: str, config: Config) -> Run:
-        """Make the folder of a new run; an existing one is never written over."""
-        path = log_dir / name
+    def create(cls, log_dir: Path, name: str, config: Config, another: bool = False) -> Run:
+        """Make the folder of a new run, which appears whole; an existing one is never written over.
+
+        Where the name is taken, `another` takes the next free one (`name-2`, …).
+        """
         if Path(name).name != name or name in (".", ".."):
             raise BadInput(f"a run name is one folder name, not {name!r}")
+        run = cls(log_dir / name, config)
         try:
-            log_dir.mkdir(parents=True, exist_ok=True)
-            path.mkdir()
-            (path / "checkpoints").mkdir()
-            run = cls(path, config)
-            run.save_json("config.json", {"version": CONFIG_VERSION, "config": config.to_json(), **provenance()})
+            files.make_folder(log_dir)
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{name[:100]}.", dir=log_dir))
         except FileExistsError as error:
-            if path.exists():
-                raise BadInput(
-                    f"the run {path} exists: choose another --run-name, or continue it with --resume {path}"
-                ) from error
             raise BadInput(f"the log folder {log_dir} cannot be made: a file stands in its way") from error
+        except (OSError, ValueError) as error:
+            raise BadInput(f"the log folder {log_dir} is not writable: {_reason(error)}") from error
+        try:
+            unfinished.chmod(0o777 & ~_umask())
+            (unfinished / "checkpoints").mkdir()
+            about = {"version": CONFIG_VERSION, "config": config.to_json(), **provenance()}
+            files.write_json(unfinished / "config.json", about)
+            count = 1
+            while not _renamed(unfinished, run.path):
+                if not another:
+                    cls.require_free(run.path)
+                count += 1
+                run = cls(log_dir / f"{name}-{count}", config)
         except OSError as error:
-            raise BadInput(f"the log folder {log_dir} is not writable: {error.strerror}") from error
+            raise BadInput(f"the log folder {log_dir} is not writable: {_reason(error)}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         return run
 
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Raise BadInput where something is called `path` already."""
+        if os.path.lexists(path):
+            raise BadInput(f"the run {path} exists: choose another --run-name, or continue it with --resume {path}")
+
     @classmethod
-    def open(cls, path: Path) -> Run:
-        """An existing run; raises BadInput where there is none."""
-        try:
-            text = (path / "config.json").read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            if path.is_dir():
-                raise BadInput(f"{path} is not a run: it has no config.json") from error
-            raise BadInput(f"there is no run folder {path}") from error
-        except OSError as error:
-            raise BadInput(f"{path / 'config.json'} cannot be read: {error.strerror}") from error
-        try:
-            saved = json.loads(text)
-            config = saved["config"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise BadInput(f"{path / 'config.json'} is damaged: {error}") from error
-        if saved.get("version", 0) > CONFIG_VERSION:
-            raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
-        return cls(path, Config.from_json(config))
+    def open(cls, path: Path, env: str | None = None) -> Run:
+        """An existing run; raises BadInput where there is none, and where its game is not to be trusted.
+
+        A game outside emcomm is code. It is imported only if the user named it on the command line: `env`.
+        """
+        config = Config.from_json(read_run_file(path).config)
+        if env is not None and env != config.env:
+            raise BadInput(f"{path} was trained on {config.env}, not on {env}")
+        if config.env not in GAMES and env is None:
+            raise BadInput(
+                f"{path} was trained on {config.env}, which is code outside emcomm and is run only if you name it: "
+                f"--env {shlex.quote(config.env)}"
+            )
+        return cls(path, config)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep a second process from writing into the run; raises BadInput where one already does."""
-        import fcntl
-
-        try:
-            handle = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise BadInput(f"the run {self.path} is not writable: {error.strerror}") from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BadInput(f"another process is writing into {self.path}") from error
+        with locked(self.path / ".lock", f"another process is writing into {self.path}"):
+            for folder in (self.dialogues, self.evaluation, self.tensorboard, self._checkpoints):
+                if folder.is_symlink():
+                    raise BadInput(f"{folder} is a link: a run writes only into folders of its own")
             yield
 
-    def save_resume(self, episodes: int) -> None:
+    def note_resume(self, episodes: int) -> None:
         """Note in config.json that this process goes on with the run after `episodes` episodes; raises OSError.
 
         The settings there become the present ones. The entry under `resumes` names those that changed, as
         [before, after], with the command, versions and revision; what the run began with stays beside them.
         """
-        saved = json.loads((self.path / "config.json").read_text())
+        saved = files.read_json(self.path / "config.json", self.path, LARGEST_JSON)
         config = self.config.to_json()
         changed = {k: [saved["config"].get(k), v] for k, v in config.items() if saved["config"].get(k) != v}
         resume = {"episode": episodes, "changed": changed, **provenance()}
@@ -134,27 +138,29 @@ class Run:
 
     def remove_unfinished(self) -> None:
         """Remove what a killed process was writing; only for who holds the lock. Raises OSError."""
-        for folder in (self.path, self._checkpoints):
+        for folder in (self.path, self._checkpoints, self.dialogues):
             for unfinished in folder.glob("*.tmp"):
-                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+                files.remove(unfinished)
 
     def save_json(self, name: str, value: dict[str, Any]) -> None:
         """Write one JSON file, whole or not at all."""
-        with _replacing(self.path / name) as unfinished:
-            unfinished.write_text(json.dumps(value, indent=2) + "\n")
+        files.write_json(self.path / name, value)
+
+    def summary(self) -> Summary | None:
+        """The final figures; None where there are none yet. Raises BadInput where they are damaged."""
+        if not (self.path / "summary.json").exists():
+            return None
+        return files.read_as(self.path / "summary.json", self.path, Summary)
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
-    def save(self, checkpoint: Checkpoint, keep: int = 10) -> Path:
-        """Write a checkpoint, whole or not at all, and let go of all but the last `keep`; raises OSError."""
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write a checkpoint, whole or not at all, and let go of all but the last few; raises OSError."""
+        files.make_folder(self._checkpoints)
         path = self._checkpoints / f"{checkpoint.facts['version']:012d}.safetensors"
-        with _replacing(path) as unfinished:
-            try:
-                save_file(checkpoint.tensors, unfinished, {"emcomm": json.dumps(checkpoint.facts)})
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
-        for old in self.checkpoints()[:-keep]:
-            old.unlink()
+        files.write(path, checkpoint.to_bytes())
+        for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
+            files.remove(old)
         return path
 
     def checkpoints(self) -> list[Path]:
@@ -168,36 +174,93 @@ class Run:
             raise BadInput(f"{self.path} has no checkpoint")
         return read_checkpoint(paths[-1])
 
+    def continuation(self) -> Continuation:
+        """The newest checkpoint whose log is whole on disk; nothing is changed.
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint from disk; raises BadInput naming a damaged one."""
+        Parts behind it were written by a process that died before it could save what follows them. Raises BadInput
+        for a damaged checkpoint, one from which no training can go on, and where none fits its log.
+        """
+        parts, paths = parts_of(self.dialogues), self.checkpoints()
+        if not parts and not paths:
+            return Continuation(None, LogPosition(), ())
+        for place in range(len(paths) - 1, -1, -1):
+            checkpoint = read_checkpoint(paths[place])
+            if "format" not in checkpoint.facts:
+                raise BadInput(
+                    f"{self.path} was written by an older emcomm, whose checkpoints lack the games in progress: "
+                    f"it can be analysed and played, but a training cannot go on from it"
+                )
+            position = LogPosition(**checkpoint.facts["log"])
+            if position.parts == 0 or self._ends_with(position):
+                beyond = (part for part in parts if part.name >= part_name(position.parts))
+                return Continuation(checkpoint, position, (*beyond, *paths[place + 1 :]))
+        if not paths:
+            raise BadInput(f"{self.path} has no checkpoint")
+        where = shlex.quote(str(self.path))
+        raise BadInput(f"no checkpoint in {self.path} fits its dialogues: see python -m emcomm.verify {where}")
+
+    def finished(self, resume: Continuation) -> Summary | None:
+        """The final figures, where the run has all its episodes and the evaluation that its settings ask for."""
+        summary = self.summary()
+        if resume.checkpoint is None or resume.beyond or summary is None or summary.evaluation is None:
+            return None
+        log, parts = summary.evaluation_log, parts_of(self.evaluation)
+        facts = resume.checkpoint.facts
+        trained = facts["episodes"] >= self.config.episodes and summary.updates == facts["version"]
+        if not trained or log is None or log.episodes != self.config.evaluation_games or len(parts) != log.parts:
+            return None
+        return summary if parts and digest_of(parts[-1]) == log.digest else None
+
+    def _ends_with(self, position: LogPosition) -> bool:
+        last = self.dialogues / part_name(position.parts - 1)
+        try:
+            return digest_of(last) == position.digest
+        except BadInput:
+            return False
+
+
+# -- folders and locks -------------------------------------------------------------------------------------------------
+
+
+def _renamed(source: Path, target: Path) -> bool:
+    """Whether the folder `source` could be given the name `target`, which was free."""
+    if os.path.lexists(target):
+        return False
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["emcomm"])
-            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"the checkpoint {path} is damaged: {error}") from error
+        files.rename(source, target)
+    except OSError:
+        if os.path.lexists(target):  # somebody else was faster
+            return False
+        raise
+    return True
 
 
-def load_weights(module: torch.nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Put `weights` into `module`; raises BadInput where they do not fit."""
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BadInput(f"the checkpoint in {source} does not fit its configuration: {error}") from error
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; renamed to `path` when all went well, removed when not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    os.close(handle)
+def locked(file: Path, message: str) -> Iterator[None]:
+    """Hold the lock that `file` stands for; raises BadInput with `message` where another process holds it."""
     try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise BadInput(f"{file.parent} is not writable: {error.strerror}") from error
+    with os.fdopen(handle):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(message) from error
+        yield
+
+
+# -- provenance --------------------------------------------------------------------------------------------------------
 
 
 def provenance() -> dict[str, Any]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
-from emcomm.a3c import start_ray
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
+from emcomm.cluster import Cluster, start_ray
 from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
 from emcomm.runs import Run
+from emcomm.schemas import Summary
+from emcomm.signals import Stopped, raise_stopped
 from emcomm.training import Training
 from emcomm.worlds import choose_device, make_policy, move_names
 
@@ -46,6 +49,7 @@ def options_from(args: list[str]) -> TrainOptions:
     first.add_argument("--log-dir", "--log_dir", nargs="?")
     first.add_argument("--run-name", "--run_name", nargs="?")
     first.add_argument("--resume", type=Path, nargs="?")
+    first.add_argument("--env", nargs="?")
     start, _ = first.parse_known_args(args)
     saved = PRESETS.get(start.preset, Config())
     if start.resume is not None:
@@ -53,7 +57,7 @@ def options_from(args: list[str]) -> TrainOptions:
             if getattr(start, name) is not None:
                 flag = name.replace("_", "-")
                 raise BadInput(f"--{flag} and --resume exclude each other: a resumed run keeps its settings and folder")
-        saved = Run.open(start.resume).config
+        saved = Run.open(start.resume, start.env).config
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
     if options.ray_address is not None and not options.config.workers:
         raise BadInput("--ray-address and --workers 0 exclude each other: in one process there is no Ray")
@@ -79,44 +83,68 @@ def train(options: TrainOptions, console: Console) -> int:
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
     make_policy(config, choose_device(config.device))
-    ray = start_ray(options.ray_address) if config.workers else None
-    try:
-        return _train(options, console, launched, ray)
-    finally:
-        if ray is not None:
-            ray.shutdown()
+    if not config.workers:
+        return _train(options, console, launched, None)
+    if options.resume is None and options.run_name:
+        Run.require_free(options.log_dir / options.run_name)  # before Ray, which takes seconds to start
+    with start_ray(options.ray_address) as cluster:
+        raise_stopped()  # Ray has put its own handlers there
+        return _train(options, console, launched, cluster)
 
 
-def _train(options: TrainOptions, console: Console, launched: float, ray: Any) -> int:
+def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None) -> int:
     config = options.config
     if options.resume is not None:
         run = Run(options.resume, config)
-        resume = run.newest()
     else:
-        run, resume = Run.create(options.log_dir, options.run_name or default_name(config), config), None
-    where = shlex.quote(str(run.path))
+        name = options.run_name or default_name(config)
+        run = Run.create(options.log_dir, name, config, another=not options.run_name)
     with run.lock():
-        training = Training(run, config, console, launched, resume, ray)
-        console.print(f"{'resuming' if resume else 'training'} {where}: {_headline(config)}", soft_wrap=True)
-        try:
-            training.learn()
-            console.print(f"playing {config.evaluation_games:,} games with the frozen policy", soft_wrap=True)
-            sampled, greedy = training.evaluate()
-        except KeyboardInterrupt:
-            training.summarise(interrupted=True)
+        resume = run.continuation() if options.resume is not None else None
+        if resume is not None and (done := run.finished(resume)) is not None:
+            _print_finished(console, done, run)
+            return 0
+        training = Training(run, config, console, launched, resume, cluster)
+        return _finish(training, console)
+
+
+def _finish(training: Training, console: Console) -> int:
+    run, config = training.run_folder, training.config
+    where = shlex.quote(str(run.path))
+    console.print(f"{'resuming' if training.resumed else 'training'} {where}: {_headline(config)}", soft_wrap=True)
+    for note in training.notes:
+        console.print(note, soft_wrap=True, markup=False)
+    try:
+        training.learn()
+        console.print(f"playing {config.evaluation_games:,} games with the frozen policy", soft_wrap=True)
+        sampled, greedy = training.evaluate()
+    except KeyboardInterrupt as stopped:
+        training.summarise(interrupted=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone
             console.print(
                 f"interrupted after {training.course.episodes:,} episodes; "
                 f"continue with: python -m emcomm.train --resume {where}", soft_wrap=True,
             )  # fmt: skip
-            return 130
-        summary = training.summarise(
-            interrupted=False,
-            evaluation={"sampled": sampled.figures.to_json(), "greedy_moves": greedy.figures.to_json()},
-        )
+        return stopped.code if isinstance(stopped, Stopped) else 130
+    summary = training.summarise(
+        interrupted=False,
+        evaluation={"sampled": sampled.figures.to_json(), "greedy_moves": greedy.figures.to_json()},
+    )
     print_dialogues(console, sampled.shown, move_names(config), config.rules.eot)
     print_figures(console, {"sampled": sampled.figures, "greedy moves": greedy.figures}, "the frozen policy")
     _print_end(console, summary, where)
     return 0
+
+
+def _print_finished(console: Console, done: Summary, run: Run) -> None:
+    where, figures = shlex.quote(str(run.path)), done.evaluation
+    assert figures is not None
+    sampled = figures.sampled
+    console.print(
+        f"{where} is finished: {done.episodes:,} episodes, success {100 * sampled.success:.2f} % "
+        f"[{100 * sampled.success_low:.2f}, {100 * sampled.success_high:.2f}]; nothing was changed. "
+        f"More episodes: --resume {where} --episodes N; next: python -m emcomm.analyze {where}", soft_wrap=True,
+    )  # fmt: skip
 
 
 def _headline(config: Config) -> str:

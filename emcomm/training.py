@@ -6,22 +6,26 @@ import contextlib
 import math
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
-from emcomm.a3c import Contribution, InProcess, Learner, OnRay, use_one_core
+from emcomm import files
+from emcomm.a3c import Contribution, InProcess, Learner, OnRay, State, use_one_core
+from emcomm.checkpoints import Checkpoint, checkpoint_of, load_weights
+from emcomm.cluster import Cluster
 from emcomm.config import Config
-from emcomm.dialogues import DialogueTable, DialogueWriter, next_episode
+from emcomm.dialogues import PART_ROWS, DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Evaluation, evaluate
-from emcomm.progress import Course, Curves, LiveLine
-from emcomm.runs import Checkpoint, Run, command_line, load_weights
+from emcomm.progress import Course, Curves, LiveLine, Sparingly
+from emcomm.runs import Continuation, Run, command_line
+from emcomm.signals import Stop, Stopped, postponed
 from emcomm.worlds import choose_device, move_names
 
 
@@ -36,60 +40,109 @@ class Events:
 class Training:
     """A run under way. Build it (which checks everything that can be refused), then let it `learn`.
 
-    `ray` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which the
-    run's wall time counts (seconds).
+    `cluster` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which
+    the run's wall time counts (seconds); `resume` where a run goes on that was interrupted.
     """
 
     def __init__(
-        self, run: Run, config: Config, console: Console, launched: float, resume: Checkpoint | None, ray: Any
+        self,
+        run: Run,
+        config: Config,
+        console: Console,
+        launched: float,
+        resume: Continuation | None,
+        cluster: Cluster | None,
     ) -> None:
-        self._launched, self._ray, self._resumed = launched, ray, resume is not None
+        self._launched, self._cluster, self._resume = launched, cluster, resume
         self.run_folder, self.config, self._console = run, config, console
         choose_device(config.device)
         use_one_core()
         self.learner = Learner(config)
         self.events = Events()
         self._workers_started = 0
-        self._random: dict[str, Any] = {}
-        self._counts: dict[str, Any] = {}
+        self._states: dict[str, State] = {}
+        self.notes: list[str] = []
+        """What a person should know about a resume, one line each."""
         self._first_update: float | None = None
-        if resume is not None:
-            self._restore(resume)
-        self.course = Course(next_episode(run.dialogues), self._counts)
+        self._evaluation_log: LogPosition | None = None
+        self._disk_failed = False
+        position = resume.position if resume else LogPosition()
+        self.course = Course(position.episodes, {})
+        if resume is not None and resume.checkpoint is not None:
+            self._restore(resume.checkpoint)
         self._spent_before = self.course.wall_s
         with self._writing():
-            run.remove_unfinished()
-            self.writer = DialogueWriter(run.dialogues, config.rules.n_tokens, move_names(config))
+            self._clear(resume)
+            self.writer = DialogueWriter(
+                run.dialogues, config.rules.n_tokens, move_names(config), part_rows=None, start=position
+            )
+        self._next_save, self._saved_updates = time.monotonic() + config.checkpoint_every, self.course.updates
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the run goes on from an interruption."""
+        return self._resume is not None
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        facts, state = checkpoint.facts, checkpoint.state
         load_weights(self.learner.policy, checkpoint.part("policy"), self.run_folder.path)
-        try:
-            self.learner.restore(checkpoint)
-            self.events = Events(**checkpoint.facts["events"])
-            self._workers_started = checkpoint.facts["workers_started"]
-            self._random, self._counts = checkpoint.facts["random"], checkpoint.facts["course"]
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"the checkpoint in {self.run_folder.path} lacks {error}") from error
+        self.learner.restore(checkpoint)
+        self.events = Events(**facts["events"])
+        self._workers_started = facts["workers_started"]
+        self.course = Course(facts["episodes"], facts["course"], state.get("recent"))
+        if state.get("games") == self.config.games:
+            self._states = state.get("workers", {})
+        anew = min(max(self.config.workers, 1), facts["workers_started"]) - len(self._states)
+        if anew > 0:
+            self.notes.append(f"the games in progress of {anew} workers were not saved and start anew")
+
+    def _clear(self, resume: Continuation | None) -> None:
+        """Set aside what a killed process left, and note the resume."""
+        self.run_folder.remove_unfinished()
+        if resume is None:
+            return
         self.events.resumes += 1
+        dialogues = 0
+        for path in resume.beyond:
+            if path.parent == self.run_folder.dialogues:
+                try:
+                    dialogues += rows_of(path)
+                except BadInput:
+                    self.notes.append(f"{path.name} is torn")
+            files.set_aside(path, path.parent / "abandoned")
+        if resume.beyond:
+            self.notes.append(
+                f"{dialogues:,} dialogues after the last checkpoint ({resume.position.episodes:,} episodes) were set "
+                f"aside in {self.run_folder.dialogues / 'abandoned'}; their episodes are played again"
+            )
+        self.run_folder.note_resume(resume.position.episodes)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def learn(self) -> None:
-        """Apply gradients until all episodes are played. Whatever ends it, log and checkpoint are written first."""
+        """Apply gradients until all episodes are played. Whatever ends it, log and state are saved first.
+
+        Raises `Stopped` after a signal, when everything is saved.
+        """
+        if self.course.episodes >= self.config.episodes:
+            return
         line = LiveLine(self._console, self.course.episodes, self.config.episodes)
         source: InProcess | OnRay | None = None
         try:
-            if self._resumed:
-                with self._writing():
-                    self.run_folder.save_resume(self.course.episodes)
-            self._checkpoint(source)
-            source = self._source(line)
-            with self._curves() as curves:
-                self._learn_from(source, line, curves)
-            self._checkpoint(source)
-        except BaseException:
-            with contextlib.suppress(Fault):
-                self._checkpoint(source)
+            with postponed() as stop:
+                if self._resume is None or self._resume.checkpoint is None:
+                    self._save({})
+                    self._flush()
+                source = self._source(line)
+                with self._curves() as curves:
+                    self._learn_from(source, line, curves, stop)
+                self._save(source.states())
+                self._flush()
+        except Exception:
+            if source is not None and not self._disk_failed:  # what the workers were doing is lost, not what they sent
+                with contextlib.suppress(Fault):
+                    self._save({})
+                    self._flush()
             raise
         finally:
             line.close()
@@ -98,23 +151,30 @@ class Training:
 
     def _source(self, line: LiveLine) -> InProcess | OnRay:
         if self.config.workers == 0:
-            source = InProcess(self.config)
-            if self._random:
-                source.worker.random_state = self._random
-            return source
+            return InProcess(self.config, self._workers_started, self._states)
 
         def note_death(index: int) -> None:
             self.events.workers_died += 1
             line.note(f"worker {index} died and is being replaced ({self.events.workers_died} so far)")
 
-        return OnRay(self.config, self._workers_started, self._ray, note_death)
+        assert self._cluster is not None
+        return OnRay(self.config, self._workers_started, self._cluster, note_death, self._states)
 
-    def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves) -> None:
+    def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves, stop: Stop) -> None:
         """The loop of the learner."""
-        if self.course.episodes >= self.config.episodes:
-            return
-        next_checkpoint = time.monotonic() + self.config.checkpoint_every
-        for contribution in source.contributions(lambda: self.learner.assignment(self.course.episodes)):
+
+        def pause() -> bool:
+            due = time.monotonic() >= self._next_save or self.writer.rows >= PART_ROWS
+            return (due and self.course.updates > self._saved_updates) or stop.number is not None
+
+        for contribution in source.contributions(lambda: self.learner.assignment(self.course.episodes), pause):
+            self._workers_started = source.started
+            if contribution is None:
+                self._save(source.states())
+                if stop.number is not None:
+                    self._flush()
+                    raise Stopped(stop.number)
+                continue
             staleness = self.learner.apply(contribution, self.course.episodes)
             self._first_update = self._first_update or time.monotonic() - self._launched
             contribution = self._log(contribution)
@@ -124,9 +184,6 @@ class Training:
                 curves.add(self.course, contribution, staleness, self.learner, line.rate(self.course))
             if self.course.episodes >= self.config.episodes:
                 return
-            if time.monotonic() >= next_checkpoint:
-                self._checkpoint(source)
-                next_checkpoint = time.monotonic() + self.config.checkpoint_every
 
     def _log(self, contribution: Contribution) -> Contribution:
         """Write its dialogues; those beyond the last episode asked for are left out."""
@@ -140,20 +197,32 @@ class Training:
             self.writer.add(table)
         return contribution._replace(dialogues=table)
 
-    def _checkpoint(self, source: InProcess | OnRay | None) -> None:
-        """First the log, then the weights: what a checkpoint counts lies on disk."""
-        state = self.learner.checkpoint()
+    def _save(self, states: dict[str, State]) -> None:
+        """Write the log so far as a part and, behind it, the exact state that follows it; in the background.
+
+        `states` holds the games in progress, by the index of the worker.
+        """
         self.course.wall_s = self._wall_s()
-        if source is not None:
-            self._workers_started = max(self._workers_started, source.started)
-            self._random = source.worker.random_state if isinstance(source, InProcess) else {}
+        tensors = self.learner.tensors()
         facts = {
-            **state.facts, "episodes": self.writer.next_episode, "workers_started": self._workers_started,
-            "random": self._random, "events": self.events.__dict__, "course": self.course.counts,
+            "version": self.learner.version, "refused": self.learner.refused, "events": dict(vars(self.events)),
+            "workers_started": self._workers_started, "course": self.course.counts,
         }  # fmt: skip
+        state = {"workers": states, "recent": self.course.recent, "games": self.config.games}
+
+        def behind(position: LogPosition) -> None:
+            log = {"episodes": position.episodes, "log": position._asdict()}
+            self.run_folder.save(checkpoint_of(tensors, {**facts, **log}, state))
+
+        with self._writing():
+            self.writer.end_part(behind)
+        self._next_save = time.monotonic() + self.config.checkpoint_every
+        self._saved_updates = self.course.updates
+
+    def _flush(self) -> None:
+        """Return when everything that was saved lies on disk."""
         with self._writing():
             self.writer.flush()
-            self.run_folder.save(Checkpoint(state.tensors, facts))
 
     def _wall_s(self) -> float:
         """Time spent on the run so far, that before a resume included (seconds)."""
@@ -162,7 +231,7 @@ class Training:
     @contextlib.contextmanager
     def _curves(self) -> Iterator[Curves]:
         with self._writing():
-            curves = Curves(self.run_folder.tensorboard)
+            curves = Curves(self.run_folder.tensorboard, self.course.episodes)
         try:
             yield curves
         finally:
@@ -176,6 +245,7 @@ class Training:
         try:
             yield
         except OSError as error:
+            self._disk_failed = True
             raise Fault(
                 f"writing to {where} failed ({error.strerror or error}) at episode {self.course.episodes:,}; "
                 f"what lies there is intact: make room, then python -m emcomm.train --resume {where}"
@@ -191,19 +261,30 @@ class Training:
         policy, config = self.learner.current_policy().to(device), self.config
         complete = self.run_folder.evaluation
         unfinished = complete.with_suffix(".tmp")
-        shutil.rmtree(complete, ignore_errors=True)  # by the policy before a resume
         with self._writing():
+            files.remove(complete)  # by the policy before a resume
+            files.remove(unfinished)
             writer = DialogueWriter(unfinished, config.rules.n_tokens, move_names(config))
+        say = Sparingly(self._console)
 
         def keep(table: DialogueTable) -> None:
             with self._writing():
                 writer.add(table)
+            say(f"{writer.next_episode:>9,} of {config.evaluation_games:,} games")
 
         sampled = evaluate(policy, config, config.evaluation_games, version=self.learner.version, keep=keep)
         with self._writing():
+            self._evaluation_log = writer.flush()
             writer.close()
-            unfinished.rename(complete)
-        return sampled, evaluate(policy, config, config.evaluation_games, greedy_moves=True)
+            files.rename(unfinished, complete)
+        played = 0
+
+        def count(table: DialogueTable) -> None:
+            nonlocal played
+            played += len(np.unique(table.episode))
+            say(f"{played:>9,} of {config.evaluation_games:,} games with greedy moves")
+
+        return sampled, evaluate(policy, config, config.evaluation_games, greedy_moves=True, keep=count)
 
     def summarise(self, **more: Any) -> dict[str, Any]:
         """Write the final figures of the training into `summary.json`, and return them."""
@@ -218,7 +299,8 @@ class Training:
             "staleness_mean": self.course.staleness,
             "staleness_max": self.course.largest_staleness,
             "gradients_refused": self.learner.refused,
-            **self.events.__dict__,
+            **vars(self.events),
+            "evaluation_log": self._evaluation_log and self._evaluation_log._asdict(),
             "first_update_s": self._first_update,
             **more,
             "wall_s": self._wall_s(),

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from emcomm.checkpoints import Checkpoint, load_weights
 from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.policy import Policy, Population, Sizes
+from emcomm.runs import Run
 from envs import GAMES
 from envs.game import Game
 from envs.negotiation import Negotiation
@@ -57,6 +59,20 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
         members = [Policy(sizes, config.memory) for _ in range(config.population)]
     policy = members[0] if len(members) == 1 else Population(members)
     return policy.to(device or torch.device("cpu"))
+
+
+def load_policy(
+    run: Run, config: Config | None = None, device: torch.device | None = None
+) -> tuple[Policy, Checkpoint]:
+    """The newest policy of a run, on `device` (default: the CPU), and the checkpoint behind it.
+
+    `config` may change what the policy does not depend on. Raises BadInput where there is none, it is damaged, or it
+    does not fit.
+    """
+    checkpoint = run.newest()
+    policy = make_policy(config or run.config, device)
+    load_weights(policy, checkpoint.part("policy"), run.path)
+    return policy.eval(), checkpoint
 
 
 def choose_device(name: str) -> torch.device:

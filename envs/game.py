@@ -33,6 +33,10 @@ class Game(Protocol):
     """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`.
 
     A game may also have `agent_names: tuple[str, ...]`; where it has none, they are `agent_0`, `agent_1`, …
+
+    A run that goes on after an interruption needs the games in progress. By default all arrays among the attributes of
+    a game are saved, its numbers, strings and generators too (`envs.saving`). A game that holds something else says how
+    it is saved: `state() -> dict[str, np.ndarray]`, and `restore(state)`.
     """
 
     n_games: int

@@ -17,9 +17,15 @@ from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from envs.game import Bools, Floats, Game, Ints
+from envs.saving import fitting, restore_game, save_game
 
 SILENT = -1
 """Marks a cell of the buffer in which nothing was said."""
+
+LONGEST_TALK = 32_767
+"""The most rounds that `max_rounds` may allow (rounds)."""
+LONGEST_UNBOUNDED_TALK = 4_096
+"""Rounds after which even a talk without `max_rounds` is cut, so that agents who never end it do not talk for ever."""
 
 OPEN, TALK, ACT = 0, 1, 2
 PHASES = ("OPEN", "TALK", "ACT")
@@ -46,7 +52,7 @@ class TalkRules:
     n_tokens: int = 5
     """Free symbols an agent may say, besides EOT (symbols)."""
     max_rounds: int | None = 32
-    """Rounds after which the talk is cut and the moves are due; None: unbounded (rounds)."""
+    """Rounds after which the talk is cut and the moves are due; None: only after 4 096 (rounds)."""
     opening: Opening = "free"
     """How a decision starts. free: agents may move at once or talk; talk: they must talk."""
     speaking: Speaking = "simultaneous"
@@ -75,8 +81,10 @@ class TalkRules:
                 raise ValueError(f"{name} must be a whole number, not {value!r}")
         if not 1 <= self.n_tokens <= 126:
             raise ValueError(f"n_tokens must be from 1 to 126, not {self.n_tokens}")
-        if self.max_rounds is not None and not 1 <= self.max_rounds <= 32767:
-            raise ValueError(f"max_rounds must be from 1 to 32767, or None for no limit, not {self.max_rounds}")
+        if self.max_rounds is not None and not 1 <= self.max_rounds <= LONGEST_TALK:
+            raise ValueError(
+                f"max_rounds must be from 1 to {LONGEST_TALK}, or None for no limit, not {self.max_rounds}"
+            )
         for name in ("noise", "round_cost"):
             if not isinstance(getattr(self, name), (int, float, np.number)):
                 raise ValueError(f"{name} must be a number, not {getattr(self, name)!r}")
@@ -181,15 +189,6 @@ class Negotiation:
         if rules.channel == "shuffled":
             self._bank = _DialogueBank(rules, agents, max(games, 64), capacity, rng)
             self._donated: Ints = np.zeros((games, agents, capacity, agents), np.int8)  # what each agent will hear
-
-    @property
-    def random_state(self) -> dict[str, Any]:
-        """The state of the generator behind the games and the channel, as plain values."""
-        return dict(self._rng.bit_generator.state)
-
-    @random_state.setter
-    def random_state(self, state: dict[str, Any]) -> None:
-        self._rng.bit_generator.state = state
 
     # -- what the agents see -------------------------------------------------------------------------------------
 
@@ -333,7 +332,7 @@ class Negotiation:
                 self._order[games] = self._rng.permuted(self._order[games], axis=1)
         self.n_rounds += talks
         agreed = talks & ((self._row == rules.eot) | ~self.game.active()).all(axis=1)
-        self.cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or -1))
+        self.cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or LONGEST_UNBOUNDED_TALK))
         self.phase[talks] = TALK
         self.phase[agreed | self.cut] = ACT
         self._row[talks] = SILENT
@@ -418,6 +417,60 @@ class Negotiation:
         ]
         return np.where(rounds < capacity, heard, self.rules.eot)
 
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any] | None:
+        """All that the next steps depend on, as nested dictionaries of arrays and plain values.
+
+        None where the game cannot be saved (`envs.saving.save_game`).
+        """
+        game = save_game(self.game, self._rng)
+        if game is None:
+            return None
+        talk = {name: getattr(self, name).copy() for name in self._ranges()}
+        bank = self._bank.state() if self.rules.channel == "shuffled" else {}
+        return {"random": self._rng.bit_generator.state, "talk": talk, "bank": bank, "game": game}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned, in a new negotiation of the same size and rules.
+
+        Raises ValueError where it does not fit.
+        """
+        try:
+            talk = {k: fitting(k, state["talk"][k], getattr(self, k), *ends) for k, ends in self._ranges().items()}
+            rooms = {talk[name].shape[1] for name in ("_said", "_orders") if name in talk}
+            if len(rooms) != 1 or talk["n_rounds"].max() > min(rooms):
+                raise ValueError("n_rounds and the symbols said do not agree")
+            if self.rules.channel == "shuffled":
+                self._bank.restore(state["bank"])
+            restore_game(self.game, state["game"])
+            self._rng.bit_generator.state = state["random"]
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        vars(self).update(talk)
+        self._mask = None
+
+    def _ranges(self) -> dict[str, tuple[int, int, int | None]]:
+        """The arrays of the talk in progress: lowest and highest value, and the axis that grows with long talks."""
+        eot, last = self.rules.eot, self.n_agents - 1
+        ranges: dict[str, tuple[int, int, int | None]] = {
+            "phase": (OPEN, ACT, None),
+            "n_rounds": (0, LONGEST_TALK, None),
+            "over": (0, 1, None),
+            "cut": (0, 1, None),
+            "_said": (SILENT, eot, 1),
+            "_row": (SILENT, eot, None),
+            "_heard": (SILENT, eot, None),
+            "_columns": (0, last, None),
+            "_chosen": (0, self.n_actions - 1, None),
+            "_turn": (0, last, None),
+            "_order": (0, last, None),
+            "_orders": (0, last, 1),
+            "_role": (0, eot, None),
+            "_donated": (SILENT, eot, 2),
+        }
+        return {name: ends for name, ends in ranges.items() if hasattr(self, name)}
+
 
 class _DialogueBank:
     """The last finished dialogues, from which `--channel shuffled` lets agents hear.
@@ -430,6 +483,17 @@ class _DialogueBank:
         shape = (size, capacity, agents)
         # until there is something better
         self._symbols: Ints = rng.integers(rules.n_tokens + 1, size=shape, dtype=np.int8)
+
+    def state(self) -> dict[str, Any]:
+        """The dialogues of the bank."""
+        return {"symbols": self._symbols.copy(), "next": self._next}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; raises ValueError where it does not fit."""
+        symbols = fitting("the bank", state["symbols"], self._symbols, SILENT, self._eot, 1)
+        if type(state["next"]) is not int or not 0 <= state["next"] < len(symbols):
+            raise ValueError("the bank has no such place")
+        self._symbols, self._next = symbols, state["next"]
 
     def add(self, said: Ints, n_rounds: Ints) -> None:
         talked = n_rounds > 0

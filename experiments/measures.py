@@ -8,15 +8,13 @@ import numpy as np
 
 from emcomm.dialogues import DialogueTable, concatenate, iterate
 from emcomm.policy import Policy
-from emcomm.runs import Run, load_weights
-from emcomm.worlds import make_policy
+from emcomm.runs import Run
+from emcomm.worlds import load_policy
 
 
 def network_of(run: Run) -> Policy:
     """The trained network (or population) of a run."""
-    policy = make_policy(run.config)
-    load_weights(policy, run.newest().part("policy"), run.path)
-    return policy.eval()
+    return load_policy(run)[0]
 
 
 def evaluation_of(run: Run, dialogues: int | None = None) -> DialogueTable:

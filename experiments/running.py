@@ -30,8 +30,9 @@ from rich.console import Console
 
 import experiments
 from analysis.theory import Optimum, optimum
-from emcomm.a3c import start_ray, use_one_core
+from emcomm.a3c import use_one_core
 from emcomm.cli import parse, run_command
+from emcomm.cluster import start_ray
 from emcomm.config import Config
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
@@ -249,10 +250,8 @@ def _ray() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    try:
-        yield start_ray()
-    finally:
-        ray.shutdown()
+    with start_ray() as cluster:
+        yield cluster.ray
 
 
 def _do_alone(group: list[Job]) -> None:

@@ -7,6 +7,7 @@ many processes as there are busy cores, measured just before and just after. Rat
 
 from __future__ import annotations
 
+import contextlib
 import cProfile
 import dataclasses
 import multiprocessing
@@ -23,8 +24,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from emcomm.a3c import InProcess, Learner, OnRay, start_ray, use_one_core
+from emcomm.a3c import InProcess, Learner, OnRay, use_one_core
 from emcomm.cli import parse, run_command
+from emcomm.cluster import start_ray
 from emcomm.config import Config
 from emcomm.dialogues import DialogueWriter
 from emcomm.worlds import choose_device, make_negotiation, make_policy, move_names
@@ -51,14 +53,16 @@ def learner_rate(config: Config, seconds: float, log: bool = True) -> tuple[floa
     """Agent-steps per second of the whole learner once all workers have joined, and the mean staleness (updates)."""
     use_one_core()
     learner = Learner(config)
-    source = InProcess(config) if config.workers == 0 else OnRay(config, 0, start_ray(), lambda _: None)
-    with tempfile.TemporaryDirectory() as folder:
+    ray = start_ray() if config.workers else contextlib.nullcontext()
+    with ray as cluster, tempfile.TemporaryDirectory() as folder:
+        source = OnRay(config, 0, cluster, lambda _: None) if cluster else InProcess(config)
         writer = DialogueWriter(Path(folder), config.rules.n_tokens, move_names(config))
         joined: set[int] = set()
         steps = updates = staleness = 0
         begun: float | None = None
         try:
             for contribution in source.contributions(lambda: learner.assignment(writer.next_episode)):
+                assert contribution is not None  # nobody asks for a pause
                 late = learner.apply(contribution, writer.next_episode)
                 if log and contribution.dialogues is not None:
                     writer.add(contribution.dialogues)

@@ -83,3 +83,7 @@ def small_run(emcomm: Command, tmp_path_factory: pytest.TempPathFactory) -> Path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "small"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-step", action="store_true", help="fail at every step of the file layer, not at some")

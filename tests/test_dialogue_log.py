@@ -84,7 +84,7 @@ def test_a_row_reads_as_in_the_talk(tmp_path: Path) -> None:
             "outcome": "success", "cut": False, "n_rounds": 3, "private": None,
         }
     ]  # fmt: skip
-    assert facts_of(part) == (1, 5, ("main", "detour"))
+    assert facts_of(part) == (2, 5, ("main", "detour"))
     assert read_part(part).n_tokens_said(5).tolist() == [[2, 1]]
 
 
@@ -104,7 +104,7 @@ def test_moves_of_an_older_log_are_read(tmp_path: Path) -> None:
 
 
 def test_a_newer_log_says_so(tmp_path: Path) -> None:
-    facts = {"schema_version": 2, "vocabulary": ["a", "b"]}
+    facts = {"schema_version": 99, "vocabulary": ["a", "b"]}
     pq.write_table(pa.table({}).replace_schema_metadata({"emcomm": json.dumps(facts)}), tmp_path / "part.parquet")
     with pytest.raises(BadInput, match="newer emcomm"):
         facts_of(tmp_path / "part.parquet")

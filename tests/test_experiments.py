@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from emcomm.a3c import start_ray
+from emcomm.cluster import start_ray
 from emcomm.dialogues import concatenate, iterate
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
@@ -33,9 +33,8 @@ from experiments.writing import above_the_bound, mean_of, mean_of_pairs
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
-    started = start_ray()
-    yield started
-    started.shutdown()
+    with start_ray() as cluster:
+        yield cluster.ray
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,48 @@
+"""Whether a run is whole: `python -m emcomm.verify RUN`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from emcomm.cli import parse, run_command
+from emcomm.verification import check_run
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Check a run: every dialogue and checksum, the order of episodes, resumes, and that the checkpoint fits the log.
+
+    Nothing is changed. The exit code is 0 for a whole run and 1 for one that is not.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    env: str | None = None
+    """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
+
+
+def main() -> int:
+    """The command line."""
+    options = parse(VerifyOptions, sys.argv[1:], "emcomm.verify")
+    console, found = Console(highlight=False), check_run(options.run, options.env)
+    table = Table("holds", "figures", title=str(options.run), title_justify="left")
+    for name, figures in found.passed:
+        table.add_row(name, figures)
+    console.print(table, markup=False)
+    for note in found.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    for problem in found.problems:
+        console.print(f"problem: {problem}", soft_wrap=True, markup=False)
+    verdict = f"not whole: {len(found.problems)} problems" if found.problems else "whole"
+    console.print(f"{options.run} is {verdict}", soft_wrap=True, markup=False)
+    return 1 if found.problems else 0
+
+
+if __name__ == "__main__":
+    run_command(main)
