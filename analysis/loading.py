@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 from emcomm.config import read_run_file
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, read_part
 from emcomm.errors import BadInput
+from emcomm.verification import check_log
 from envs import GAMES
+from envs.crossing import CrossingGame
 from envs.game import Game
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class LoadedRun:
 
         try:
             run = Run.open(self.path, self.env)
-            policy, saved = load_policy(run)
+            policy, saved = load_policy(run, version=self._version())
             if run.config.population > 1:
                 raise BadInput(f"{run.path} trained {run.config.population} networks, and this takes one at a time")
         except (BadInput, OSError, ValueError, TypeError) as error:
@@ -105,14 +107,31 @@ class LoadedRun:
             return None
         return TrainedPolicy(policy, run.config, int(saved.facts.get("version", 0)))
 
+    def _version(self) -> int | None:
+        """The updates that the policy of the evaluation had seen, which a training that goes on leaves behind."""
+        first = next(self.evaluation(), None)
+        return None if first is None else int(first.policy_version[0])
+
     def game(self) -> Callable[[int, np.random.Generator], Game]:
-        """The game of the run; raises BadInput where it is unknown, or code outside emcomm that nobody has named."""
+        """The game of the run; raises BadInput where it is unknown, or code outside emcomm that nobody has named.
+
+        Where no configuration says which it is, and the moves are those of the crossing, it is taken for that.
+        """
         from emcomm.worlds import game_class
 
         env = str((self.config or {}).get("env"))
+        if env == "None" and self.facts is not None and self.facts.move_names == CrossingGame.move_names:
+            return CrossingGame
         if env not in GAMES and env != self.env:
             raise BadInput(f"{env} is no game of emcomm; where it is code of yours, name it: --env {shlex.quote(env)}")
         return game_class(env)
+
+    def check(self) -> None:
+        """Note where a part is missing or was changed: the quick part of `python -m emcomm.verify`."""
+        for log in LOGS:
+            for problem in check_log(self.path / log, deep=False).problems:
+                if not any(known.startswith(problem) for known in self.problems):
+                    self._note(f"{problem} (see python -m emcomm.verify)")
 
     def count(self, log: str = "dialogues") -> int:
         """How many dialogues the readable parts of a log ("dialogues" or "evaluation") say they hold."""

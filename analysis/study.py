@@ -24,12 +24,10 @@ from analysis.frames import tables_of
 from analysis.information import Information, decision_information
 from analysis.loading import LoadedRun, TrainedPolicy
 from analysis.plain import plain
-from analysis.players import MakeGame
 from analysis.success import SuccessReport, SuccessTally
 from analysis.tokens import TokenReport, TokenTally
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.errors import BadInput
-from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 Say = Callable[[str], None]
@@ -134,6 +132,7 @@ class _Study:
             self.found.problems = self.run.problems
             return self.found
         for title, step in (
+            ("checking the log", self.run.check),
             ("opening the network", self._open_network),
             ("reading the dialogues of the frozen policy", self._read_evaluation),
             ("reading the dialogues of training", self._read_training),
@@ -234,7 +233,7 @@ class _Study:
             self._rules(),
             trained.policy if trained else None,
             move_names=facts.move_names,
-            make_game=self._world(),
+            make_game=self.run.game(),
             kv_length=self.depth.asked[1] if len(self.depth.asked) > 1 else 0,
             dialogues=self.depth.dialogues,
             games=self.depth.games,
@@ -247,12 +246,6 @@ class _Study:
             return TalkRules(**(self.run.config or {})["rules"])
         except (KeyError, TypeError, ValueError):
             return None
-
-    def _world(self) -> MakeGame:
-        """The run's game; the crossing where no configuration says which, and the moves are those."""
-        facts = self.run.facts
-        known = facts is not None and facts.move_names == CrossingGame.move_names
-        return CrossingGame if self.run.config is None and known else self.run.game()
 
     def _interfere(self) -> None:
         facts = self.run.facts

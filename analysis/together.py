@@ -27,7 +27,6 @@ from analysis.seeds import SeedSummary, over_seeds
 from analysis.study import Findings
 from emcomm.dialogues import concatenate
 from emcomm.printable import printable
-from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 
@@ -110,7 +109,7 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
         return found
     rules = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing))
     try:
-        world = _world(playing[0])
+        world = playing[0].run.game()
         games = int(np.clip(20_000 // len(playing), 200, games))
         seats = [_seat(f) for f in playing]
         found.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
@@ -221,12 +220,6 @@ def _rules(found: Findings) -> TalkRules:
         return TalkRules(**(found.run.config or {})["rules"])
     except (KeyError, TypeError, ValueError):
         return TalkRules(n_tokens=facts.n_tokens if facts else 5, window=1)
-
-
-def _world(found: Findings) -> Any:
-    """The run's game; the crossing where no configuration says which, and the moves are those."""
-    facts, moves = found.run.facts, CrossingGame.move_names
-    return CrossingGame if found.run.config is None and facts and facts.move_names == moves else found.run.game()
 
 
 def _seat(found: Findings) -> Callable[[], Player]:

@@ -174,6 +174,13 @@ class Run:
             raise BadInput(f"{self.path} has no checkpoint")
         return read_checkpoint(paths[-1])
 
+    def checkpoint(self, version: int) -> Checkpoint:
+        """The checkpoint after `version` updates; raises BadInput where it is damaged or no longer there."""
+        path = self._checkpoints / f"{version:012d}.safetensors"
+        if not path.exists():
+            raise BadInput(f"{self.path} no longer holds the weights after {version:,} updates")
+        return read_checkpoint(path)
+
     def continuation(self) -> Continuation:
         """The newest checkpoint whose log is whole on disk; nothing is changed.
 

@@ -1,4 +1,4 @@
-"""Whether a run is whole: checksums, numbers, lineage, and whether its checkpoint follows its log. Nothing is changed."""
+"""Whether a run is whole: checksums, numbers, lineage, and a checkpoint that follows the log. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Checked:
 class LogCheck(Checked):
     """The same for one log."""
 
-    end: LogPosition = LogPosition()
+    end: LogPosition = field(default_factory=LogPosition)
     boundaries: set[int] = field(default_factory=lambda: {0})
     """The numbers of episodes after which a part ended."""
     versions: set[int] = field(default_factory=set)

@@ -62,14 +62,14 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
 
 
 def load_policy(
-    run: Run, config: Config | None = None, device: torch.device | None = None
+    run: Run, config: Config | None = None, device: torch.device | None = None, version: int | None = None
 ) -> tuple[Policy, Checkpoint]:
     """The newest policy of a run, on `device` (default: the CPU), and the checkpoint behind it.
 
-    `config` may change what the policy does not depend on. Raises BadInput where there is none, it is damaged, or it
-    does not fit.
+    `config` may change what the policy does not depend on; `version` asks for the policy after so many updates. Raises
+    BadInput where there is none, it is damaged, or it does not fit.
     """
-    checkpoint = run.newest()
+    checkpoint = run.newest() if version is None else run.checkpoint(version)
     policy = make_policy(config or run.config, device)
     load_weights(policy, checkpoint.part("policy"), run.path)
     return policy.eval(), checkpoint

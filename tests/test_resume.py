@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import faulty
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = [sys.executable, "-m", "emcomm.train"]
 TINY = (
     "--workers", 0, "--episodes", 120, "--games", 8, "--unroll", 8, "--hidden-size", 8, "--max-rounds", 4,
     "--evaluation-games", 20, "--checkpoint-every", 1e-9,
@@ -82,8 +83,8 @@ def until_done(folder: Path, args: tuple[object, ...], faults: list[tuple[faulty
 @pytest.mark.parametrize("kind", ["kill", "torn", "ENOSPC", "EIO"])
 def test_a_run_that_fails_at_any_step_of_the_file_layer_is_the_run(never_killed, tmp_path, kind, request) -> None:
     whole = never_killed()
-    every = 1 if request.config.getoption("--every-step") else 7
-    offset = {"kill": 1, "torn": 2, "ENOSPC": 3, "EIO": 4}[kind]
+    every = 1 if request.config.getoption("--every-step") else 12
+    offset = {"kill": 1, "torn": 4, "ENOSPC": 7, "EIO": 10}[kind]
     for k in range(offset, steps_of(whole) + 1, every):
         folder = tmp_path / f"{kind}-{k}"
         folder.mkdir()
@@ -160,7 +161,7 @@ def test_a_signal_saves_everything(never_killed, tmp_path, number) -> None:
     whole = never_killed(*args)
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "emcomm.train", *map(str, (*TINY, *args)), "--log-dir", tmp_path, "--run-name", "run"],
+            [*COMMAND, *map(str, (*TINY, *args)), "--log-dir", tmp_path, "--run-name", "run"],
             stdout=said, stderr=said, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
     while not list((tmp_path / "run").glob("tensorboard/*")):
@@ -186,16 +187,15 @@ def test_one_worker_on_ray_goes_on_exactly_where_it_was(never_killed, tmp_path) 
     """Its games in progress are saved, too: it trains the network of a run in one process that nobody killed."""
     args = ("--episodes", 6000, "--checkpoint-every", 0.2)
     whole = never_killed(*args)
-    command = [sys.executable, "-m", "emcomm.train"]
     start = (*map(str, (*TINY, *args)), "--log-dir", tmp_path, "--run-name", "run", "--workers", "1")
-    process = subprocess.Popen([*command, *start], stdout=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen([*COMMAND, *start], stdout=subprocess.DEVNULL, cwd=ROOT)
     while len(list((tmp_path / "run").glob("dialogues/part-*"))) < 2:
         time.sleep(0.02)
         assert process.poll() is None
     process.kill()
     process.wait()
     done = subprocess.run(
-        [*command, "--resume", tmp_path / "run"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*COMMAND, "--resume", tmp_path / "run"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert_equal_runs(whole, tmp_path / "run")
