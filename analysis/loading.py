@@ -115,15 +115,18 @@ class LoadedRun:
     def game(self) -> Callable[[int, np.random.Generator], Game]:
         """The game of the run; raises BadInput where it is unknown, or code outside emcomm that nobody has named.
 
-        Where no configuration says which it is, and the moves are those of the crossing, it is taken for that.
+        Where its moves are those of the crossing, it is taken for that, which is noted.
         """
         from emcomm.worlds import game_class
 
-        env = str((self.config or {}).get("env"))
-        if env == "None" and self.facts is not None and self.facts.move_names == CrossingGame.move_names:
-            return CrossingGame
+        env = str((self.config or {}).get("env", "no game"))
         if env not in GAMES and env != self.env:
-            raise BadInput(f"{env} is no game of emcomm; where it is code of yours, name it: --env {shlex.quote(env)}")
+            advice = f"{env} is no game of emcomm; where it is code of yours, name it: --env {shlex.quote(env)}"
+            if self.facts is None or self.facts.move_names != CrossingGame.move_names:
+                raise BadInput(advice)
+            if self.config is not None and "env" in self.config:
+                self._note(f"{self.path}: {advice}; taken for the crossing, whose moves it has")
+            return CrossingGame
         return game_class(env)
 
     def check(self) -> None:

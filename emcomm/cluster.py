@@ -19,7 +19,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,42 +42,67 @@ _SETTINGS = {
 }
 _GCS_PATIENCE_S = 30
 """How long the GCS of a joined cluster may be away: it can be restarted, and Ray itself waits for a minute."""
+_STUCK_S = 20
+"""How long after a breakdown the driver may take to write what it has, and to close."""
 
 
 class Cluster:
     """Ray under way, as its driver sees it.
 
     `ray` is the module. `check` raises a Fault where Ray no longer works; `close` ends a local cluster, and leaves one
-    that was joined.
+    that was joined. A driver that is stuck in Ray, and so cannot do either, is ended 20 s after the breakdown, with the
+    same line and exit code 1.
     """
 
     def __init__(self, ray: Any, home: _Home | None) -> None:
         self.ray, self._home = ray, home
-        self._raylet, self._gcs = _servers(ray)
         self._gcs_answered = time.monotonic()
-        self._broken = False
+        self._closed = threading.Event()
+        threading.Thread(target=self._end_if_stuck, name="emcomm-cluster", daemon=True).start()
 
     def check(self) -> None:
-        """Raises Fault where the raylet of this machine or the GCS is gone. A millisecond; meant for each second.
+        """Raises Fault where the raylet of this machine or the GCS is gone. Below a millisecond; meant for each second.
 
-        It asks the sockets and not Ray, which would hang. A raylet also ends when an agent of its own is killed.
+        It asks the sockets and not Ray, which would hang.
         """
-        if self._raylet is not None and not _listens(self._raylet):
-            self._fail("the raylet of this machine has died, and with it the workers")
-        if _listens(self._gcs):
+        if problem := self._problem():
+            raise Fault(problem)
+
+    def _problem(self) -> str | None:
+        raylet, gcs = self._servers()
+        if raylet and not _listens(raylet):
+            return "Ray has broken down: its raylet on this machine has died, and with it the workers"
+        if not gcs or _listens(gcs):
             self._gcs_answered = time.monotonic()
         elif self._home or time.monotonic() - self._gcs_answered > _GCS_PATIENCE_S:
-            self._fail("its central server (GCS) has died")
+            what = "Ray has broken down" if raylet else "a local Ray cannot be started"
+            return f"{what}: its central server (GCS) has died"
+        return None
 
-    def _fail(self, what: str) -> None:
-        self._broken = True
-        raise Fault(f"Ray has broken down: {what}")
+    def _servers(self) -> tuple[Address | None, Address | None]:
+        """Where the raylet of this machine and the GCS listen; None for one that is not up yet, or was shut down."""
+        node = self.ray._private.worker._global_node
+        if node is not None:
+            return node.raylet_socket_name, _host_and_port(node.gcs_address)
+        return None, self._home.gcs_while_starting() if self._home else None
+
+    def _end_if_stuck(self) -> None:
+        broken_since = None
+        while not self._closed.wait(1):
+            problem, now = self._problem(), time.monotonic()
+            broken_since = (broken_since or now) if problem else None
+            if broken_since and now - broken_since > _STUCK_S:
+                os.write(_stderr(), f"emcomm: {problem}\n".encode())
+                os._exit(1)
 
     def close(self) -> None:
         """End what this driver has on the cluster: a local one with all its processes and files. Repeatable."""
-        if self._home and self._broken:
+        if self._closed.is_set():
+            return
+        if self._home and self._problem():
             janitor.kill(self._home.folder)  # Ray would wait for answers
         self.ray.shutdown()
+        self._closed.set()
         if self._home:
             self._home.close()
 
@@ -103,10 +130,11 @@ def start_ray(address: str | None = None) -> Cluster:
 def _join(ray: Any, address: str) -> Cluster:
     try:
         _check_that_it_listens(ray, address)
-        ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
-        return Cluster(ray, None)
+        with _without_stderr():
+            ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
+    return Cluster(ray, None)
 
 
 def _check_that_it_listens(ray: Any, address: str) -> None:
@@ -117,27 +145,28 @@ def _check_that_it_listens(ray: Any, address: str) -> None:
 
 
 def _start_local(ray: Any) -> Cluster:
-    home = None
     try:
         home = _Home(ray)
-        ray.init(
-            address="local",  # without it Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            object_store_memory=256 * 2**20,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            _temp_dir=str(home.folder),
-        )
-        return Cluster(ray, home)
+    except OSError as error:
+        raise Fault(f"a local Ray cannot be started: {error}") from error
+    cluster = Cluster(ray, home)
+    try:
+        with _without_stderr():
+            ray.init(
+                address="local",  # else Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
+                num_cpus=os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=256 * 2**20,
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+                _temp_dir=str(home.rays),
+            )
     except BaseException as error:
-        with contextlib.suppress(Exception):
-            ray.shutdown()
-        if home is not None:
-            home.close()
+        cluster.close()
         if isinstance(error, Exception):
             raise Fault(f"a local Ray cannot be started: {_one_line(error)}") from error
         raise
+    return cluster
 
 
 class _Home:
@@ -145,7 +174,8 @@ class _Home:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        self.folder = Path(tempfile.mkdtemp(prefix="emcomm-", dir=_short_folder()))  # for this user only
+        self.folder = Path(tempfile.mkdtemp(prefix="emcomm-", dir=_short_folder()))  # for this user only, and
+        self.rays = self.folder / "r"  # for this one Ray sets the rights: everybody may write there
         token = janitor.token_file(self.folder)
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
@@ -156,6 +186,13 @@ class _Home:
         self._before = _use_token(
             ray, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_TOKEN": None}
         )
+
+    def gcs_while_starting(self) -> Address | None:
+        """Where the GCS listens, as soon as it does."""
+        for file in self.rays.glob("session_latest/gcs_server_port_*"):
+            with contextlib.suppress(OSError, ValueError):
+                return "127.0.0.1", int(file.read_text())
+        return None
 
     def close(self) -> None:
         """Kill what is left of the cluster, and remove its files."""
@@ -170,7 +207,7 @@ class _Home:
 def _short_folder() -> str:
     """Where a socket of Ray in a folder still has a path of at most 107 bytes, as the system asks."""
     usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) <= 27 else "/tmp"
+    return usual if len(os.fsencode(usual)) <= 25 else "/tmp"
 
 
 def _use_token(ray: Any, settings: dict[str, str | None]) -> dict[str, str | None]:
@@ -184,12 +221,6 @@ def _use_token(ray: Any, settings: dict[str, str | None]) -> dict[str, str | Non
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
     return before
-
-
-def _servers(ray: Any) -> tuple[Address | None, Address]:
-    """Where the raylet of this driver and the GCS listen."""
-    node = ray._private.worker._global_node
-    return node.raylet_socket_name, _host_and_port(node.gcs_address)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -216,3 +247,26 @@ def _listens(address: Address) -> bool:
 def _one_line(error: BaseException) -> str:
     """Its message without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+_stderr_copies: list[int] = []
+
+
+def _stderr() -> int:
+    """The file descriptor of the standard error stream, also within `_without_stderr`."""
+    return _stderr_copies[-1] if _stderr_copies else 2
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Nothing reaches the standard error stream meanwhile: errors come as exceptions, and Ray's C++ prints besides."""
+    copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    _stderr_copies.append(copy)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(copy, 2)
+        _stderr_copies.remove(copy)
+        os.close(copy)
+        os.close(nowhere)

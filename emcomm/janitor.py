@@ -7,6 +7,7 @@ its agents behind for a minute, and its files for ever.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,20 +20,35 @@ _PATIENCE_S = 10
 
 
 def token_file(folder: Path) -> Path:
-    """The file of the secret that a cluster asks for; its name in the environment marks the cluster's processes."""
+    """The file of the secret that a cluster asks for; its path in the environment marks the cluster's processes."""
     return folder / "token"
 
 
 def processes(folder: Path) -> Iterator[int]:
-    """Ids of the processes of the cluster in `folder`: those that were started with the name of its token file."""
-    mark = b"\0RAY_AUTH_TOKEN_PATH=" + os.fsencode(token_file(folder)) + b"\0"
+    """Ids of the processes of the cluster in `folder`."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (process / "environ").read_bytes()
+            if int(process.name) != os.getpid() and _belongs(process, folder):
+                yield int(process.name)
         except OSError:  # it has just ended, or belongs to somebody else
             continue
-        if mark in b"\0" + environment + b"\0" and int(process.name) != os.getpid():
-            yield int(process.name)
+
+
+def _belongs(process: Path, folder: Path) -> bool:
+    """Whether it was started with the path of the token file. Ray's own titles (`ray::…`) may have overwritten that;
+    a process with such a title has a log in the folder open."""
+    mark = b"\0RAY_AUTH_TOKEN_PATH=" + os.fsencode(token_file(folder)) + b"\0"
+    if mark in b"\0" + (process / "environ").read_bytes() + b"\0":
+        return True
+    if not (process / "cmdline").read_bytes().startswith(b"ray::"):
+        return False
+    return any(folder in file.parents for file in _open_files(process))
+
+
+def _open_files(process: Path) -> Iterator[Path]:
+    for file in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            yield file.readlink()
 
 
 def kill(folder: Path) -> None:

@@ -241,16 +241,18 @@ class Negotiation:
         if not count:
             return
         self.game.reset(which)
-        self.over[which] = False
         if self.n_agents > 2:  # so that a column is no identity
             others = self._rng.permuted(self._columns[which][..., 1:], axis=2)
             self._columns[which] = np.concatenate([self._columns[which][..., :1], others], axis=2)
         if self.rules.channel == "oracle":
             roles = self._rng.permuted(np.tile(np.arange(self.n_agents), (count, 1)), axis=1)
             self._role[which] = roles % (self.rules.n_tokens + 1)
-        if self.rules.speaking == "sequential" and self.rules.order != "fixed":
-            self._order[which] = self._rng.permuted(self._order[which], axis=1)
+        if self.rules.speaking == "sequential":
+            self._turn[which] = 0  # a round may have been in progress
+            if self.rules.order != "fixed":
+                self._order[which] = self._rng.permuted(self._order[which], axis=1)
         self._begin(which)
+        self.over[which] = False  # last, for `which` may be `over` itself
 
     def _begin(self, which: Bools) -> None:
         """Empty the buffer: the next decision starts."""

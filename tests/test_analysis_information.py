@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from analysis import information as module
-from analysis.information import decision_information, known_at, plug_in_information
-from analysis.orientation import orient
+from analysis.information import Information, Planted, decision_information, known_at, plug_in_information
+from analysis.orientation import Oriented, orient
 from analysis.tables import table_of
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from envs.crossing import CrossingGame
-from envs.negotiation import TALK, Negotiation, TalkRules
+from envs.negotiation import SILENT, TALK, Negotiation, TalkRules
 
 N_TOKENS = 5
 
@@ -224,3 +224,218 @@ def test_plug_in_agrees_with_emlangkit() -> None:
     yields = rng.random(200) < 0.5
     theirs = metrics.compute_mutual_information(np.array(dialogues).reshape(200, 4), yields[:, None].astype(int))
     assert plug_in_information(answered(dialogues, yields), 2) == pytest.approx(theirs)
+
+
+# -- the parts, on numbers small enough to work out by hand ------------------------------------------------------------
+
+OWN, OTHER = np.array([[0, 2, 1], [1, 1, 1], [0, -1, -1]]), np.array([[0, 1, 2], [1, 1, 1], [2, -1, -1]])
+
+
+def seen_as(yields: list[bool], ordered: bool = False) -> Oriented:
+    """Dialogues of no content with these answers."""
+    nothing = np.full((len(yields), 1), SILENT)
+    return Oriented(nothing, nothing, np.array(yields), np.zeros(len(yields), np.int64), ordered)
+
+
+def curve(**columns: list[float]) -> Information:
+    """A curve of four rounds, on 20 dialogues; 5 are never known."""
+    given = {"bits": [0.1] * 4, "low": [0.05] * 4, "high": [0.2] * 4, "p_value": [0.05] * 4, **columns}
+    null = np.array([[0.0, 0.1, 0.0, 0.0], [0.2, 0.1, 0.0, 1.0]])
+    arrays = {name: np.array(column) for name, column in given.items()}
+    return Information(20, null=null, known_at=np.array([5, 8, 4, 0, 3]), planted=(), trusted=True, why="", **arrays)
+
+
+def test_the_dialogue_is_informative_above_zero_and_above_the_null() -> None:
+    found = curve(low=[0.0, 0.01, 0.01, 0.01], p_value=[0.05, 0.05, 0.06, 0.01])
+    assert found.informative.tolist() == [False, True, False, True]
+
+
+def test_when_decisions_become_known() -> None:
+    found = curve()
+    assert found.known_share == 0.75
+    assert found.median_known_at == 1  # 8 of 15 in round 1
+    assert curve().to_frame().to_dict("list") == {
+        "round": [1, 2, 3, 4],
+        "bits": [0.1] * 4,
+        "low": [0.05] * 4,
+        "high": [0.2] * 4,
+        "null": [pytest.approx(0.19), pytest.approx(0.1), 0.0, pytest.approx(0.95)],  # 95 % of the way from one to two
+        "p_value": [0.05] * 4,
+        "known_at": [0.4, 0.2, 0.0, 0.15],
+    }
+
+
+def test_the_decision_is_known_from_ninety_percent_on() -> None:
+    probability = np.array([[0.9, 0.9], [0.9, 0.89], [0.05, 0.95], [0.1, 0.1], [0.9, 0.5], [0.5, 0.11]])
+    assert known_at(probability).tolist() == [1, 0, 2, 1, 0, 0]
+    assert known_at(np.array([[0.5, 0.7, 0.8]]), known=0.7).tolist() == [2]
+    assert known_at(np.array([[0.6], [0.4], [0.52]]), known=0.55).tolist() == [1, 1, 0]
+
+
+def test_the_score_is_the_log_probability_above_that_of_a_coin() -> None:
+    probability = np.array([[0.5, 0.25], [0.5, 0.25], [0.5, 1.0], [0.5, 0.5]])
+    scores = module._scores(seen_as([False, True, True, False]), probability)
+    assert scores == pytest.approx(np.array([[0, 0.58496], [0, -1], [0, 1], [0, 0]]), abs=1e-5)  # 1 + log2(¾) and so on
+    ordered = module._scores(seen_as([True, False, False, False], ordered=True), np.full((4, 1), 0.5))
+    assert ordered == pytest.approx(np.full((4, 1), 0.81128 - 1), abs=1e-5)  # one in four: 0.81128 bits
+
+
+def test_the_interval_covers_the_mean_of_other_samples() -> None:
+    """Of 400 scores spread evenly from 0 to 1, whose deviation is 1 / √12: ½ ± 1.96 / √(12 · 400) = ½ ± 0.0283."""
+    scores = np.stack([np.linspace(0, 1, 400), np.ones(400)], axis=1)
+    low, high = module._bootstrap(scores, np.random.default_rng(0), replicates=5000)
+    assert low == pytest.approx([0.4717, 1], abs=0.001)
+    assert high == pytest.approx([0.5283, 1], abs=0.001)
+
+
+def test_the_null_asks_coins_or_deals_the_answers_anew() -> None:
+    answers = [True] * 600 + [False] * 400
+    coins = module._permuted(seen_as(answers), np.random.default_rng(0)).yields
+    assert 0.45 < coins.mean() < 0.55
+    dealt = module._permuted(seen_as(answers, ordered=True), np.random.default_rng(0)).yields
+    assert dealt.sum() == 600
+    assert 0.55 < dealt[:600].mean() < 0.65
+
+
+def test_the_difference_that_counts_is_the_first_or_the_last() -> None:
+    rank = np.array([0, 10, 20, 30])  # of silence, and of the tokens 0, 1, 2
+    seen = seen_as([True] * 3)._replace(own=OWN, other=OTHER)
+    assert module._difference(seen, rank, last=False).tolist() == [10, 0, -20]
+    assert module._difference(seen, rank, last=True).tolist() == [-10, 0, -20]
+
+
+def test_a_vote_adds_up_what_each_has_said() -> None:
+    seen = seen_as([True] * 3)._replace(own=OWN, other=OTHER)
+    assert module._vote(seen, np.array([0.5, 1.0, 2.0, 4.0])).tolist() == [0, 0, -3]
+    split = seen_as([True])._replace(own=np.array([[0, 1]]), other=np.array([[2, -1]]))
+    assert module._vote(split, np.array([0.0, 0.1, 0.2, 0.3])).tolist() == [0]  # 0.1 + 0.2 against 0.3 is a tie
+    assert module._vote(split, np.array([0.0, 0.1, 0.2, 0.4])) == pytest.approx([-0.1])
+
+
+def test_a_planted_rule_decides_or_leaves_it_to_a_coin(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Oriented] = []
+
+    def estimate(seen: Oriented, n_tokens: int, rng: np.random.Generator, last_only: bool = False) -> np.ndarray:
+        assert last_only
+        asked.append(seen)
+        return np.array([0.75, 0.25])
+
+    monkeypatch.setattr(module, "_estimate", estimate)
+    leaning = np.array([0.1] * 100 + [-0.5] * 200 + [0.0] * 900)
+    seen = seen_as([False] * 1200, ordered=True)
+    planted = module._plant("vote", leaning, seen, 5, np.random.default_rng(0))
+    assert planted == Planted("vote", 0.25, 0.25)  # 300 of 1200 decided; found after the last round
+    assert not asked[0].ordered
+    assert asked[0].yields[:100].all()
+    assert not asked[0].yields[100:300].any()
+    assert 0.45 < asked[0].yields[300:].mean() < 0.55
+
+
+def test_what_is_planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two dialogues that begin alike and end as mirror images, and a third of which nothing but silence differs."""
+    monkeypatch.setattr(module, "_plant", lambda rule, leaning, *_: (rule, leaning))
+    own, other = np.array([[0, 2, 5], [0, 3, 5], [5, -1, -1]]), np.array([[1, 3, 5], [1, 2, 5], [5, -1, -1]])
+    seen = seen_as([True] * 3)._replace(own=own, other=other)
+    planted = dict(module._planted(seen, 5, np.random.default_rng(0)))
+    assert list(planted) == ["first difference", "last difference", "vote", "coin toss"]
+    first, last, vote = (planted[rule] for rule in ("first difference", "last difference", "vote"))
+    assert first[0] == first[1] != 0
+    assert last[0] == -last[1] != 0
+    assert abs(vote[0] - vote[1]) > 1e-3
+    assert first[2] == last[2] == vote[2] == 0
+    assert planted["coin toss"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("true", "found", "passes"),
+    [
+        (1.0, 0.79, True),  # 0.8 · 1 - 0.02 = 0.78 are needed
+        (1.0, 0.77, False),
+        (1.0, 1.01, True),
+        (1.0, 1.03, False),
+        (0.5, 0.39, True),
+        (0.5, 0.37, False),
+        (0.0, 0.01, True),
+        (0.0, 0.03, False),
+        (0.0, -0.01, True),
+        (0.0, -0.03, False),
+    ],
+)
+def test_how_much_of_a_planted_rule_must_be_found(true: float, found: float, passes: bool) -> None:
+    says = module._complaint((Planted("vote", 0.5, 0.5), Planted("last difference", true, found)), 300)
+    assert (says == "") == passes
+    assert passes or says == (
+        f"on these 300 dialogues the method finds {found:.2f} bits of a planted last difference that holds {true:.2f}"
+    )
+
+
+def test_where_nothing_tells_the_agents_apart_there_is_no_bit() -> None:
+    """Every figure is exact: the null is as high as the estimate in all cases."""
+    found = decision_information(table_of([[(1, 1), (5, 5)]] * 300), N_TOKENS, nulls=3)
+    assert found.n_dialogues == 300
+    assert found.bits.tolist() == found.low.tolist() == found.high.tolist() == [0, 0]
+    assert found.null.tolist() == [[0, 0]] * 3
+    assert found.p_value.tolist() == [1, 1]
+    assert found.known_at.tolist() == [300, 0, 0]
+    assert found.known_share == 0
+    assert found.trusted, found.why
+
+
+def test_the_p_value_counts_the_figure_itself_in() -> None:
+    found = decision_information(table_of([[(1, 0), (5, 5)]] * 300), N_TOKENS, nulls=3)
+    assert found.null.shape == (3, 2)
+    assert found.p_value.tolist() == [0.25, 0.25]
+    assert found.known_at.tolist() == [0, 300, 0]
+
+
+def test_without_a_null_nothing_is_beyond_it() -> None:
+    found = decision_information(table_of([[(1, 0), (5, 5)]] * 300), N_TOKENS, nulls=0)
+    assert found.null.shape == (0, 2)
+    assert found.p_value.tolist() == [1, 1]
+    assert not found.informative.any()
+    assert found.to_frame()["null"].isna().all()
+
+
+def test_two_hundred_dialogues_are_enough() -> None:
+    assert len(decision_information(table_of([[(1, 0)]] * 200), N_TOKENS, nulls=1).bits) == 1
+    too_few = decision_information(table_of([[(1, 0)]] * 199), N_TOKENS, nulls=1)
+    assert too_few.n_dialogues == 199
+    assert too_few.known_at.tolist() == [0]
+    assert np.isnan(too_few.known_share)
+    assert (len(too_few.bits), too_few.planted, too_few.trusted) == (0, (), False)
+
+
+def test_no_more_dialogues_are_used_than_asked_for() -> None:
+    table = table_of([[(1, 0)]] * 300)
+    assert decision_information(table, N_TOKENS, max_dialogues=250, nulls=1).n_dialogues == 250
+
+
+def test_the_curve_ends_where_hardly_any_dialogue_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of([[(1, 0), (5, 5)]] * 300 + [[(1, 0)] * 9] * 2)
+    assert len(decision_information(table, N_TOKENS, nulls=1).bits) == 2
+    table = table_of([[(1, 0), (5, 5)]] * 300 + [[(1, 0)] * 9] * 6)
+    assert len(decision_information(table, N_TOKENS, nulls=1).bits) == 9
+    monkeypatch.setattr(module, "MOST_ROUNDS", 3)
+    assert len(decision_information(table_of([[(1, 0)] * 5] * 300), N_TOKENS, nulls=1).bits) == 3
+
+
+def test_the_move_asked_for_is_the_one_that_counts() -> None:
+    """Three moves, of which 2 is to yield: the larger token takes it. Crashes, and who settled on 1, are left out."""
+    talks = [[(1, 0)]] * 150 + [[(0, 1)]] * 150 + [[(1, 0)]] * 120
+    moves = [(2, 0)] * 150 + [(0, 2)] * 150 + [(1, 0)] * 60 + [(2, 2)] * 40 + [(0, 0)] * 20
+    table = table_of(talks, moves=moves)
+    found = decision_information(table, N_TOKENS, move=2, nulls=1)
+    assert found.n_dialogues == 300
+    assert found.bits[0] > 0.9
+    assert plug_in_information(table, rounds=1, move=2) == pytest.approx(1)
+    assert decision_information(table, N_TOKENS, move=0, nulls=1).n_dialogues == 360
+
+
+def test_plug_in_of_four_dialogues() -> None:
+    """One beginning is answered both ways, the other one way: H(¼) + 1 - 1.5 = 0.3113 bits; to the end, all is told."""
+    talks = [[(0, 1), (2, 3)], [(0, 1), (3, 2)], [(1, 0), (5, 5)], [(1, 0), (5, 5)]]
+    for moves in ([(1, 0), (0, 1), (1, 0), (1, 0)], [(1, 0), (0, 1), (0, 1), (0, 1)]):
+        table = table_of([*talks, [(0, 1)]], moves=[*moves, (1, 1)])  # the crash does not count
+        assert plug_in_information(table, rounds=1) == pytest.approx(0.3113, abs=1e-4)
+        assert plug_in_information(table, rounds=2) == pytest.approx(0.8113, abs=1e-4)
+    assert np.isnan(plug_in_information(table_of([[(0, 1)]], moves=[(1, 1)]), rounds=1))

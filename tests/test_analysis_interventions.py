@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import interventions
+from analysis import interventions, leaks
 from analysis.causes import measure_causes
 from analysis.decisions import Decisions, NotApplicable, decisions
 from analysis.explain import explain
 from analysis.interventions import EDITS, channel_controls, edits, influence, positive_signalling
-from analysis.leaks import role_leaks
+from analysis.leaks import Leak, role_leaks
 from analysis.loading import TrainedPolicy
 from analysis.network import (
     PolicyPlayer,
@@ -24,7 +24,9 @@ from analysis.network import (
 )
 from analysis.planted import planted_dialogues
 from analysis.players import play_games
+from analysis.tables import table_of
 from emcomm.config import Config
+from emcomm.statistics import Rate
 from emcomm.worlds import make_negotiation, make_policy
 from envs.negotiation import SILENT, TalkRules
 
@@ -412,3 +414,94 @@ def test_the_end_is_no_leak_where_it_is_heard():
 
 def test_too_few_dialogues_for_an_audit():
     assert role_leaks(planted_dialogues("noise", 0, 3), 5) == ()
+
+
+def test_a_leak_is_beyond_the_null_and_by_more_than_a_point():
+    def leak(right, trials, low, null):
+        return Leak("length", Rate(right, trials, low, 1.0), null).leaks
+
+    assert leak(60, 100, low=0.52, null=0.59) is True
+    assert leak(60, 100, low=0.52, null=0.60) is False  # not beyond the null
+    assert leak(60, 100, low=0.51, null=0.59) is False  # perhaps by a point only
+    assert leak(1, 1, low=0.52, null=0.59) is True
+    assert leak(0, 0, low=0.52, null=0.59) is False
+
+
+def test_what_each_source_tells():
+    """Three were opened by a move, one of them was cut after it; one was without a word."""
+    table = table_of(
+        [[(SILENT, 3), (1, 2), (5, 5)], [], [(5, 5)], [(4, SILENT), (0, 1)], [(1, 1), (5, 5)], [(SILENT, 2)]]
+    )
+    speakers = [[0, 1], [1, 0], [0, 1], [1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]
+    table = dataclasses.replace(table, speakers=np.array(speakers, np.int8))
+    found = leaks._sources(table, decisions(table, 5), "open")
+    assert {source: values.tolist() for source, values in found.items()} == {
+        "agent": [[1]] * 6,
+        "length": [[3, 1, 0], [0, 0, 1], [1, 1, 0], [2, 0, 0], [2, 0, 0], [1, 1, 0]],  # rounds, odd, none
+        "opening": [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0], [1, 0]],
+        "order": [[0, 1], [0, 0], [1, 0], [1, 1], [0, 0], [0, 1]],  # the first to speak, and the last
+    }
+
+
+@pytest.mark.parametrize("channel", ["open", "off", "noisy", "constant", "shuffled", "self", "oracle"])
+def test_the_end_is_audited_where_nothing_of_the_other_is_heard(channel):
+    table = table_of([[(5, 0), (5, 5)]] * 2)
+    deaf = channel in ("constant", "shuffled", "self", "oracle")
+    found = leaks._sources(table, decisions(table, 5), channel)
+    assert ("end" in found) == deaf
+    if deaf:
+        assert found["end"].tolist() == [[1, 1]] * 2
+
+
+def test_who_found_the_talk_going_on():
+    table = table_of(
+        [
+            [(5, 1), (0, 5), (5, 2), (5, 5)],  # agent 0 first, and once oftener
+            [(1, 2), (0, 5), (5, 0), (5, 5)],  # agent 1 first, as often
+            [(0, 5), (1, 5), (5, 5)],
+            [(0, 1), (5, 1)],  # cut: in the last round nobody finds the talk going on
+            [(5, 5)],
+            [],
+        ]
+    )
+    found = leaks._end(decisions(table, 5))
+    assert found.tolist() == [[1, 1], [-1, 0], [-1, -2], [0, 0], [0, 0], [0, 0]]
+
+
+def test_four_dialogues_that_parted_are_audited():
+    """Two are fitted and two scored; of nine, four and five. Crashes do not count."""
+    for parted, trials in ((4, 2), (9, 5)):
+        moves = [(1, 0)] * parted + [(1, 1), (0, 0)]
+        found = role_leaks(table_of([[(1, 0), (5, 5)]] * len(moves), moves=moves), 5)
+        assert [leak.source for leak in found] == ["agent", "length", "opening", "all"]
+        assert {(leak.accuracy.trials, leak.accuracy.value) for leak in found} == {(trials, 1.0)}
+    assert role_leaks(table_of([[(1, 0), (5, 5)]] * 4, moves=[(1, 0)] * 3 + [(1, 1)]), 5) == ()
+
+
+def test_the_null_exchanges_who_yields():
+    """Agent 0 always yields: all right. Exchanged at random, 97.5 % of 500 coin flips are below ½ + 1.96 · ½ / √500."""
+    yielded, fitting = np.ones(1000, np.int64), np.arange(1000) < 500
+    found = leaks._audit("agent", np.ones((1000, 1)), yielded, fitting, 400, np.random.default_rng(0))
+    assert (found.accuracy.value, found.accuracy.trials) == (1.0, 500)
+    assert found.null == pytest.approx(0.544, abs=0.006)
+    known = np.arange(1000) % 2  # who yields is one's first symbol, say: in the null, either is a coin flip
+    found = leaks._audit("symbol", known[:, None], known, fitting, 400, np.random.default_rng(0))
+    assert (found.accuracy.value, found.accuracy.trials) == (1.0, 500)
+    assert found.null == pytest.approx(0.544, abs=0.006)
+
+
+def test_a_seed_fixes_the_audit():
+    table = planted_dialogues("noise", 0, 200)
+    one, other, third = (role_leaks(table, 5, permutations=2, seed=seed) for seed in (1, 1, 2))
+    assert one == other != third
+
+
+def test_the_tree_is_scored_on_dialogues_that_it_has_not_met():
+    """Fitted on 20 dialogues of each kind it learns both; 19 of one kind are too few for a rule of their own."""
+    kind, held_out = [0] * 20 + [1] * 20, [0, 0, 0, 1, 1]
+    features = np.array([*kind, *held_out], np.float32)[:, None]
+    yielded = np.array([*kind, 0, 0, 1, 1, 1])
+    assert leaks._right(features, yielded, np.arange(45) < 40) == 4
+    assert leaks._right(features[1:], yielded[1:], np.arange(44) < 39) == 3  # the most frequent answer, 1, everywhere
+    with pytest.raises(NotApplicable, match="left to score on"):
+        leaks._right(features, yielded, np.ones(45, np.bool_))

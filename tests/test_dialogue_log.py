@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from emcomm.dialogues import (
 )
 from emcomm.errors import BadInput
 from envs.crossing import CrossingGame
-from envs.negotiation import SILENT, Negotiation, TalkRules
+from envs.negotiation import SILENT, Dialogues, Negotiation, TalkRules
 
 
 def played(steps: int, games: int = 8, **options: object) -> DialogueTable:
@@ -145,20 +146,19 @@ def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path: Path) -> None
     assert "part-000001.parquet" in str(problem)
 
 
+def decided(games: list[int], last: list[bool]) -> Dialogues:
+    """What a step brings in which these games made their moves after one round, in which they said their number."""
+    count = len(games)
+    return Dialogues(
+        np.array(games), np.ones(count, np.int64), np.array([[g, g] for g in games], np.int8),
+        np.zeros((0, 2), np.int8), np.zeros((count, 2), np.int8), np.zeros((count, 2), np.float32),
+        np.ones(count, np.bool_), np.zeros(count, np.bool_), np.zeros((count, 2, 0), np.float32), np.array(last),
+    )  # fmt: skip
+
+
 def test_episodes_of_several_negotiations_stay_together() -> None:
     """Two games; the first has three decisions, the second one: its two episodes end before the first's."""
-    from envs.negotiation import Dialogues
-
     collector = EpisodeCollector(2, worker=0)
-
-    def decided(games: list[int], last: list[bool]) -> Dialogues:
-        count = len(games)
-        return Dialogues(
-            np.array(games), np.ones(count, np.int64), np.array([[g, g] for g in games], np.int8),
-            np.zeros((0, 2), np.int8), np.zeros((count, 2), np.int8), np.zeros((count, 2), np.float32),
-            np.ones(count, np.bool_), np.zeros(count, np.bool_), np.zeros((count, 2, 0), np.float32), np.array(last),
-        )  # fmt: skip
-
     collector.add(decided([0, 1], [False, True]), 0)
     first = collector.take()
     assert first is not None
@@ -172,3 +172,109 @@ def test_episodes_of_several_negotiations_stay_together() -> None:
     assert second.negotiation.tolist() == [0, 1, 0, 2]
     assert second.symbols[:, 0].tolist() == [0, 0, 1, 0]
     assert second.policy_version.tolist() == [0, 1, 1, 2]
+
+
+def test_only_the_first_episodes_to_start_are_kept() -> None:
+    """Game 0 thinks for long; game 1 ends the episodes 1, 2 and 3 meanwhile, of which 3 is one too many."""
+    collector = EpisodeCollector(2, worker=0, limit=3)
+    for _ in range(3):
+        collector.add(decided([1], [True]), 0)
+        assert collector.complete is False
+    collector.add(decided([0], [True]), 0)
+    assert collector.complete is True
+    collector.add(decided([0, 1], [True, True]), 0)  # play goes on after it
+    table = collector.take()
+    assert table is not None
+    assert table.episode.tolist() == [0, 1, 2]  # in the order in which they ended
+    assert table.symbols.tolist() == [[1, 1], [1, 1], [0, 0]]
+
+
+def test_episodes_that_end_together_are_all_counted() -> None:
+    collector = EpisodeCollector(2, worker=0, limit=2)
+    collector.add(decided([0, 1], [True, True]), 0)
+    assert collector.complete is True
+
+
+def test_without_a_limit_there_is_always_more_to_come() -> None:
+    collector = EpisodeCollector(1, worker=0)
+    assert collector.complete is False
+    collector.add(decided([0], [True]), 0)
+    assert collector.complete is False
+
+
+def test_what_was_taken_is_forgotten() -> None:
+    """Memory does not grow with the log: whatever was played, nothing waits but the episode in progress."""
+    sizes = []
+    collector = EpisodeCollector(2, worker=0)
+    for _ in range(4):
+        collector.add(decided([0, 1], [True, True]), 0)
+        assert collector.take() is not None
+        collector.add(decided([0, 1], [False, True]), 0)
+        assert collector.take() is not None
+        sizes.append(len(pickle.dumps(collector)))
+        collector.add(decided([0], [True]), 0)
+        assert collector.take() is not None
+    assert max(sizes) - min(sizes) < 20
+
+
+def test_one_dialogue_of_a_table_is_a_table() -> None:
+    table = table_of([[(1, 2), (5, 5)], [(3, 4)], []], moves=[(1, 0), (0, 1), (1, 1)])
+    for which in (1, np.int64(1), [1], slice(1, 2), np.array([False, True, False])):
+        one = table[which]  # type: ignore[index]
+        assert len(one) == 1
+        assert one.symbols.tolist() == [[3, 4]]
+        assert one.moves.tolist() == [[0, 1]]
+        assert one.episode.tolist() == [1]
+
+
+def test_a_choice_of_dialogues_keeps_its_order_and_who_spoke() -> None:
+    table = table_of([[(1, 2), (5, 5)], [], [(3, 4)]])
+    table = DialogueTable(**{**table.__dict__, "speakers": np.array([[0, 1], [1, 0], [1, 0]], np.int8)})
+    chosen = table[np.array([2, 0])]
+    assert chosen.symbols.tolist() == [[3, 4], [1, 2], [5, 5]]
+    assert chosen.speakers.tolist() == [[1, 0], [0, 1], [1, 0]]
+
+
+def test_a_table_may_be_padded_or_cut_to_any_number_of_rounds() -> None:
+    table = table_of([[(1, 2), (3, 4), (5, 5)], [], [(0, SILENT)]])
+    assert table.padded(2).tolist() == [[[1, 2], [3, 4]], [[-1, -1], [-1, -1]], [[0, -1], [-1, -1]]]
+    longer = table.padded(4)
+    assert longer.dtype == np.int8
+    assert longer[0].tolist() == [[1, 2], [3, 4], [5, 5], [-1, -1]]
+    assert longer[2].tolist() == [[0, -1], [-1, -1], [-1, -1], [-1, -1]]
+
+
+def test_dialogues_are_drawn_from_the_whole_log_each_once_and_in_order() -> None:
+    table = table_of([[]] * 1000)
+    drawn = table.drawn(400, np.random.default_rng(0)).episode
+    assert len(drawn) == 400
+    assert (np.diff(drawn) > 0).all()
+    assert 150 < (drawn < 500).sum() < 250
+    assert table.drawn(1000, np.random.default_rng(0)).episode.tolist() == list(range(1000))
+    assert len(table.drawn(1001, np.random.default_rng(0))) == 1000
+
+
+def test_what_only_an_agent_knew_comes_back() -> None:
+    """Two dialogues of three agents with two private features each, the second without talk."""
+    table = table_of([[(1, 2, 3), (5, 5, 5)], []], moves=[(2, 0, 1), (0, 0, -1)], cut=[True, False])
+    private = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    table = DialogueTable(**{**table.__dict__, "private": private})
+    arrow = to_arrow(table)
+    assert arrow.schema.equals(SCHEMA)
+    first, second = arrow.to_pylist()
+    assert first["private"] == [[0, 1], [2, 3], [4, 5]]
+    assert second["private"] == [[6, 7], [8, 9], [10, 11]]
+    assert (first["symbols"], second["symbols"]) == ([[1, 2, 3], [5, 5, 5]], [])
+    assert (first["moves"], second["moves"]) == ([2, 0, 1], [0, 0, -1])
+    back = from_arrow(arrow)
+    assert {type(column) for column in back.__dict__.values()} == {np.ndarray}
+    assert back.private.tolist() == private.tolist()
+    assert back.cut.tolist() == [True, False]
+    same(back, table)
+
+
+def test_a_log_without_dialogues_is_read_as_an_empty_table() -> None:
+    back = from_arrow(to_arrow(table_of([])))
+    assert len(back) == 0
+    assert back.symbols.shape == back.moves.shape == back.rewards.shape == (0, 2)
+    assert back.private.shape == (0, 2, 0)

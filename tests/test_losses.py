@@ -55,3 +55,14 @@ def test_value_error_moves_the_value_not_the_target() -> None:
 
 def test_the_mean_over_nothing_is_zero() -> None:
     assert losses.weighted_mean(torch.ones(3), torch.zeros(3)).item() == 0.0
+
+
+def test_the_mean_over_one_step_is_that_step() -> None:
+    assert losses.weighted_mean(torch.tensor([3.0, 5.0]), torch.tensor([1.0, 0.0])).item() == 3.0
+
+
+@pytest.mark.parametrize("shapes", [((3, 1), (3, 2), (3, 2)), ((3, 2), (3, 1), (3, 2)), ((3, 2), (3, 2), (3, 1))])
+def test_returns_of_different_games_are_not_mixed(shapes: tuple[tuple[int, int], ...]) -> None:
+    reward, ended, value = map(torch.zeros, shapes)
+    with pytest.raises(AssertionError):
+        losses.returns(reward, ended, value, 0.5, 1.0)

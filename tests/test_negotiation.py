@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from envs import CrossingGame, GameOver, IllegalAction, Negotiation, NegotiationEnv, Outcome, TalkRules
-from envs.negotiation import ACT, OPEN, TALK
+from envs.negotiation import ACT, OPEN, TALK, _DialogueBank
 
 EOT, MAIN, DETOUR = 5, 6, 7  # of the crossing with five tokens
 SYMBOLS, MOVES = [0, 1, 2, 3, 4, 5], [6, 7]
@@ -204,6 +204,20 @@ def test_a_cut_is_forgotten_with_the_next_talk():
     assert step(talk, 6, 6, 6).dialogues.cut.tolist() == [False]
 
 
+@pytest.mark.parametrize(("last", "cut"), [((EOT, EOT), False), ((EOT, 0), True)])
+def test_whether_a_talk_was_cut_is_remembered_while_others_talk(last, cut):
+    talk = start(games=2, max_rounds=2)
+    talk.step(np.array([[0, 1], [MAIN, DETOUR]]))
+    talk.reset(talk.over)
+    talk.step(np.array([last, [2, 2]]))
+    result = talk.step(np.array([[MAIN, MAIN], [3, 3]]))
+    assert result.dialogues.game.tolist() == [0]
+    assert result.dialogues.cut.tolist() == [cut]
+    assert talk.phase[1] == ACT
+    talk.reset(talk.over)
+    assert talk.step(np.array([[0, 0], [MAIN, MAIN]])).dialogues.cut.tolist() == [True]
+
+
 @pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
 def test_without_a_limit_the_talk_goes_on(speaking):
     talk = start(max_rounds=None, speaking=speaking)
@@ -215,6 +229,19 @@ def test_without_a_limit_the_talk_goes_on(speaking):
             step(talk, EOT, 4 - t % 5)
     assert talk.phase.tolist() == [TALK]
     assert said(talk) == [[t % 5, 4 - t % 5] for t in range(70)]
+
+
+@pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
+def test_one_long_talk_among_short_ones_is_kept_whole(speaking):
+    """Game 0 talks for 40 rounds; game 1 closes every talk at once and starts anew."""
+    talk = start(games=2, max_rounds=None, speaking=speaking)
+    for t in range(40):
+        for _ in range(1 if speaking == "simultaneous" else 2):
+            symbol = np.array([t % 5, EOT])
+            talk.step(np.where(talk.phase == ACT, MAIN, np.where(talk.mask()[:, :, 0].T, symbol, EOT)).T)
+            talk.reset(talk.over)
+    assert said(talk) == [[t % 5, t % 5] for t in range(40)]
+    assert talk.so_far(0)[1].tolist() == ([] if speaking == "simultaneous" else [[0, 1]] * 40)
 
 
 def test_every_round_costs_and_the_moves_do_not():
@@ -285,6 +312,50 @@ def test_placeholders_are_neither_written_nor_heard():
     assert talk.phase.tolist() == [TALK]
 
 
+def test_the_window_of_sequential_talk_holds_whole_rounds_and_the_one_in_progress():
+    talk = start(speaking="sequential", window=3)
+    for first, second in [(3, 2), (1, 4)]:
+        step(talk, first, EOT)
+        step(talk, EOT, second)
+    assert talk.observe().buffer[0].tolist() == [[[-1, -1], [3, 2], [1, 4]], [[-1, -1], [2, 3], [4, 1]]]
+    step(talk, 0, EOT)
+    assert talk.observe().buffer[0].tolist() == [[[3, 2], [1, 4], [0, -1]], [[2, 3], [4, 1], [-1, 0]]]
+    step(talk, EOT, 2)
+    step(talk, 1, EOT)
+    assert talk.observe().buffer[0].tolist() == [[[1, 4], [0, 2], [1, -1]], [[4, 1], [2, 0], [-1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("channel", "heard"),
+    [("open", ([3, -1], [-1, 3])), ("constant", ([3, -1], [-1, 0])), ("self", ([3, 3], [-1, -1]))],
+)
+def test_who_has_not_spoken_yet_is_not_heard(channel, heard):
+    talk = start(speaking="sequential", channel=channel)
+    step(talk, 3, EOT)
+    assert (newest(talk, 0), newest(talk, 1)) == heard
+
+
+def test_what_was_heard_in_a_round_stays_as_it_was_heard():
+    talk = start(games=200, speaking="sequential", channel="noisy", noise=1.0)
+    step(talk, 3, EOT)
+    heard = talk.observe().buffer[:, 1, -1, 1]
+    assert len(np.unique(heard)) == 6
+    step(talk, EOT, 2)
+    assert (talk.observe().buffer[:, 1, -1] == np.stack([np.full(200, 2), heard], axis=1)).all()
+
+
+def test_the_oracle_tells_the_role_before_the_other_has_spoken():
+    talk = start(games=20, speaking="sequential", channel="oracle")
+    roles = talk.observe().buffer[:, :, -1, 1]
+    for _ in range(2):
+        step(talk, 3, EOT)
+        newest_round = talk.observe().buffer[:, :, -1]
+        assert (newest_round[:, 0, 0] == 3).all()
+        assert (newest_round[:, 1, 0] == -1).all()
+        assert (newest_round[..., 1] == roles).all()
+        step(talk, EOT, 3)
+
+
 def test_sequential_moves_are_made_at_once_after_the_talk():
     talk = start(speaking="sequential")
     step(talk, EOT, EOT)
@@ -309,6 +380,67 @@ def test_a_sequential_move_against_a_symbol_is_not_played():
     step(talk, EOT, 2)
     assert said(talk) == [[-1, 2]]
     assert talk.phase.tolist() == [TALK]
+
+
+def test_a_reset_in_the_middle_of_a_round_gives_the_first_speaker_its_turn():
+    talk = start(speaking="sequential", games=2)
+    step(talk, DETOUR, EOT)
+    talk.reset(np.array([True, False]))
+    assert (legal(talk, 0, game=0), legal(talk, 1, game=0)) == (SYMBOLS + MOVES, [EOT])
+    assert (legal(talk, 0, game=1), legal(talk, 1, game=1)) == ([EOT], SYMBOLS + MOVES)  # its round goes on
+    result = talk.step(np.array([[MAIN, EOT], [EOT, MAIN]]))
+    assert result.over.tolist() == [False, True]
+    assert result.dialogues.moves.tolist() == [[1, 0]]
+    talk.reset(result.over)
+    # what was chosen before the reset is not played
+    assert talk.step(np.array([[EOT, DETOUR], [MAIN, EOT]])).dialogues.moves.tolist() == [[0, 1]]
+
+
+def test_what_was_said_in_a_round_in_progress_is_forgotten_with_a_reset():
+    talk = start(speaking="sequential")
+    step(talk, 3, EOT)
+    assert [rows.tolist() for rows in talk.so_far(0)] == [[[3, -1]], [[0, 1]]]
+    talk.reset()
+    assert [rows.shape for rows in talk.so_far(0)] == [(0, 2), (0, 2)]
+    step(talk, MAIN, EOT)
+    assert step(talk, EOT, DETOUR).dialogues.moves.tolist() == [[0, 1]]
+
+
+def test_the_order_so_far_is_that_of_each_round():
+    """What is handed out is a copy; where all speak at once there is no order."""
+    talk = start(speaking="sequential", order="round", games=40)
+    lived = []
+    for _ in range(3):
+        lived.append([0 if legal(talk, 1, game) == [EOT] else 1 for game in range(40)])
+        for _ in range(2):
+            talk.step(np.where(talk.mask()[..., 0], 0, EOT))
+    for game in range(40):
+        assert talk.so_far(game)[1][:, 0].tolist() == [firsts[game] for firsts in lived]
+    talk.so_far(0)[0][:] = talk.so_far(0)[1][:] = 9
+    assert talk.so_far(0)[0].tolist() == [[0, 0]] * 3
+    assert (talk.so_far(0)[1] < 2).all()
+    talk = start()
+    step(talk, 1, 2)
+    assert talk.so_far(0)[1].shape == (0, 2)
+
+
+def test_a_reset_of_the_games_that_are_over_draws_their_order_anew():
+    """`over` may be handed back as it is: it is not emptied before it has been read."""
+    talk, firsts = start(speaking="sequential", order="episode"), set()
+    for _ in range(20):
+        for _ in range(2):
+            step(talk, MAIN if legal(talk, 0) != [EOT] else EOT, MAIN if legal(talk, 1) != [EOT] else EOT)
+        talk.reset(talk.over)
+        assert talk.over.tolist() == [False]
+        firsts.add(legal(talk, 0) == [EOT])
+    assert firsts == {True, False}
+
+
+def test_what_a_step_brought_is_not_changed_by_a_reset():
+    talk = start()
+    result = step(talk, MAIN, DETOUR)
+    talk.reset(result.over)
+    assert result.over.tolist() == [True]
 
 
 def orders(order, episodes=30):
@@ -446,6 +578,142 @@ def test_a_shuffled_agent_hears_one_whole_dialogue_while_others_end():
     assert checked > 1000
 
 
+def test_shuffled_agents_hear_the_other_side_of_the_donor():
+    talk = start(games=64, channel="shuffled")
+    for actions in [(1, 3), (2, 4), (EOT, EOT), (MAIN, MAIN)]:
+        step(talk, *actions)
+    talk.reset()
+    for heard in ((3, 1), (4, 2), (EOT, EOT)):
+        step(talk, 0, 0)
+        assert (talk.observe().buffer[:, :, -1, 1] == heard).all()
+
+
+def test_decisions_without_talk_are_no_donors():
+    talk = start(games=64, channel="shuffled")
+    for actions in [(3, 3), (EOT, EOT), (MAIN, MAIN)]:
+        step(talk, *actions)
+    for _ in range(3):
+        talk.reset()
+        step(talk, MAIN, MAIN)  # silent
+    talk.reset()
+    step(talk, 1, 1)
+    assert (talk.observe().buffer[:, :, -1, 1] == 3).all()
+
+
+def test_long_dialogues_are_heard_to_their_end():
+    talk = start(games=64, channel="shuffled", max_rounds=None)
+    for t in range(40):
+        step(talk, t % 5, t % 5)
+    step(talk, EOT, EOT)
+    step(talk, MAIN, MAIN)
+    talk.reset()
+    heard = []
+    for _ in range(70):
+        step(talk, 0, 0)
+        heard.append(np.unique(talk.observe().buffer[:, :, -1, 1]).tolist())
+    assert heard == [[t % 5] for t in range(40)] + [[EOT]] * 30
+
+
+def test_two_agents_of_a_single_game_have_donors_of_their_own():
+    talk = start(channel="shuffled")
+    heard = []
+    for _ in range(30):
+        step(talk, 0, 0)
+        heard.append((newest(talk, 0)[1], newest(talk, 1)[1]))
+    assert sum(one != other for one, other in heard) > 15  # noise of six symbols agrees in one of six rounds
+
+
+def test_the_last_allowed_round_of_a_donor_is_heard():
+    talk = start(games=64, channel="shuffled", max_rounds=4)
+    for t in range(4):
+        step(talk, t, t)
+    step(talk, MAIN, MAIN)
+    talk.reset()
+    for t in range(4):
+        step(talk, 4, 4)
+        assert (talk.observe().buffer[:, :, -1, 1] == t).all()
+
+
+def test_a_donor_that_has_ended_is_silent_for_good_while_longer_ones_arrive():
+    """The donors of game 1 are of 32 rounds; meanwhile game 0 ends a talk of 40 rounds."""
+    talk = start(games=2, channel="shuffled", max_rounds=None)
+    for t in range(70):
+        own = MAIN if talk.phase[0] == ACT else EOT if t == 40 else 3
+        talk.step(np.array([[own, own], [0, 0]]))
+        talk.reset(talk.over)
+        if t >= 32:
+            assert talk.observe().buffer[1, :, -1, 1].tolist() == [EOT, EOT]
+    assert talk.n_rounds.tolist() == [28, 70]
+
+
+def test_before_any_dialogue_has_ended_shuffled_speech_is_noise():
+    talk = start(games=600, channel="shuffled")
+    step(talk, 1, 1)
+    heard = talk.observe().buffer[:, :, -1, 1]
+    assert np.unique(heard).tolist() == [0, 1, 2, 3, 4, 5]
+    assert 0.4 < (heard > 2).mean() < 0.6
+
+
+def bank_of(tokens, agents, size):
+    """A bank that was given dialogues of one round, in which all agents said the token."""
+    bank = _DialogueBank(TalkRules(n_tokens=100), agents, size, 1, np.random.default_rng(0))
+    for batch in tokens:
+        said = np.repeat(np.array(batch, np.int8)[:, None, None], agents, axis=2)
+        bank.add(said, np.ones(len(batch), np.int64))
+    return bank
+
+
+@pytest.mark.parametrize("agents", [2, 3, 4])
+def test_all_donors_of_a_game_differ_and_all_dialogues_are_donors(agents):
+    drawn = bank_of([range(64)], agents, 64).draw(5000)
+    assert drawn.shape == (5000, agents, 1, agents)
+    donors = drawn[:, :, 0, 0]
+    assert (np.diff(np.sort(donors, axis=1)) > 0).all()
+    for agent in range(agents):
+        shares = np.bincount(donors[:, agent], minlength=64) / 5000  # 1/64 each, ± 5 standard errors
+        assert shares.min() > 0.0068
+        assert shares.max() < 0.0245
+
+
+def test_two_donors_meet_in_many_pairs():
+    donors = bank_of([range(64)], 2, 64).draw(2000)[:, :, 0, 0].astype(int)
+    assert len(np.unique((donors[:, 1] - donors[:, 0]) % 64)) > 25
+
+
+def test_short_dialogues_of_the_bank_end_with_eot_where_longer_ones_join_them():
+    bank = bank_of([[1, 2, 3]], 2, 4)
+    bank.add(np.full((1, 3, 2), 9, np.int8), np.array([3]))
+    drawn = bank.draw(500)
+    assert np.unique(drawn.reshape(1000, 4, 2)[..., 0], axis=0).tolist() == [
+        [1, 100, 100, 100],
+        [2, 100, 100, 100],
+        [3, 100, 100, 100],
+        [9, 9, 9, 100],
+    ]
+
+
+def test_the_newest_dialogues_replace_the_oldest():
+    bank = bank_of([[1, 2, 3], [4, 5, 6]], 2, 4)
+    assert np.unique(bank.draw(500)).tolist() == [3, 4, 5, 6]
+    bank = bank_of([[1, 2, 3], [4, 5, 6], [7]], 2, 4)
+    assert np.unique(bank.draw(500)).tolist() == [4, 5, 6, 7]
+
+
+def test_the_oracle_writes_the_role_into_the_columns_of_the_others_only():
+    talk = start(games=20, channel="oracle")
+    buffer = talk.observe().buffer
+    assert (buffer[:, :, -1, 0] == -1).all()
+    assert (buffer[:, :, :-1] == -1).all()
+
+
+def test_roles_of_the_oracle_are_symbols():
+    """Three agents, of which two share a role where there are but a token and EOT; with two tokens, none do."""
+    talk = start(Stages, games=50, channel="oracle", n_tokens=1)
+    assert (np.sort(talk.observe().buffer[:, :, -1, 1], axis=1) == [0, 0, 1]).all()
+    talk = start(Stages, games=50, channel="oracle", n_tokens=2)
+    assert (np.sort(talk.observe().buffer[:, :, -1, 1], axis=1) == [0, 1, 2]).all()
+
+
 # -- more than two -----------------------------------------------------------------------------------------------
 
 
@@ -486,6 +754,46 @@ def test_whoever_has_left_neither_talks_nor_keeps_the_others_talking():
     assert result.dialogues.moves.tolist() == [[1, 1, -1]]
 
 
+def test_a_reset_starts_the_game_itself_anew():
+    talk = start(Stages)
+    step(talk, 6, 6, 6)  # the first of two moves
+    talk.reset()
+    assert step(talk, 6, 6, 6).over.tolist() == [False]
+    assert step(talk, 6, 6, 6).over.tolist() == [True]
+
+
+class Limited(Stages):
+    """The same, but a limit of its own stops it after the first move."""
+
+    def play(self, moves, which):
+        outcome = super().play(moves, which)
+        return outcome._replace(truncated=~outcome.terminated)
+
+
+def test_a_game_that_is_stopped_by_a_limit_is_over():
+    talk = start(Limited)
+    result = step(talk, 6, 6, 6)
+    assert result.over.tolist() == result.dialogues.last.tolist() == [True]
+    assert result.truncated.tolist() == [[True] * 3]
+    assert result.terminated.tolist() == [[False] * 3]
+
+
+class OneWay(Stages):
+    """The same, but only agent 0 may take the second move."""
+
+    def legal_moves(self):
+        legal = super().legal_moves()
+        legal[:, 1:, 1] = False
+        return legal
+
+
+def test_moves_that_the_game_forbids_are_masked():
+    talk = start(OneWay)
+    assert (legal(talk, 0), legal(talk, 1)) == (SYMBOLS + MOVES, [*SYMBOLS, 6])
+    step(talk, EOT, EOT, EOT)
+    assert (legal(talk, 0), legal(talk, 1)) == (MOVES, [6])
+
+
 # -- many games, and mistakes ------------------------------------------------------------------------------------
 
 
@@ -520,9 +828,69 @@ def test_an_illegal_action_is_named():
         talk.step(np.array([0, 0]))
 
 
+def test_one_game_that_has_ended_is_enough_to_refuse_a_step():
+    talk = start(games=3)
+    talk.step(np.array([[0, 0], [MAIN, MAIN], [0, 0]]))
+    with pytest.raises(GameOver, match="game 1 has ended"):
+        step(talk, 0, 0)
+
+
+@pytest.mark.parametrize("action", [-1, 8])
+def test_an_action_that_does_not_exist_is_named(action):
+    talk = start(games=2)
+    with pytest.raises(IllegalAction, match=rf"^action {action} of agent 1 in game 1 is illegal in phase OPEN"):
+        talk.step(np.array([[0, 0], [0, action]]))
+    assert talk.n_rounds.tolist() == [0, 0]
+
+
+def test_the_state_of_chance_can_be_kept_and_put_back():
+    talk = start(channel="noisy", noise=1.0)
+    state, heard = talk.random_state, []
+    for _ in range(2):
+        talk.reset()
+        talk.random_state = state
+        heard.append([])
+        for _ in range(20):
+            step(talk, 0, 0)
+            heard[-1].append(newest(talk, 0))
+    assert heard[0] == heard[1]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
+        ("n_tokens", 1),
+        ("n_tokens", 126),
+        ("n_tokens", np.int64(3)),
+        ("max_rounds", 1),
+        ("max_rounds", 32767),
+        ("max_rounds", None),
+        ("noise", 0),
+        ("noise", 1),
+        ("round_cost", 0),
+        ("round_cost", 7.5),
+        ("window", 1),
+        ("window", 1024),
+    ],
+)
+def test_options_up_to_their_limits_are_taken(option, value):
+    assert getattr(TalkRules(**{option: value}), option) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("n_tokens", True),
+        ("n_tokens", None),
+        ("max_rounds", 32768),
+        ("max_rounds", False),
+        ("max_rounds", 2.5),
+        ("noise", -0.1),
+        ("noise", float("nan")),
+        ("round_cost", float("inf")),
+        ("round_cost", float("nan")),
+        ("window", 1025),
+        ("window", None),
         ("n_tokens", 0),
         ("n_tokens", 127),
         ("n_tokens", "3"),
