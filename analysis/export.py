@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.loading import LOGS, LoadedRun
+from analysis.writing import file_name, replacing, write_whole
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
 from envs.negotiation import SILENT
@@ -56,19 +57,25 @@ def export_corpus(
 
     `variant` is its name, by default the run's: two of one name in one folder replace each other.
     `log` is "evaluation" or "dialogues" (training). Raises BadInput where it has no dialogues, or where `folder` lies
-    in the run's own data. Dialogues are streamed: memory does not grow with the log.
+    in the run's own data, OSError where they cannot be written. Dialogues are streamed: memory does not grow with the
+    log.
     """
     if log not in LOGS:
         raise BadInput(f"log must be one of {', '.join(LOGS)}, not {log!r}")
-    target = Path(folder) / system / "data" / (variant or run.name)
+    target = Path(folder) / system / "data" / file_name(variant or run.name)
     _keep_out(target, run)
     if run.facts is None or not run.parts[log]:
         raise BadInput(f"{run.path} has no dialogues in {log}/ that can be read")
     target.mkdir(parents=True, exist_ok=True)
-    (target.parent.parent / "metadata.yml").write_text(_yaml(about))
+    write_whole(target.parent.parent / "metadata.yml", _yaml(about))
     tables = run.evaluation() if log == "evaluation" else run.training()
     flat, structured = target / "corpus.jsonl", target / "corpus.structured.jsonl"
-    with flat.open("w") as flat_file, structured.open("w") as structured_file:
+    with (
+        replacing(flat) as new_flat,
+        replacing(structured) as new_structured,
+        new_flat.open("w") as flat_file,
+        new_structured.open("w") as structured_file,
+    ):
         counts = write_corpus(tables, flat_file, structured_file)
     facts = {
         "run": run.name,
@@ -81,7 +88,7 @@ def export_corpus(
         "order": "round by round, within a round in the order of speaking",
         "config": run.config,
     }
-    (target / "metadata.json").write_text(json.dumps(facts, indent=2) + "\n")
+    write_whole(target / "metadata.json", json.dumps(facts, indent=2) + "\n")
     return target
 
 
@@ -122,7 +129,8 @@ def write_tables(folder: str | Path, tables: Mapping[str, pd.DataFrame]) -> list
         if Path(name).name != name:
             raise BadInput(f"a table's name is a file name, not {name!r}")
         written.append(folder / f"{name}.csv")
-        table.to_csv(written[-1], index=False)
+        with replacing(written[-1]) as unfinished:
+            table.to_csv(unfinished, index=False, errors="backslashreplace")
     return written
 
 

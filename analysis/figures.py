@@ -21,6 +21,7 @@ from analysis.success import SuccessReport
 from analysis.themes import COLOURS, canvas, svg
 from analysis.tokens import TokenReport
 from emcomm.dialogues import DialogueTable
+from emcomm.printable import printable
 from emcomm.statistics import Rate
 
 MOST_BARS = 12
@@ -139,7 +140,7 @@ def symbols_by_role(report: TokenReport) -> str | None:
         axes = figure.subplots()
         for i, m in enumerate(moves):
             at = np.arange(len(shown)) + (i - (len(moves) - 1) / 2) * width
-            label = f"says it, then takes {report.move_names[m]}"
+            label = f"says it, then takes {printable(report.move_names[m], 40)}"
             axes.bar(at, shares[m, shown], width * 0.94, color=colours[i % len(colours)], label=label)
         axes.set_xticks(range(len(shown)), [names[k] for k in shown])
         axes.tick_params(axis="x", labelcolor=COLOURS["ink"])

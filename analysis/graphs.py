@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import networkx as nx
 import numpy as np
 
 from analysis.machines import ProtocolMachine
+from analysis.writing import replacing
+from emcomm.printable import printable
 
 SHOWN = 6
 """Rounds named on an edge; of the others only the number is told."""
@@ -23,14 +26,14 @@ def graph(machine: ProtocolMachine, minimum_share: float = 0.0) -> nx.DiGraph:
     visits = machine.visits.astype(float)
     share = visits / visits.sum() if visits.sum() else np.full(len(machine), 1 / len(machine))
     shown = (share >= minimum_share) | (np.arange(len(machine)) == machine.automaton.initial)
-    names = [*map(str, range(machine.n_tokens)), "EOT", *machine.move_names]
+    names = [*map(str, range(machine.n_tokens)), "EOT", *map(printable, machine.move_names)]
     symbols = [*names[: machine.n_tokens + 1], "-"]
     yields = machine.yields()
-    drawn = nx.DiGraph(name=machine.name, initial=machine.automaton.initial)
+    drawn = nx.DiGraph(name=printable(machine.name), initial=machine.automaton.initial)
     for state in np.flatnonzero(shown).tolist():
         drawn.add_node(
             state,
-            label=machine.automaton.labels[state],
+            label=printable(machine.automaton.labels[state]),
             visits=float(visits[state]),
             share=float(share[state]),
             yields=float(yields[state]),
@@ -46,14 +49,17 @@ def graph(machine: ProtocolMachine, minimum_share: float = 0.0) -> nx.DiGraph:
 
 
 def save_graphml(machine: ProtocolMachine, path: Path) -> None:
-    """Write the whole machine as GraphML."""
-    nx.write_graphml(graph(machine), path)
+    """Write the whole machine as GraphML; raises OSError."""
+    whole = io.BytesIO()
+    nx.write_graphml(graph(machine), whole)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(whole.getvalue())
 
 
 def dot(machine: ProtocolMachine, minimum_share: float = 0.0) -> str:
     """The machine in Graphviz' language; states that yield are drawn twice."""
     drawn = graph(machine, minimum_share)
-    lines = [f"digraph {_quoted(machine.name)} {{", "  rankdir=LR;"]
+    lines = [f"digraph {_quoted(printable(machine.name))} {{", "  rankdir=LR;"]
     for state, facts in drawn.nodes(data=True):
         shape = "doublecircle" if facts["yields"] > 0.5 else "circle"
         bold = " penwidth=2" if state == machine.automaton.initial else ""

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from analysis.automata import Automaton
 from analysis.decisions import Decisions, Scores
+from analysis.machine_files import FORMAT, checked, read_json
+from analysis.writing import write_whole
 from envs.game import Bools, Floats, Ints
 
 Probabilities = NDArray[np.float64]
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -70,43 +71,25 @@ class ProtocolMachine:
             "labels": list(self.automaton.labels),
             "initial": self.automaton.initial,
             "transition": self.automaton.transition.tolist(),
-            "emission": self.emission.round(9).tolist(),
+            "emission": [[float(f"{p:.9g}") for p in row] for row in self.emission.tolist()],
             "visits": self.visits.tolist(),
         }
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> ProtocolMachine:
-        """The inverse of `to_json`; raises ValueError for what is not a machine."""
-        try:
-            if saved["format"] != FORMAT:
-                raise ValueError(f"machine format {saved['format']} is not {FORMAT}")
-            machine = cls(
-                saved["name"],
-                Automaton(tuple(saved["labels"]), np.asarray(saved["transition"], np.int64), int(saved["initial"])),
-                np.asarray(saved["emission"], np.float64),
-                int(saved["n_tokens"]),
-                tuple(saved["move_names"]),
-                np.asarray(saved["visits"], np.float32),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a protocol machine: {error!r}") from error
-        states, kinds = len(machine), machine.n_tokens + 2
-        actions = machine.n_tokens + 1 + len(machine.move_names)
-        shapes = (machine.automaton.transition.shape, machine.emission.shape, machine.visits.shape)
-        if shapes != ((states, kinds, kinds), (states, actions), (states,)):
-            raise ValueError(f"not a protocol machine: its arrays have the shapes {shapes}")
-        if not (machine.automaton.transition < states).all() or (machine.automaton.transition < 0).any():
-            raise ValueError("not a protocol machine: a transition leads nowhere")
-        return machine
+    def from_json(cls, saved: Any) -> ProtocolMachine:
+        """The inverse of `to_json`; raises BadInput, a ValueError, for what is not a machine."""
+        parts = checked(saved)
+        automaton = Automaton(parts.labels, parts.transition, parts.initial)
+        return cls(parts.name, automaton, parts.emission, parts.n_tokens, parts.move_names, parts.visits)
 
     def save(self, path: Path) -> None:
-        """Write the machine as JSON."""
-        path.write_text(json.dumps(self.to_json()) + "\n")
+        """Write the machine as JSON, whole or not at all; raises OSError."""
+        write_whole(path, json.dumps(self.to_json()) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> ProtocolMachine:
-        """A machine from JSON; raises ValueError for what is not one."""
-        return cls.from_json(json.loads(path.read_text()))
+        """A machine from a JSON file of at most 64 MB; raises BadInput, a ValueError, for what is not one."""
+        return cls.from_json(read_json(path))
 
 
 # -- actions as they were taken ----------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from emcomm.printable import printable
+
 PERCENT = {
     "success",
     "low",
@@ -27,6 +29,8 @@ PERCENT = {
 }
 """Columns that hold shares."""
 MOST_ROWS = 60
+MOST_SIGNS = 10_000
+"""Characters of one piece of text: a name from a file must not make the page endless."""
 
 
 def text(value: object) -> str:
@@ -35,7 +39,7 @@ def text(value: object) -> str:
     >>> text('<b "x">')
     '&lt;b &quot;x&quot;&gt;'
     """
-    return escape(str(value), quote=True)
+    return escape(printable(value, MOST_SIGNS), quote=True)
 
 
 def embedded(value: Any) -> str:
@@ -47,7 +51,7 @@ def embedded(value: Any) -> str:
     packed = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for sign in "<>&\u2028\u2029":
         packed = packed.replace(sign, f"\\u{ord(sign):04x}")
-    return packed
+    return packed.encode("utf-8", "backslashreplace").decode()  # halves of characters, as JSON writes them
 
 
 def table(frame: pd.DataFrame, caption: str, unfolded: bool = False) -> str:

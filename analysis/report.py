@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +17,9 @@ from analysis.markup import embedded, text
 from analysis.sections import run_section
 from analysis.study import Findings
 from analysis.together import distinct_names
+from analysis.writing import UNFINISHED, cannot_write, write_whole
 from emcomm.errors import BadInput
+from emcomm.printable import printable
 
 NAME = "report.html"
 GENERATOR = "emcomm.analyze"
@@ -26,35 +31,44 @@ def write_report(folder: str | Path, findings: Sequence[Findings], comparison: A
     """Write `report.html` into `folder`, which is made where it is missing; returns the file.
 
     `made_by` is the command behind it, shown at the foot. Raises BadInput where the folder cannot be used
-    (`check_folder`).
+    (`check_folder`), Fault where it cannot be written; the report that was there is then unchanged.
     """
     folder = Path(folder)
     check_folder(folder, [found.run.path for found in findings])
     page = render(findings, comparison, made_by)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f".{NAME}.tmp"
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(folder / NAME)
+        write_whole(folder / NAME, page)
     except OSError as error:
-        raise BadInput(f"the report cannot be written to {folder}: {error.strerror}") from error
+        raise cannot_write(folder, error) from error
     return folder / NAME
 
 
 def check_folder(folder: Path, runs: Sequence[Path] = ()) -> None:
     """Raise BadInput where `folder` holds something else than a report of ours, or lies in a run."""
+    whole = Path(os.path.realpath(folder))
     for run in runs:
-        if folder.resolve().is_relative_to(run.resolve()):
+        if whole.is_relative_to(os.path.realpath(run)):
             raise BadInput(f"{folder} lies in the run {run}: choose another --out, nothing is written into a run")
-    above = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
-    if not above.is_dir():
-        raise BadInput(f"{above} is a file: choose another --out")
-    if not folder.exists():
-        return
+    try:
+        if folder.is_symlink() and not folder.exists():
+            raise BadInput(f"{folder} is a link to nowhere: choose another --out")
+        above = next(parent for parent in (folder, *whole.parents) if parent.exists())
+        if not above.is_dir():
+            raise BadInput(f"{above} is {'a file' if above.is_file() else 'no folder'}: choose another --out")
+        if folder.exists() and not _is_ours(folder):
+            raise BadInput(f"{folder} exists and is no report of emcomm: choose another --out")
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be used: {error.strerror}; choose another --out") from error
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds a report of ours, or nothing but what a killed analysis left."""
     report = folder / NAME
-    ours = report.is_file() and f'content="{GENERATOR}"' in report.read_text(encoding="utf-8", errors="replace")[:2000]
-    if not ours and any(folder.iterdir()):
-        raise BadInput(f"{folder} exists and is no report of emcomm: choose another --out")
+    if report.is_file():
+        with report.open("rb") as file:
+            return f'content="{GENERATOR}"'.encode() in file.read(2000)
+    return not any(not any(map(path.match, UNFINISHED)) for path in folder.iterdir())
 
 
 def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
@@ -66,8 +80,10 @@ def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = 
         for i, name in enumerate(names)
     )
     data = {"alphabet": ALPHABET, "levels": LEVELS, "runs": [_packed(found) for found in findings]}
+    script = "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return Template((page / "report.html").read_text(encoding="utf-8")).substitute(
         generator=GENERATOR,
+        policy=policy(script),
         title=text(f"emcomm: {', '.join(names)}"),
         style=(page / "report.css").read_text(encoding="utf-8"),
         runs=buttons,
@@ -75,7 +91,19 @@ def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = 
         sections="".join(run_section(found, i) for i, found in enumerate(findings)),
         footer=f"<p>Made by emcomm{f' with <code>{text(made_by)}</code>' if made_by else ''}.</p>",
         data=embedded(data),
-        script="\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        script=script,
+    )
+
+
+def policy(script: str) -> str:
+    """The Content-Security-Policy of the page: it runs `script`, and nothing else, and fetches and sends nothing.
+
+    Styles may stand anywhere, for the figures have them in attributes.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -83,9 +111,9 @@ def _packed(found: Findings) -> dict[str, Any]:
     facts, config = found.run.facts, found.run.config or {}
     rules = config.get("rules")
     return {
-        "name": found.name,
+        "name": printable(found.name),
         "nTokens": facts.n_tokens if facts else 0,
-        "moves": list(facts.move_names) if facts else [],
+        "moves": [printable(name, 200) for name in facts.move_names] if facts else [],
         "agents": found.excerpts[0].table.moves.shape[1] if found.excerpts else 2,
         "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
         "logs": [pack(part) for part in found.excerpts if len(part.table)],

@@ -52,6 +52,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.facecolor": "none",
     "svg.fonttype": "none",
     "svg.hashsalt": "emcomm",
+    "text.parse_math": False,  # names from runs stand in figures, and a $ in one is no formula
 }
 
 

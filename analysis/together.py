@@ -26,6 +26,7 @@ from analysis.players import MachinePlayer, Player
 from analysis.seeds import SeedSummary, over_seeds
 from analysis.study import Findings
 from emcomm.dialogues import concatenate
+from emcomm.printable import printable
 from envs.negotiation import TalkRules
 
 
@@ -126,7 +127,7 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
 
 def distinct_names(findings: Sequence[Findings]) -> list[str]:
     """The names of the runs; all are numbered where two share one."""
-    names = [found.name for found in findings]
+    names = [printable(found.name) for found in findings]
     return names if len(set(names)) == len(names) else [f"{i}-{name}" for i, name in enumerate(names, 1)]
 
 

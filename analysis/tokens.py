@@ -19,6 +19,7 @@ from analysis.success import add_up
 from analysis.tables import line
 from analysis.zipf import ZipfFit, fit_zipf
 from emcomm.dialogues import DialogueTable
+from emcomm.printable import printable
 from envs.game import Ints
 from envs.negotiation import SILENT
 
@@ -67,7 +68,8 @@ class TokenReport:
     def frequency_frame(self) -> pd.DataFrame:
         """One row per symbol: symbol, count, share, and a share for each move that its speaker was to take."""
         by_move = self.by_move.sum(axis=1)
-        columns = {f"share before {name}": _shares(by_move[m]) for m, name in enumerate(self.move_names)}
+        names = [printable(name, 200) for name in self.move_names]
+        columns = {f"share before {name}": _shares(by_move[m]) for m, name in enumerate(names)}
         return pd.DataFrame({"symbol": self._symbols(), "count": self.counts, "share": _shares(self.counts), **columns})
 
     def position_frame(self) -> pd.DataFrame:

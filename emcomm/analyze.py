@@ -24,14 +24,19 @@ from rich.table import Table
 
 from analysis.export import export_corpus, write_tables
 from analysis.graphs import dot, save_graphml
-from analysis.loading import find_runs, load
+from analysis.loading import LoadedRun, find_runs, load
 from analysis.markup import shown
 from analysis.report import check_folder, write_report
 from analysis.study import FULL, QUICK, Depth, Findings, study
 from analysis.together import Comparison, compare, distinct_names
+from analysis.writing import cannot_write, claimed, file_name, write_whole
 from emcomm.cli import parse, run_command
-from emcomm.errors import BadInput, Fault
+from emcomm.errors import BadInput
+from emcomm.printable import printable
 from emcomm.runs import command_line
+
+MOST_NOTES = 20
+"""Notes of one run that are printed; the report has them all."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,13 @@ def main() -> int:
     out = options.out or _beside(options.logs)
     check_folder(out, paths)
     torch.set_num_threads(1)  # networks this small: two threads took up to eight times as long on two busy cores
-    findings = _study_all(paths, QUICK if options.quick else FULL, console, options.env)
-    with _doing(console) as say:
-        say("comparing the runs" if len(findings) > 1 else "writing the report")
-        comparison = compare(findings)
-        report = write_report(out, findings, comparison, command_line())
-        written = _write_more(options, out, findings, comparison)
+    with claimed(out):
+        findings = _study_all(paths, QUICK if options.quick else FULL, console, options.env)
+        with _doing(console) as say:
+            say("comparing the runs" if len(findings) > 1 else "writing the report")
+            comparison = compare(findings)
+            report = write_report(out, findings, comparison, command_line())
+            written = _write_more(options, out, findings, comparison)
     if options.json:
         both = {"runs": [f.to_json() for f in findings], "comparison": comparison and comparison.to_json()}
         print(json.dumps({**both, "report": str(report)}, indent=2, allow_nan=False))
@@ -102,12 +108,26 @@ def _study_all(paths: Sequence[Path], depth: Depth, console: Console, env: str |
     for i, path in enumerate(paths, 1):
         which = f"{path} ({i} of {len(paths)})" if len(paths) > 1 else str(path)
         if not console.is_terminal:
-            console.print(f"analysing {which}", soft_wrap=True, markup=False)
+            _say(console, f"analysing {which}")
         with _doing(console, which) as say:
-            findings.append(study(load(path, env), depth, say))
+            findings.append(study(load(path, env), depth, say) if _is_utf8(path) else _unread(path))
     if all(found.success is None and found.training is None for found in findings):
         raise BadInput(next(iter(findings[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
     return findings
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether the name can be handed to the reader of Parquet."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unread(path: Path) -> Findings:
+    problem = f"{path} was passed over: its name is no UTF-8; rename the folder"
+    return Findings(LoadedRun(path, None, None, [problem], {}), [problem])
 
 
 @contextlib.contextmanager
@@ -117,14 +137,14 @@ def _doing(console: Console, which: str = "") -> Iterator[Callable[[str], None]]
         yield lambda text: None
         return
     with console.status("") as status:
-        yield lambda text: status.update(escape(f"{which}: {text}" if which else text))
+        yield lambda text: status.update(escape(printable(f"{which}: {text}" if which else text)))
 
 
 def _write_more(
     options: AnalyzeOptions, out: Path, findings: list[Findings], comparison: Comparison | None
 ) -> dict[str, int]:
     """Tables, machines and corpora, where they were asked for; returns for how many runs there were some."""
-    named = dict(zip(distinct_names(findings), findings, strict=True))
+    named = dict(zip(map(file_name, distinct_names(findings)), findings, strict=True))
     written = {}
     try:
         if options.csv:
@@ -139,7 +159,7 @@ def _write_more(
                 export_corpus(run, out / "corpus", variant=name)
             written["corpus"] = len(frozen)
     except OSError as error:
-        raise Fault(f"cannot write to {out}: {error.strerror}") from error
+        raise cannot_write(out, error) from error
     return written
 
 
@@ -150,7 +170,7 @@ def _write_machine(found: Findings, folder: Path, name: str) -> bool:
         return False
     folder.mkdir(parents=True, exist_ok=True)
     machine.save(folder / f"{name}.json")
-    (folder / f"{name}.dot").write_text(dot(machine), encoding="utf-8")
+    write_whole(folder / f"{name}.dot", dot(machine))
     save_graphml(machine, folder / f"{name}.graphml")
     return True
 
@@ -158,19 +178,31 @@ def _write_machine(found: Findings, folder: Path, name: str) -> bool:
 # -- saying ------------------------------------------------------------------------------------------------------------
 
 
+def _say(console: Console, words: object) -> None:
+    """A line of words from anywhere."""
+    console.print(printable(words), soft_wrap=True, markup=False)
+
+
+def _notes(console: Console, problems: Sequence[str]) -> None:
+    """What was missing, the first of it in full."""
+    for problem in problems[:MOST_NOTES]:
+        console.print(f"[yellow]note:[/] {escape(printable(problem))}", soft_wrap=True)
+    if len(problems) > MOST_NOTES:
+        console.print(f"[yellow]note:[/] {len(problems) - MOST_NOTES:,} more, in the report", soft_wrap=True)
+
+
 def _print_run(console: Console, found: Findings) -> None:
     """The table of one run, its sentence, and what was missing."""
     table = Table(
-        "", "figure", "", title=escape(str(found.run.path)), title_justify="left", box=None, padding=(0, 2, 0, 0)
+        "", "figure", "", title=escape(printable(found.run.path)), title_justify="left", box=None, padding=(0, 2, 0, 0)
     )
     table.columns[1].justify = "right"
     for name, figure, remark in _lines(found):
-        table.add_row(name, f"[bold]{escape(figure)}[/]", f"[dim]{escape(remark)}[/]")
+        table.add_row(name, f"[bold]{escape(printable(figure))}[/]", f"[dim]{escape(printable(remark))}[/]")
     console.print()
     console.print(table)
-    console.print(Padding(f"[bold green]{escape(found.sentence)}[/]", (1, 0, 0, 0)))
-    for problem in found.problems:
-        console.print(f"[yellow]note:[/] {escape(problem)}", soft_wrap=True)
+    console.print(Padding(f"[bold green]{escape(printable(found.sentence))}[/]", (1, 0, 0, 0)))
+    _notes(console, found.problems)
 
 
 def _lines(found: Findings) -> list[tuple[str, str, str]]:
@@ -221,26 +253,25 @@ def _print_comparison(console: Console, found: Comparison) -> None:
     """What the runs amount to together."""
     console.print()
     for group in found.groups:
-        console.print(group.sentence, soft_wrap=True, markup=False)
+        _say(console, group.sentence)
     if found.played is not None:
         others, selves = found.others, found.played.rates.diagonal()
         console.print(f"cross-play: {100 * others:.1f} % with others, {100 * selves.mean():.1f} % with themselves")
-    for problem in found.problems:
-        console.print(f"[yellow]note:[/] {escape(problem)}", soft_wrap=True)
+    _notes(console, found.problems)
 
 
 def _print_end(console: Console, options: AnalyzeOptions, report: Path, written: dict[str, int]) -> None:
     """Where things lie, and what to do next."""
     console.print()
-    console.print(f"report: {report}", soft_wrap=True, markup=False)
+    _say(console, f"report: {report}")
     for name, count in written.items():
         where = report.parent / name if count else "nothing to write"
-        console.print(f"{name}: {where}", soft_wrap=True, markup=False)
+        _say(console, f"{name}: {where}")
     logs = shlex.quote(str(options.logs))
     advice = (
         f"python -m emcomm.analyze {logs}" if options.quick else f"EMCOMM_LOGS={logs} jupyter lab analysis/notebooks"
     )
-    console.print(f"next: open the report in a browser; {advice}", soft_wrap=True, markup=False)
+    _say(console, f"next: open the report in a browser; {advice}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import itertools
 import os
@@ -13,14 +14,18 @@ from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Figures
+from emcomm.printable import printable
 from emcomm.signals import Stopped, raise_stopped
 
 Options = TypeVar("Options")
+MOST_SAID = 4_000
+"""Characters of an error line: it may name two paths."""
 
 
 def parse(options: type[Options], args: Sequence[str], program: str, default: Options | None = None) -> Options:
@@ -58,25 +63,44 @@ def run_command(command: Callable[[], int | None]) -> None:
         code = _say(error, 1)
     except KeyboardInterrupt as stopped:
         code = _say("interrupted", stopped.code if isinstance(stopped, Stopped) else 130)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    with contextlib.suppress(OSError):
+    except OSError as error:
+        code = _lost_output(error)
+    try:
         sys.stdout.flush()
+    except OSError as error:
+        _silence()
+        code = code or _lost_output(error)
     sys.exit(code)
 
 
 def _say(message: object, code: int) -> int:
     with contextlib.suppress(OSError):  # the terminal may be gone
-        print("emcomm: " + " ".join(str(message).split()), file=sys.stderr)
+        print("emcomm: " + printable(" ".join(str(message).split()), MOST_SAID), file=sys.stderr)
     return code
+
+
+def _lost_output(error: OSError) -> int:
+    """What to do where nobody takes our output: silence if its reader has gone, as with `| head`, else a line."""
+    if error.filename or error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        raise error
+    _silence()
+    if error.errno in (errno.EPIPE, errno.EIO):
+        return 1
+    return _say(f"the output cannot be written: {error.strerror}. Free some space, and give the command again", 1)
+
+
+def _silence() -> None:
+    """Let go of what still waits to be printed."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
     """One line per condition: success with its interval, and what the talk looks like."""
     table = Table(
-        "play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=title, title_justify="left"
-    )
+        "play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=escape(printable(title)),
+        title_justify="left",
+    )  # fmt: skip
     for name, figures in rows.items():
         table.add_row(
             name, str(figures.success), f"{figures.mean_rounds:.2f}",
@@ -96,7 +120,7 @@ def print_dialogues(console: Console, table: DialogueTable, move_names: Sequence
         one = table[d]
         for t, said in enumerate(one.symbols):
             shown.add_row(str(d + 1) if t == 0 else "", str(t + 1), *("-" if s < 0 else str(s) for s in said), "")
-        moves = ["-" if m < 0 else move_names[m] for m in one.moves[0]]
+        moves = ["-" if m < 0 else escape(printable(move_names[m], 40)) for m in one.moves[0]]
         outcome = "success" if one.success[0] else "crash"
         shown.add_row("" if len(one.symbols) else str(d + 1), "move", *moves, outcome, end_section=True)
     console.print(shown)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
 from importlib.metadata import distributions, requires
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-PINS = [
-    Requirement(line)
-    for line in (Path(__file__).parent.parent / "constraints.txt").read_text().splitlines()
-    if not line.startswith("#")
-]
+from analysis.machine_files import MOST_BYTES
+
+ROOT = Path(__file__).parent.parent
+PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+ROOMS = ("envs", "emcomm", "analysis", "experiments")
 INSTALLED = {canonicalize_name(d.metadata["Name"]): d for d in distributions()}
 
 
@@ -53,3 +55,26 @@ def test_everything_that_is_installed_is_pinned() -> None:
     pinned = {canonicalize_name(pin.name) for pin in pins_on(platform.python_version())}
     brought = {name for name in brought_by("emcomm", "test") if not name.startswith(("nvidia", "cuda", "triton"))}
     assert brought - pinned == set()  # what torch brings for a GPU, it pins itself
+
+
+def test_the_check_of_each_python_names_one_that_is_missing() -> None:
+    """Before anything is installed."""
+    done = subprocess.run(
+        [ROOT / ".ci" / "pythons"],
+        env={**os.environ, "PYTHONS": "python3.0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "there is no python3.0" in done.stderr
+
+
+def test_what_is_trusted_is_written_down() -> None:
+    """The limits and rules that SECURITY.md names are those of the code."""
+    said = " ".join((ROOT / "SECURITY.md").read_text().split())
+    assert f"at most {MOST_BYTES // 2**20} MB" in said
+    for words in ("No pickle is read", "Content-Security-Policy", "no telemetry", "private advisory", "no hashes"):
+        assert words in said
+    pickles = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "pickle" in path.read_text()]
+    assert pickles == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -70,6 +72,21 @@ def test_nothing_is_fetched(page: str) -> None:
     assert "@import" not in page
     assert "fetch(" not in page
     assert not {"img", "iframe", "link", "object", "embed"} & set(links.elements)
+
+
+def test_the_page_says_what_it_may_do(page: str) -> None:
+    """The policy stands before anything that it rules, and names the one script by its hash."""
+    said = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', page)
+    assert len(said) == 1
+    rules = dict(rule.split(" ", 1) for rule in said[0].split("; "))
+    script = re.findall(r"<script>(.*?)</script>", page, re.S)[-1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules.pop("script-src") == f"'sha256-{digest}'"
+    assert rules.pop("style-src") == "'unsafe-inline'"
+    assert rules.pop("img-src") == "data:"
+    assert rules == {"default-src": "'none'", "base-uri": "'none'", "form-action": "'none'"}
+    assert page.index("Content-Security-Policy") < min(map(page.index, ("<style", "<title", "<script")))
+    assert not re.findall(r"<[^>]+\son[a-z]+\s*=", page.replace(script, ""))
 
 
 def test_words_from_files_are_escaped(page: str) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 import analysis
+from analysis.planted import planted_dialogues
 from analysis.report import write_report
 from analysis.study import QUICK, study
+from emcomm.dialogues import DialogueWriter
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -42,11 +44,19 @@ class Opened:
             viewport={"width": width, "height": 850}, color_scheme=scheme, reduced_motion="reduce"
         )
         self.page = self.context.new_page()
+        self.page.add_init_script(
+            "window.refused = [];"
+            "document.addEventListener('securitypolicyviolation', (e) => window.refused.push(e.violatedDirective))"
+        )
         self.trouble: list[str] = []
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.trouble.append(said.text))
         self.page.on("request", lambda request: request.url.startswith("file:") or self.trouble.append(request.url))
         self.page.goto(path.as_uri())
+
+    def refused(self) -> list[str]:
+        """The rules of the page's own policy that something in it broke."""
+        return self.page.evaluate("window.refused")
 
     def count(self) -> int:
         return int(self.page.inner_text("#count").split(" ")[0].replace("\u202f", ""))
@@ -61,6 +71,7 @@ def opened(chromium: Any, report: Path) -> Iterator[Opened]:
     window = Opened(chromium, report)
     yield window
     assert window.trouble == []
+    assert window.refused() == []
     window.context.close()
 
 
@@ -189,4 +200,71 @@ def test_a_phone_does_not_scroll_sideways(chromium: Any, report: Path) -> None:
     window.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert window.page.evaluate("document.documentElement.scrollWidth") == 390
     assert window.trouble == []
+    window.context.close()
+
+
+# -- what may run in it ------------------------------------------------------------------------------------------------
+
+HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1<" + "/script>"
+
+
+def test_names_from_a_run_are_never_run(chromium: Any, tmp_path: Path) -> None:
+    """The name of a run and those of its moves come from files."""
+    run = tmp_path / HOSTILE.replace("/", "\N{DIVISION SLASH}")
+    writer = DialogueWriter(run / "evaluation", 5, (f"a{HOSTILE}", f"b'\"$^{{{HOSTILE}"))
+    writer.add(planted_dialogues("vote", 0, 200))
+    writer.close()
+    window = Opened(chromium, write_report(tmp_path / "out", [study(analysis.load(run), QUICK)]))
+    assert window.count() == 200
+    window.page.locator(".row").nth(1).click()
+    window.page.click("#first")
+    assert "takes <img" not in window.page.inner_text("#trains")
+    window.page.click("#last")
+    assert "<img src=x onerror" in window.page.inner_text("#trains")
+    assert window.page.evaluate("window.hacked") is None
+    assert (window.refused(), window.trouble) == ([], [])
+    window.context.close()
+
+
+INTRUDERS = {
+    "<script>window.hacked = 1</script>": "script-src-elem",
+    "<script src='data:text/javascript,window.hacked = 1'></script>": "script-src-elem",
+    "<svg onload='window.hacked = 1'></svg>": "script-src-attr",
+    "<img src='data:image/png;base64,x' onerror='window.hacked = 1'>": "script-src-attr",
+    "<img src='file:///nowhere.png'>": "img-src",
+    "<iframe src='data:text/html,x'></iframe>": "frame-src",
+    "<object data='data:text/html,x'></object>": "object-src",
+    "<link rel=stylesheet href='file:///nowhere.css'>": "style-src-elem",
+    "<base href='https://example.invalid/'>": "base-uri",
+}
+"""What somebody could put into a report, and the rule that refuses it."""
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+def test_what_is_put_into_a_report_does_not_run(chromium: Any, report: Path, tmp_path: Path, intruder: str) -> None:
+    page = report.read_text(encoding="utf-8")
+    changed = tmp_path / "report.html"
+    changed.write_text(page.replace("</main>", f"{intruder}</main>"), encoding="utf-8")
+    window = Opened(chromium, changed)
+    window.page.wait_for_timeout(100)
+    assert window.page.evaluate("window.hacked") is None
+    assert window.refused() == [INTRUDERS[intruder]]
+    assert window.count() == 500, "the page itself still works"
+    window.context.close()
+
+
+def test_nothing_can_be_sent_from_a_report(chromium: Any, report: Path) -> None:
+    window = Opened(chromium, report)
+    ways = {
+        "fetch('http://127.0.0.1:9/')": "connect-src",
+        "new WebSocket('ws://127.0.0.1:9/')": "connect-src",
+        "new Worker('data:text/javascript,1')": "worker-src",
+        "(() => { const form = document.createElement('form'); form.action = 'http://127.0.0.1:9/';"
+        " document.body.append(form); form.submit(); })()": "form-action",
+    }
+    for way, rule in ways.items():
+        before = len(window.refused())
+        window.page.evaluate(f"try {{ Promise.resolve({way}).catch(() => 0) }} catch {{}}")
+        window.page.wait_for_timeout(100)
+        assert window.refused()[before:] == [rule], way
     window.context.close()
