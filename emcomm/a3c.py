@@ -297,6 +297,10 @@ class _Task(NamedTuple):
     begun: float
 
 
+LOOK_EVERY = 1.0
+"""How often Ray and the workers are looked after (seconds)."""
+QUIET = 5.0
+"""A task that takes longer is looked after (seconds)."""
 PATIENCE = 45.0
 """A worker that has played no step for so long is taken for dead (seconds)."""
 START_PATIENCE = 180.0
@@ -331,6 +335,7 @@ class OnRay:
         self._idle: deque[_Hand] = deque()
         self._under_way: dict[Any, _Task] = {}
         """A Ray reference -> what it stands for."""
+        self._looked = time.monotonic()
         self._steps: dict[int, tuple[int, float]] = {}
         """Worker -> its steps when last asked, and when they last grew."""
 
@@ -395,17 +400,17 @@ class OnRay:
 
     def _next(self) -> Any | None:
         """What is done next, None where nothing is within a second; raises Fault where Ray is gone."""
-        done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
-        if done:
-            return done[0]
-        self._cluster.check()
-        self._replace_stalled()
-        return None
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            self._looked = time.monotonic()
+            self._cluster.check()
+            self._replace_stalled()
+        done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0) if self._under_way else ([], [])
+        return done[0] if done else None
 
     def _replace_stalled(self) -> None:
         """Give up workers that make no progress; raises Fault where nobody does."""
         now = time.monotonic()
-        quiet = [task for task in self._under_way.values() if now - task.begun > 5]
+        quiet = [task for task in self._under_way.values() if now - task.begun > QUIET]
         self._take_pulses([task.hand for task in quiet if task.computes])
         stalled = []
         for task in quiet:
