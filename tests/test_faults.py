@@ -304,6 +304,7 @@ def test_a_worker_that_stalls_is_replaced(monkeypatch) -> None:
         next(contributions)
     assert died == [0]
     assert fake.killed == [0]
+    next(contributions)
     assert fake.made == 3
 
 
