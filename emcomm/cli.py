@@ -68,8 +68,16 @@ def run_command(command: Callable[[], int | None]) -> None:
 
 def _say(message: object, code: int) -> int:
     with contextlib.suppress(OSError):  # the terminal may be gone
-        print("emcomm: " + " ".join(str(message).split()), file=sys.stderr)
+        print("emcomm: " + _one_line(str(message)), file=sys.stderr)
     return code
+
+
+def _one_line(message: str) -> str:
+    """A message on one line of a bearable length, in which what a file says cannot steer the terminal."""
+    line = " ".join(message.split())
+    if len(line) > 2000:
+        line = f"{line[:1000]} […] {line[-900:]}"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
 
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
