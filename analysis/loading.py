@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from emcomm.config import read_run_file
-from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, read_part
+from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, parts_of, read_part, rows_of
 from emcomm.errors import BadInput
 from emcomm.verification import check_log
 from envs import GAMES
@@ -138,7 +137,7 @@ class LoadedRun:
 
     def count(self, log: str = "dialogues") -> int:
         """How many dialogues the readable parts of a log ("dialogues" or "evaluation") say they hold."""
-        return sum(pq.read_metadata(part).num_rows for part in self.parts[log])
+        return sum(rows_of(part) for part in self.parts[log])
 
     def _stream(self, log: str) -> Iterator[DialogueTable]:
         for part in self.parts[log]:
@@ -204,12 +203,14 @@ def is_run(path: Path) -> bool:
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:
-    if is_run(folder):
-        yield folder
-        return
-    for below in sorted(folder.iterdir()):
-        if below.is_dir() and not below.is_symlink() and not below.name.startswith("."):
-            yield from _runs_below(below)
+    waiting = [folder]
+    while waiting:
+        folder = waiting.pop()
+        if is_run(folder):
+            yield folder
+            continue
+        inside = [b for b in folder.iterdir() if b.is_dir() and not b.is_symlink() and not b.name.startswith(".")]
+        waiting += sorted(inside, reverse=True)
 
 
 def _why_no_run(folder: Path) -> str:
@@ -233,7 +234,12 @@ def _config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
 def _facts(run: LoadedRun, log: str) -> dict[Path, LogFacts]:
     """What each readable part of a log says of itself; the others are noted."""
     found: dict[Path, LogFacts] = {}
-    for part in sorted((run.path / log).glob(PARTS)):
+    try:
+        parts = parts_of(run.path / log)
+    except BadInput as error:
+        run._note(f"{error}; passed over")
+        parts = []
+    for part in parts:
         try:
             facts = facts_of(part)
         except BadInput as error:

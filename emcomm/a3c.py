@@ -131,13 +131,14 @@ class Worker:
         try:
             self._negotiation.restore(state["talk"])
             self._rng.bit_generator.state = state["actions"]
-            self._collector.restore(state["episodes"])
+            self._collector.restore(state["episodes"], self._negotiation.n_agents)
             fresh = self._policy.initial_memory(self._config.games * self._negotiation.n_agents)
-            self._policy.dealt = int(state["dealt"])
+            self._policy.dealt = int(state["dealt"]) % 2**31
             if state["memory"]:
                 rows = fitting("the memory", state["memory"]["rows"], fresh.cpu().numpy(), -np.inf, np.inf)
+                self._policy.require_memory(rows)
                 self._rollout.memory = torch.from_numpy(rows).to(fresh.device)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"the games in progress of the checkpoint do not fit this run: {error}") from error
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -79,6 +79,8 @@ def _joined(plain: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]
         place = tree
         for folder in folders:
             place = place.setdefault(folder, {})
+        if last in place:
+            raise ValueError(f"{name} is there twice")
         place[last] = tensor.numpy()
     return tree
 
@@ -96,11 +98,14 @@ def _seal(tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
 def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint from disk; raises BadInput naming one that is damaged or that no training can have written."""
     try:
-        content = files.read(path, path.parent, LARGEST_CHECKPOINT)
-        facts = json.loads(_metadata(content))
+        with files.opened(path, path.parent, LARGEST_CHECKPOINT) as file:
+            facts = json.loads(_metadata(file))
+            file.seek(0)
+            content = file.read()
         checkpoint = Checkpoint(load(content), facts)
         if "format" in facts:
-            converted(facts, CheckpointFacts)
+            _require_consistent(converted(facts, CheckpointFacts))
+            checkpoint.state  # noqa: B018 (raises where its plain values and its arrays do not go together)
         elif any(type(facts.get(name, 0)) is not int for name in ("version", "episodes")):
             raise ValueError("its version and episodes are no counts")
         if "seal" in facts and facts["seal"] != _seal(checkpoint.tensors, facts):
@@ -108,17 +113,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
         _require_numbers(checkpoint)
     except BadInput:
         raise
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
+            MemoryError, RuntimeError) as error:  # fmt: skip
         raise BadInput(f"the checkpoint {path} is damaged: {error}") from error
+    if "format" not in facts:
+        return Checkpoint(checkpoint.tensors, {name: facts.get(name, 0) for name in ("version", "episodes")})
     return checkpoint
 
 
-def _metadata(content: bytes) -> str:
+def _metadata(file: BinaryIO) -> str:
     """The metadata of safetensors: JSON behind its length in eight bytes."""
-    length = int.from_bytes(content[:8], "little")
-    if not 0 < length <= min(len(content) - 8, 100_000_000):
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= 100_000_000:
         raise ValueError("its header is cut short")
-    return json.loads(content[8 : 8 + length])["__metadata__"]["emcomm"]
+    header = file.read(length)
+    if len(header) != length:
+        raise ValueError("its header is cut short")
+    return json.loads(header)["__metadata__"]["emcomm"]
+
+
+def _require_consistent(facts: CheckpointFacts) -> None:
+    """Raise ValueError where the facts contradict each other."""
+    log = facts.log
+    if facts.episodes != log.episodes or (not log.parts and (log.rows or log.episodes or log.digest)):
+        raise ValueError("its episodes are not those of the log that it follows")
 
 
 def _require_numbers(checkpoint: Checkpoint) -> None:

@@ -19,6 +19,8 @@ from emcomm.schemas import RunFile, converted
 from envs.negotiation import TalkRules
 
 CONFIG_VERSION = 1
+_MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
+"""What is larger would fill the memory, or a column of the log."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ class Config:
         for name, value in vars(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} must be finite, not {value}")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:,}, not {getattr(self, name):,}")
+        if self.games * self.unroll > 2**24:
+            raise ValueError(f"games times unroll must be at most {2**24:,}, not {self.games * self.unroll:,}")
+        if self.population * self.hidden_size**2 > 2**24:
+            raise ValueError(f"population times hidden_size² must be at most {2**24:,}: it would fill the memory")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
         if self.memory not in ("gru", "window", "none"):

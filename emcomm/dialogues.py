@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 
 from emcomm import files
 from emcomm.errors import BadInput
+from emcomm.footer import Extent, extent_of
 from emcomm.schemas import PartFacts, decoded
 from envs.game import Bools, Floats, Ints
 from envs.negotiation import LONGEST_TALK, SILENT, Dialogues
@@ -206,8 +208,8 @@ class EpisodeCollector:
         counts = {"episode": self._episode.copy(), "negotiation": self._negotiation.copy()}
         return {"counts": counts, "begun": self._begun, "waiting": waiting}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; raises ValueError where it does not fit."""
+    def restore(self, state: dict[str, Any], agents: int) -> None:
+        """Go on from what `state` returned, of games with `agents`; raises ValueError where it does not fit."""
         try:
             begun, waiting = int(state["begun"]), state["waiting"]
             episode = fitting("episode", state["counts"]["episode"], self._episode, 0, begun - 1)
@@ -215,10 +217,40 @@ class EpisodeCollector:
             table = DialogueTable(**waiting) if waiting else None
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
-        if table is not None and len(table.symbols) != table.n_rounds.sum():
-            raise ValueError("the dialogues of episodes under way do not fit their rounds")
+        if table is not None:
+            _require_waiting(table, agents, begun)
         self._episode, self._negotiation, self._begun = episode, negotiation, begun
         self._waiting = [table] if table is not None else []
+
+
+def _require_waiting(table: DialogueTable, agents: int, begun: int) -> None:
+    """Raise ValueError unless the dialogues of episodes under way are like those that a worker keeps."""
+    for name, (kinds, *shape) in _WAITING.items():
+        column = getattr(table, name)
+        if not isinstance(column, np.ndarray) or column.dtype.kind not in kinds or column.ndim != len(shape):
+            raise ValueError(f"{name} of the dialogues of episodes under way is of another type")
+        sizes = {"D": len(table.n_rounds), "N": agents}
+        if any(size != sizes.get(axis, size) for size, axis in zip(column.shape, shape, strict=True)):
+            raise ValueError(f"{name} of the dialogues of episodes under way is of another shape")
+    if table.n_rounds.min(initial=0) < 0 or len(table.symbols) != table.n_rounds.sum():
+        raise ValueError("the dialogues of episodes under way do not fit their rounds")
+    if len(table.speakers) not in (0, len(table.symbols)):
+        raise ValueError("the speakers of the dialogues of episodes under way do not fit their rounds")
+    if table.episode.size and not 0 <= table.episode.min() <= table.episode.max() < begun:
+        raise ValueError("the dialogues of episodes under way are of none that was begun")
+
+
+_WAITING = {
+    **dict.fromkeys(("n_rounds", "episode", "negotiation", "worker", "policy_version"), ("iu", "D")),
+    "symbols": ("iu", "R", "N"),
+    "speakers": ("iu", "R", "N"),
+    "moves": ("iu", "D", "N"),
+    "rewards": ("f", "D", "N"),
+    "success": ("b", "D"),
+    "cut": ("b", "D"),
+    "private": ("f", "D", "N", "P"),
+}
+"""Kinds of numbers and axes of each column."""
 
 
 # -- dialogues on disk -----------------------------------------------------------------------------------------------
@@ -260,7 +292,7 @@ class DialogueWriter:
         self.next_episode = self._position.episodes
         self._facts = {"schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names}
         self._tables: list[DialogueTable] = []
-        self.rows = 0
+        self.rows = self._values = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dialogue-writer")
         self._writing: Future[None] | None = None
 
@@ -269,13 +301,19 @@ class DialogueWriter:
         self._tables.append(DialogueTable(**{**table.__dict__, "episode": table.episode + self.next_episode}))
         self.next_episode += int(table.episode.max()) + 1
         self.rows += len(table)
-        if self._part_rows is not None and self.rows >= self._part_rows:
+        self._values += table.symbols.size
+        if self._part_rows is not None and (self.rows >= self._part_rows or self.full):
             self.end_part()
+
+    @property
+    def full(self) -> bool:
+        """Whether as much waits as a part should hold."""
+        return self.rows >= PART_ROWS or self._values >= MOST_VALUES // 4
 
     def end_part(self, then: Callable[[LogPosition], None] = lambda position: None) -> None:
         """Write all that was added since the last part, in the background, and call `then` with where the log ends."""
         self._wait()  # at most one part waits in memory
-        tables, self._tables, self.rows = self._tables, [], 0
+        tables, self._tables, self.rows, self._values = self._tables, [], 0, 0
         self._writing = self._thread.submit(self._write, tables, self.next_episode, then)
 
     def flush(self) -> LogPosition:
@@ -352,8 +390,8 @@ def _nested(rows: np.ndarray, starts: Ints) -> pa.ListArray:
 
 # -- reading parts -----------------------------------------------------------------------------------------------------
 
-MOST_ROWS, MOST_BYTES = 2**24, 2**31
-"""A part of more dialogues or unpacked bytes is refused: it could fill the memory."""
+MOST_ROWS, MOST_BYTES, MOST_VALUES, MOST_GROUPS = 2**24, 2**31, 2**28, 256
+"""A part of more dialogues, unpacked bytes, values or row groups is refused: it could fill the memory."""
 
 
 class LogFacts(NamedTuple):
@@ -386,7 +424,8 @@ def _reading(part: Path) -> Iterator[BinaryIO]:
         raise
     except FileNotFoundError as error:
         raise BadInput(f"there is no {part}") from error
-    except (OSError, pa.ArrowException, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (OSError, pa.ArrowException, LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
+            MemoryError, RecursionError) as error:  # fmt: skip
         raise BadInput(f"{part} is damaged or no dialogue log: {error}") from error
 
 
@@ -415,20 +454,22 @@ def read_part(part: Path) -> DialogueTable:
     """One Parquet part; raises BadInput naming it if it is damaged, its values included."""
     with _reading(part) as file:
         facts = part_facts(file, part)
+        _require_small(extent_of(file))
         file.seek(0)
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        _require_small(parquet.metadata)
+        # a dictionary stays one: written out, a long string in it could fill the memory
+        parquet = pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=["outcome"])
+        _require_schema(parquet.schema_arrow)
         table = from_arrow(parquet.read())
         check_values(table, facts)
         return table
 
 
-def _require_small(metadata: pq.FileMetaData) -> None:
-    groups = [metadata.row_group(g) for g in range(metadata.num_row_groups)]
-    columns = [group.column(c) for group in groups for c in range(group.num_columns)]
-    size = max(sum(group.total_byte_size for group in groups), sum(c.total_uncompressed_size for c in columns))
-    if metadata.num_rows > MOST_ROWS or size > MOST_BYTES or sum(c.num_values for c in columns) > MOST_BYTES:
-        raise ValueError(f"it claims {metadata.num_rows:,} dialogues in {size:,} bytes, more than any part may have")
+def _require_small(extent: Extent) -> None:
+    rows, row_groups, values, size = extent
+    if rows > MOST_ROWS or values > MOST_VALUES or size > MOST_BYTES or row_groups > MOST_GROUPS:
+        raise ValueError(
+            f"it claims {rows:,} dialogues with {values:,} values in {size:,} bytes, more than any part may have"
+        )
 
 
 def iterate(folder: Path, on_damage: Callable[[BadInput], Any]) -> Iterator[DialogueTable]:
@@ -440,14 +481,22 @@ def iterate(folder: Path, on_damage: Callable[[BadInput], Any]) -> Iterator[Dial
             on_damage(error)
 
 
-def from_arrow(arrow: pa.Table) -> DialogueTable:
-    """The inverse of `to_arrow`; raises ValueError for a table that is not in the schema of the log."""
-    if arrow.schema.names != SCHEMA.names:
+_ALSO = {"moves": pa.list_(pa.int8()), "outcome": pa.dictionary(pa.int32(), pa.string())}
+"""Types besides those of the schema: moves of older logs, and how an outcome is read."""
+
+
+def _require_schema(schema: pa.Schema) -> None:
+    if schema.names != SCHEMA.names:
         raise ValueError(f"its columns are not {', '.join(SCHEMA.names)}")
     for field in SCHEMA:
-        found = arrow.schema.field(field.name).type
-        if found != field.type and not (field.name == "moves" and found == pa.list_(pa.int8())):  # older logs
+        found = schema.field(field.name).type
+        if found not in (field.type, _ALSO.get(field.name)):
             raise ValueError(f"{field.name} is {found}, not {field.type}")
+
+
+def from_arrow(arrow: pa.Table) -> DialogueTable:
+    """The inverse of `to_arrow`; raises ValueError for a table that is not in the schema of the log."""
+    _require_schema(arrow.schema)
     columns = {name: arrow[name].combine_chunks() for name in arrow.column_names}
     rows = len(arrow)
     for name, column in columns.items():
@@ -460,9 +509,11 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
         lengths = pc.list_value_length(columns[name]).to_numpy(zero_copy_only=False)
         if not columns[name].null_count and not np.array_equal(lengths, n_rounds):
             raise ValueError(f"n_rounds and {name} do not agree")
-    if set(columns["outcome"].unique().to_pylist()) - {"success", "failure", "crash"}:
+    if not pc.all(pc.is_in(columns["outcome"].unique(), pa.array(["success", "failure", "crash"]))).as_py() and rows:
         raise ValueError("an outcome is neither success nor failure")
     private = columns["private"]
+    if not private.null_count and (pc.list_value_length(private).to_numpy() != agents).any():
+        raise ValueError(f"private does not have the same {agents} values everywhere")
     return DialogueTable(
         **{name: columns[name].to_numpy() for name in ("episode", "negotiation", "worker", "policy_version")},
         n_rounds=n_rounds,
@@ -470,10 +521,10 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
         speakers=_values(columns["speakers"].flatten(), None, "speakers", agents),
         moves=moves,
         rewards=_values(columns["rewards"], rows, "rewards", agents),
-        success=columns["outcome"].to_numpy(zero_copy_only=False) == "success",
+        success=pc.equal(columns["outcome"], "success").to_numpy(zero_copy_only=False),
         cut=columns["cut"].to_numpy(zero_copy_only=False),
         private=_values(private.flatten(), rows * agents, "private").reshape(rows, agents, -1)
-        if private.null_count < rows and (pc.list_value_length(private).to_numpy() == agents).all()
+        if private.null_count < rows
         else np.zeros((rows, agents, 0), np.float32),
     )
 
@@ -521,7 +572,8 @@ def _numbered(episode: Ints, negotiation: Ints) -> bool:
 
 
 def parts_of(folder: Path) -> list[Path]:
-    """The parts of a log in their order."""
+    """The parts of a log in their order; raises BadInput where the folder is a link that leads out of its run."""
+    files.require_inside(folder, folder.parent)
     return sorted(folder.glob("part-*.parquet"))
 
 
@@ -534,13 +586,15 @@ def rows_of(part: Path) -> int:
 def digest_of(part: Path) -> str:
     """SHA-256 of a part's file; raises BadInput where it cannot be read."""
     with _reading(part) as file:
-        return hashlib.sha256(file.read()).hexdigest()
+        return files.digest(file)
 
 
 def end_of(folder: Path) -> LogPosition:
     """Where the log in `folder` ends; raises BadInput for a damaged part."""
     parts, rows, episodes = parts_of(folder), 0, 0
     for part in parts:
+        if not re.fullmatch(r"part-[0-9]{6,18}\.parquet", part.name):
+            raise BadInput(f"{part} is not the name of a part")
         table = read_part(part)
         rows, episodes = rows + len(table), max(episodes, int(table.episode.max(initial=-1)) + 1)
     last = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0

@@ -5,6 +5,7 @@ Every step that changes the disk is announced to `before_step` first, so that a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -142,6 +143,14 @@ def require_inside(path: Path, folder: Path) -> None:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+def digest(file: BinaryIO) -> str:
+    """SHA-256 of an open file, a piece at a time."""
+    found = hashlib.sha256()
+    while piece := file.read(2**20):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def read(path: Path, within: Path, largest: int) -> bytes:

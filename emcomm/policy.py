@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from envs.game import Bools
+from envs.game import Bools, Floats
 from envs.negotiation import SILENT, Negotiation, Observation
 
 Memory = Literal["gru", "window", "none"]
@@ -62,6 +62,9 @@ class Policy(nn.Module):
     def initial_memory(self, rows: int) -> Tensor:
         """`[R, H]` the memory at the start of an episode."""
         return torch.zeros(rows, self.sizes.hidden_size, device=self.device)
+
+    def require_memory(self, memory: Floats) -> None:
+        """Raise ValueError where `memory` `[R, H]` is none of this policy."""
 
     def restart(self, memory: Tensor, over: Bools) -> Tensor:
         """`[R, H]` the memory, with that at the start of an episode in the games marked in `over` `[B]`."""
@@ -129,6 +132,10 @@ class Population(Policy):
         owner = memory[:, -1].clone()
         owner[_rows_of(over, memory)] = self._pairs[next_pairs].flatten().to(self.device)
         return torch.cat([super().restart(memory[:, :-1], over), owner[:, None]], dim=1)
+
+    def require_memory(self, memory: Floats) -> None:
+        if not np.isin(memory[:, -1], np.arange(len(self.members))).all():
+            raise ValueError("the memory names members that the population does not have")
 
     def encode(self, seen: Observation) -> Tensor:
         return self.members[0].encode(seen)

@@ -119,7 +119,8 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Keep a second process from writing into the run; raises BadInput where one already does."""
         with locked(self.path / ".lock", f"another process is writing into {self.path}"):
-            for folder in (self.dialogues, self.evaluation, self.tensorboard, self._checkpoints):
+            own = (self.dialogues, self.evaluation, self.tensorboard, self._checkpoints)
+            for folder in (*own, *(above / "abandoned" for above in own)):
                 if folder.is_symlink():
                     raise BadInput(f"{folder} is a link: a run writes only into folders of its own")
             yield
@@ -148,9 +149,10 @@ class Run:
 
     def summary(self) -> Summary | None:
         """The final figures; None where there are none yet. Raises BadInput where they are damaged."""
-        if not (self.path / "summary.json").exists():
+        try:
+            return files.read_as(self.path / "summary.json", self.path, Summary)
+        except FileNotFoundError:
             return None
-        return files.read_as(self.path / "summary.json", self.path, Summary)
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,8 @@ class Run:
         return path
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints, the newest last."""
+        """All checkpoints, the newest last; raises BadInput where their folder is a link that leads out of the run."""
+        files.require_inside(self._checkpoints, self.path)
         return sorted(self._checkpoints.glob("*.safetensors"))
 
     def newest(self) -> Checkpoint:
@@ -177,7 +180,7 @@ class Run:
     def checkpoint(self, version: int) -> Checkpoint:
         """The checkpoint after `version` updates; raises BadInput where it is damaged or no longer there."""
         path = self._checkpoints / f"{version:012d}.safetensors"
-        if not path.exists():
+        if path not in self.checkpoints():
             raise BadInput(f"{self.path} no longer holds the weights after {version:,} updates")
         return read_checkpoint(path)
 

@@ -12,13 +12,15 @@ from msgspec import Meta, Struct
 
 LARGEST_JSON = 2**20
 """A larger JSON file of a run is refused (bytes)."""
-LARGEST_CHECKPOINT = 2**32
+LARGEST_CHECKPOINT = 2**31
 """A larger checkpoint is refused (bytes)."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Name = Annotated[str, Meta(max_length=200)]
 Text = Annotated[str, Meta(max_length=100_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Setting = bool | int | float | Annotated[str, Meta(max_length=1000)] | None
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ class Resume(Struct):
     """One resume of a run, as noted in config.json."""
 
     episode: Count
-    changed: dict[Name, Any]
+    changed: dict[Name, list[Setting | dict[Name, Setting]]]
     command: Text = ""
     started: Text = ""
     versions: dict[Name, Name] = {}
@@ -72,7 +74,7 @@ class Resume(Struct):
 class RunFile(Struct, forbid_unknown_fields=True):
     """config.json."""
 
-    config: dict[Name, Any]
+    config: dict[Name, Setting | dict[Name, Setting]]
     version: Annotated[int, Meta(ge=1)] = 1
     command: Text = ""
     started: Text = ""
@@ -106,7 +108,7 @@ class Counts(Struct, forbid_unknown_fields=True):
     staleness_sum: Annotated[int, Meta(ge=-(2**62), le=2**62)]
     largest_staleness: Count
     episodes_to_95: Count | None
-    wall_s: Annotated[float, Meta(ge=0)]
+    wall_s: Seconds
 
 
 class CheckpointFacts(Struct, forbid_unknown_fields=True):
@@ -154,7 +156,7 @@ class Summary(Struct):
     episodes_to_95: Count | None
     staleness_mean: float
     staleness_max: Count
-    wall_s: Annotated[float, Meta(ge=0)]
+    wall_s: Seconds
     interrupted: bool
     workers_died: Count = 0
     gradients_refused: Count = 0

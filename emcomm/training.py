@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import shlex
@@ -16,11 +17,11 @@ import torch
 from rich.console import Console
 
 from emcomm import files
-from emcomm.a3c import Contribution, InProcess, Learner, OnRay, State, use_one_core
+from emcomm.a3c import Contribution, InProcess, Learner, OnRay, State, Worker, seed_of_worker, use_one_core
 from emcomm.checkpoints import Checkpoint, checkpoint_of, load_weights
 from emcomm.cluster import Cluster
 from emcomm.config import Config
-from emcomm.dialogues import PART_ROWS, DialogueTable, DialogueWriter, LogPosition, rows_of
+from emcomm.dialogues import DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Evaluation, evaluate
 from emcomm.progress import Course, Curves, LiveLine, Sparingly
@@ -84,6 +85,16 @@ class Training:
         return self._resume is not None
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        try:
+            self._restore_from(checkpoint)
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(
+                f"the state in the newest checkpoint of {self.run_folder.path} is damaged: {error}"
+            ) from error
+
+    def _restore_from(self, checkpoint: Checkpoint) -> None:
         facts, state = checkpoint.facts, checkpoint.state
         load_weights(self.learner.policy, checkpoint.part("policy"), self.run_folder.path)
         self.learner.restore(checkpoint)
@@ -91,10 +102,18 @@ class Training:
         self._workers_started = facts["workers_started"]
         self.course = Course(facts["episodes"], facts["course"], state.get("recent"))
         if state.get("games") == self.config.games:
-            self._states = state.get("workers", {})
+            self._states = dict(state.get("workers", {}))
+            self._require_fitting()
         anew = min(max(self.config.workers, 1), facts["workers_started"]) - len(self._states)
         if anew > 0:
             self.notes.append(f"the games in progress of {anew} workers were not saved and start anew")
+
+    def _require_fitting(self) -> None:
+        """Raise BadInput, before anything is changed, where the games in progress do not fit the run."""
+        if self._states:
+            worker = Worker(dataclasses.replace(self.config, device="cpu"), 0, seed_of_worker(self.config, 0))
+            for saved in self._states.values():
+                worker.restore(saved)
 
     def _clear(self, resume: Continuation | None) -> None:
         """Set aside what a killed process left, and note the resume."""
@@ -164,7 +183,7 @@ class Training:
         """The loop of the learner."""
 
         def pause() -> bool:
-            due = time.monotonic() >= self._next_save or self.writer.rows >= PART_ROWS
+            due = time.monotonic() >= self._next_save or self.writer.full
             return (due and self.course.updates > self._saved_updates) or stop.number is not None
 
         for contribution in source.contributions(lambda: self.learner.assignment(self.course.episodes), pause):

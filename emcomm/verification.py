@@ -57,7 +57,12 @@ def check_log(folder: Path, deep: bool = True) -> LogCheck:
     found = LogCheck()
     before, unsealed, infinite = "", 0, 0
     newest: dict[int, int] = {}
-    for place, part in enumerate(parts_of(folder)):
+    try:
+        parts = parts_of(folder)
+    except BadInput as error:
+        found.problems.append(str(error))
+        return found
+    for place, part in enumerate(parts):
         if part.name != part_name(place):
             found.problems.append(f"{folder / part_name(place)} is missing")
             return found
@@ -70,6 +75,8 @@ def check_log(folder: Path, deep: bool = True) -> LogCheck:
                 found.problems.append(f"{part} does not follow the part before it: one of the two was changed")
             if deep:
                 table = read_part(part)
+                if not len(table):
+                    raise BadInput(f"{part} holds no dialogue")
                 episodes = _check_order(part, table, episodes, newest, found.problems)
                 infinite += int((~np.isfinite(table.rewards).all(axis=1)).sum())
                 found.versions |= {int(table.policy_version.min()), int(table.policy_version.max())}
@@ -147,15 +154,13 @@ def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None)
     from emcomm.runs import Run
     from emcomm.worlds import make_policy
 
-    if not run.checkpoints():
-        found.problems.append(f"{run.path} has no checkpoint")
-        return
     try:
-        checkpoints = [read_checkpoint(path) for path in run.checkpoints()]
+        for path in run.checkpoints():
+            checkpoint = read_checkpoint(path)  # one at a time
+        newest = run.newest().facts
     except BadInput as error:
         found.problems.append(str(error))
         return
-    newest = checkpoints[-1].facts
     if "log" not in newest:
         found.notes.append("the checkpoints are of an older emcomm: whether they fit the log cannot be told")
     elif log.end == LogPosition(**newest["log"]):
@@ -171,7 +176,7 @@ def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None)
         found.notes.append(f"whether the weights fit was not looked at: {error}")
         return
     try:
-        load_weights(make_policy(run.config), checkpoints[-1].part("policy"), run.path)
+        load_weights(make_policy(run.config), checkpoint.part("policy"), run.path)
     except BadInput as error:
         found.problems.append(str(error))
 

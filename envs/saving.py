@@ -45,15 +45,25 @@ def restore_game(game: Game, state: dict[str, Any]) -> None:
         game.restore(state)
         return
     for name, value in state.items():
-        present = getattr(game, name, None)
+        if name not in vars(game):
+            raise ValueError(f"the game has no {name}")
+        present = getattr(game, name)
         if isinstance(present, np.random.Generator):
             present.bit_generator.state = value
         elif isinstance(present, np.ndarray) and present.dtype.kind in "iub":
             setattr(game, name, fitting(name, value, present))
         elif isinstance(present, np.ndarray):
             setattr(game, name, fitting(name, value, present, -np.inf, np.inf))
+        elif isinstance(value, np.ndarray) or (name == "n_games" and value != present):
+            raise ValueError(f"{name} is of another type or size")
+        elif present is not None and value is not None and type(value) is not type(_plain(present)):
+            raise ValueError(f"{name} is of another type")
         else:
-            setattr(game, name, np.array(value) if isinstance(value, np.ndarray) else value)
+            setattr(game, name, value)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def fitting(
