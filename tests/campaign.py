@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -43,10 +43,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from faulty import assert_equal_runs, log_of
 
 ROOT = Path(__file__).resolve().parent.parent
-EPISODES = 10_000
+EPISODES = 4000
 SETTINGS = (
     "--episodes", EPISODES, "--games", 32, "--unroll", 8, "--hidden-size", 16, "--max-rounds", 4,
-    "--evaluation-games", 5000, "--checkpoint-every", 0.5,
+    "--evaluation-games", 1000, "--checkpoint-every", 0.5,
 )  # fmt: skip
 VICTIMS = {
     "driver": (),
@@ -62,7 +62,9 @@ VICTIMS = {
 """Who is killed (stopped: gets a SIGSTOP), and parts of the command lines by which it is found among the processes."""
 SERVERS = ("raylet", "gcs_server", "agent")
 HUNG_S = 120
-"""No end so long after the start or the kill: it hangs."""
+"""Not a word, not a file and no end for so long: it hangs."""
+LONGEST_S = 600
+"""No process of a trial may take longer, whatever it does."""
 RAY_DEATH_S = 60
 """So soon after the death of a server of Ray a training that cannot go on has ended."""
 CLEARED_S = 15
@@ -115,7 +117,7 @@ class Trial:
     plan: Plan
     rng: random.Random
     folder: Path
-    whole: Path | None
+    whole: Future[Path] | None
     """A run of the same settings that was never killed, where this one has to be equal to it."""
     cancelled: threading.Event
     ends: list[str] = field(default_factory=list)
@@ -131,7 +133,6 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.run, self.temp = self.folder / "run", self.folder / "t"
-        self.temp.mkdir(parents=True)
         self._everyone: set[psutil.Process] = set()
         self._surviving: dict[str, tuple[str, int]] = {}
         self._struck = ""
@@ -139,6 +140,7 @@ class Trial:
     def play(self) -> Trial:
         """Kill, resume, check."""
         begun = time.monotonic()
+        self.temp.mkdir(parents=True)
         try:
             if self._until_done():
                 self.check()
@@ -158,11 +160,11 @@ class Trial:
                 struck = self._strike(driver)
             elif attempt == 1 and twice:
                 struck = self._strike_resume(driver)
-            code = self._wait(driver, (struck or time.monotonic()) + HUNG_S)
+            code = self._wait(driver)
             if code is None:
                 self.ends.append("hung")
                 self.outcome = "hung"
-                self.violations.append(f"no end within {HUNG_S} s")
+                self.violations.append(f"try {attempt} hangs")
                 return False
             if struck is not None:
                 self.outcome = {0: "survived", 1: "line"}.get(code, "killed")
@@ -212,9 +214,23 @@ class Trial:
             time.sleep(pause)
         return False
 
-    def _wait(self, driver: subprocess.Popen[bytes], until: float) -> int | None:
-        self._until(driver, lambda: driver.poll() is not None, until - time.monotonic())
+    def _wait(self, driver: subprocess.Popen[bytes]) -> int | None:
+        """The exit code; None where it hangs."""
+        begun = seen = time.monotonic()
+        before = self._signs()
+        while driver.poll() is None and time.monotonic() - seen < HUNG_S and time.monotonic() - begun < LONGEST_S:
+            self._until(driver, lambda: driver.poll() is not None, 2)
+            if (now := self._signs()) != before:
+                before, seen = now, time.monotonic()
         return driver.poll()
+
+    def _signs(self) -> set[tuple[Path, int]]:
+        """What the driver has said and written: files and when they changed."""
+        signs = set()
+        for file in (*self.folder.glob("*-?"), *self.run.rglob("*")):
+            with contextlib.suppress(OSError):  # removed meanwhile
+                signs.add((file, file.stat().st_mtime_ns))
+        return signs
 
     def _look(self, driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The processes under the driver; they are remembered."""
@@ -250,9 +266,9 @@ class Trial:
                 return (self.run / "evaluation.tmp").exists()
             return len(list(self.run.glob("dialogues/part-*.parquet"))) >= 2
 
-        if moment != "start" and not self._until(driver, began, HUNG_S):
+        if moment != "start" and not self._until(driver, began, LONGEST_S):
             return None
-        if not self._until(driver, there, HUNG_S):
+        if not self._until(driver, there, LONGEST_S):
             return None
         if moment == "writing":
             self._until(driver, self._writes, 10, pause=0.001)
@@ -353,7 +369,7 @@ class Trial:
                 self.violations.append(f"the policy version of worker {worker} falls")
         if self.whole is not None:
             try:
-                assert_equal_runs(self.whole, self.run)
+                assert_equal_runs(self.whole.result(), self.run)
             except AssertionError as error:
                 self.violations.append("not the run that was never killed: " + " ".join(str(error).split())[:200])
 
@@ -444,26 +460,29 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of trials to play, instead of all")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # SIGINT may be ignored, as in the background
     base, cancelled, begun = Path(tempfile.mkdtemp(prefix="c-", dir="/tmp")), threading.Event(), time.monotonic()
     print(f"the trials lie in {base}", flush=True)
-    whole = never_killed(base)
-    trials = [
-        Trial(
-            plan, random.Random(f"{options.seed} {plan.number}"), base / str(plan.number),
-            whole if plan.workers == 0 or (plan.workers == 1 and plan.victim.startswith("driver")) else None, cancelled,
-        )
-        for plan in plans(options.trials, options.seed) if options.only is None or plan.number in options.only
-    ]  # fmt: skip
+    chosen = [
+        plan for plan in plans(options.trials, options.seed) if options.only is None or plan.number in options.only
+    ]
     done: list[Trial] = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        futures = [pool.submit(trial.play) for trial in trials]
+        whole = pool.submit(never_killed, base)
+        futures = []
+        for plan in chosen:
+            exact = plan.workers == 0 or (plan.workers == 1 and plan.victim.startswith("driver"))
+            rng = random.Random(f"{options.seed} {plan.number}")
+            trial = Trial(plan, rng, base / str(plan.number), whole if exact else None, cancelled)
+            futures.append(pool.submit(trial.play))
         try:
             for future in as_completed(futures):
                 done.append(future.result())
                 print(done[-1], flush=True)
                 if not done[-1].violations:
                     shutil.rmtree(done[-1].folder)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # the trials so far still count
             cancelled.set()
             pool.shutdown(cancel_futures=True)
     print(f"\n{table(done)}\n\n{_LEGEND}")
@@ -473,7 +492,7 @@ def main() -> int:
         f"{np.median([trial.seconds for trial in done]) if done else 0:.0f} s each (median)"
         + (f"; from a death in Ray to the end at most {max(times):.0f} s" if times else "")
     )
-    failed = any(trial.violations for trial in done) or len(done) < len(trials)
+    failed = any(trial.violations for trial in done) or len(done) < len(chosen)
     if failed:
         print(f"folders of failed trials are kept in {base}")
     else:

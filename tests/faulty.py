@@ -88,11 +88,12 @@ def assert_equal_runs(one: Path, other: Path) -> None:
         first, second = log_of(one / folder), log_of(other / folder)
         for field in dataclasses.fields(first):
             np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), field.name)
-    first, second = (read_checkpoint(sorted(run.glob("checkpoints/*"))[-1]) for run in (one, other))
-    assert first.tensors.keys() == second.tensors.keys()
-    for name in first.tensors:
-        np.testing.assert_array_equal(first.tensors[name], second.tensors[name], name)
-    counts = [{k: v for k, v in run.facts["course"].items() if k != "wall_s"} for run in (first, second)]
+    checkpoints = [read_checkpoint(sorted(run.glob("checkpoints/*"))[-1]) for run in (one, other)]
+    mine, its = (checkpoint.tensors for checkpoint in checkpoints)
+    assert mine.keys() == its.keys()
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], its[name], name)
+    counts = [{k: v for k, v in checkpoint.facts["course"].items() if k != "wall_s"} for checkpoint in checkpoints]
     assert counts[0] == counts[1]
     assert not [path for path in other.rglob("*.tmp") if "abandoned" not in path.parts]
 
