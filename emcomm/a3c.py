@@ -419,7 +419,7 @@ class OnRay:
             patience = PATIENCE if task.computes else START_PATIENCE
             if now - max(task.begun, grown) > patience:
                 stalled.append(task)
-        if stalled and len(stalled) == len(self._under_way):
+        if stalled and len(stalled) == len(self._under_way) and not self._idle:  # idle ones go on after a pause
             raise Fault(f"no worker on Ray has made progress for {now - max(t.begun for t in stalled):.0f} s")
         for task in stalled:
             self._under_way = {ref: other for ref, other in self._under_way.items() if other is not task}

@@ -5,6 +5,7 @@ A server process has imported everything and forks one process for each training
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from emcomm.checkpoints import read_checkpoint
+from emcomm.dialogues import DialogueTable, concatenate, read_part
 from envs.crossing import CrossingGame
 
 Kind = Literal["kill", "torn", "ENOSPC", "EIO"]
@@ -70,6 +73,29 @@ def _train(args: list[str], fault: tuple[Kind, int] | None, said: Path, steps: P
         run_command(main)
     finally:
         steps.write_text(str(count))
+
+
+# -- what they leave ---------------------------------------------------------------------------------------------------
+
+
+def log_of(folder: Path) -> DialogueTable:
+    return concatenate(read_part(part) for part in sorted(folder.glob("part-*.parquet")))
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    """Row for row and bit for bit."""
+    for folder in ("dialogues", "evaluation"):
+        first, second = log_of(one / folder), log_of(other / folder)
+        for field in dataclasses.fields(first):
+            np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), field.name)
+    checkpoints = [read_checkpoint(sorted(run.glob("checkpoints/*"))[-1]) for run in (one, other)]
+    mine, its = (checkpoint.tensors for checkpoint in checkpoints)
+    assert mine.keys() == its.keys()
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], its[name], name)
+    counts = [{k: v for k, v in checkpoint.facts["course"].items() if k != "wall_s"} for checkpoint in checkpoints]
+    assert counts[0] == counts[1]
+    assert not [path for path in other.rglob("*.tmp") if "abandoned" not in path.parts]
 
 
 # -- games to be interrupted -------------------------------------------------------------------------------------------

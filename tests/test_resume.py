@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emcomm.checkpoints import read_checkpoint
-from emcomm.dialogues import DialogueTable, concatenate, read_part
-
 sys.path.insert(0, str(Path(__file__).parent))
 import faulty
+from faulty import assert_equal_runs, log_of
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "emcomm.train"]
@@ -26,25 +23,6 @@ TINY = (
     "--evaluation-games", 20, "--checkpoint-every", 1e-9,
 )  # fmt: skip
 """A run of a few updates, saved after each."""
-
-
-def log_of(folder: Path) -> DialogueTable:
-    return concatenate(read_part(part) for part in sorted(folder.glob("part-*.parquet")))
-
-
-def assert_equal_runs(one: Path, other: Path) -> None:
-    """Row for row and bit for bit."""
-    for folder in ("dialogues", "evaluation"):
-        first, second = log_of(one / folder), log_of(other / folder)
-        for field in dataclasses.fields(first):
-            np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), field.name)
-    first, second = (read_checkpoint(sorted(run.glob("checkpoints/*"))[-1]) for run in (one, other))
-    assert first.tensors.keys() == second.tensors.keys()
-    for name in first.tensors:
-        np.testing.assert_array_equal(first.tensors[name], second.tensors[name], name)
-    counts = [{k: v for k, v in run.facts["course"].items() if k != "wall_s"} for run in (first, second)]
-    assert counts[0] == counts[1]
-    assert not [path for path in other.rglob("*.tmp") if "abandoned" not in path.parts]
 
 
 @pytest.fixture(scope="module")
