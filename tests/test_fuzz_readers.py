@@ -129,7 +129,8 @@ def test_a_missing_setting_is_refused(tmp_path: Path, name: str) -> None:
     assert config_of(tmp_path, json.dumps({"config": saved})) == Config()
     del saved[name]
     (tmp_path / "config.json").write_text(json.dumps({"config": saved}))
-    assert f"'{name}' is missing" in str(pytest.raises(BadInput, Config.from_json, saved).value)
+    with pytest.raises(BadInput, match=f"'{name}' is missing"):
+        Config.from_json(saved)
 
 
 @pytest.mark.parametrize(
