@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
+import analysis
 from analysis.tables import table_of
+from emcomm.checkpoints import Checkpoint, read_checkpoint
 from emcomm.config import Config, read_run_file
 from emcomm.dialogues import (
     SCHEMA,
@@ -341,7 +347,7 @@ from analysis.tables import table_of
 from emcomm.dialogues import SCHEMA, sealed, to_arrow
 kind, path = sys.argv[1:]
 facts = sealed({"schema_version": 2, "n_tokens": 5, "move_names": ["main", "detour"], "part": 0, "previous": ""})
-rows = {"rows": 0, "outcome": 200_000, "talk": 0, "groups": 300}[kind]
+rows = {"rows": 0, "outcome": 200_000, "groups": 300}[kind]
 small = to_arrow(table_of([[(5, 5)]]))
 columns = {name: small[name].take(pa.array(np.zeros(rows, np.int64))) for name in small.column_names}
 columns["episode"] = pa.array(np.arange(rows))
@@ -350,9 +356,6 @@ if kind == "outcome":
     columns["outcome"] = pa.DictionaryArray.from_arrays(indices, pa.array(["x" * 500_000]))
 if kind == "rows":
     columns = {"cut": pa.repeat(pa.scalar(True), 200_000_000)}
-if kind == "talk":
-    said = pa.repeat(pa.scalar(5, pa.int8()), 300_000_000)
-    columns = {"symbols": pa.ListArray.from_arrays(pa.array([0, len(said)], pa.int32()), said)}
 table = pa.table(columns).replace_schema_metadata({"emcomm": facts})
 pq.write_table(table, path, compression="zstd", row_group_size=1 if kind == "groups" else 2**30)
 """
@@ -374,9 +377,16 @@ except BadInput as error:
 """
 
 
+@pytest.mark.parametrize("name", ["MOST_ROWS", "MOST_VALUES", "MOST_GROUPS"])
+def test_a_part_may_not_hold_more_than_it_should(part: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(f"emcomm.dialogues.{name}", {"MOST_ROWS": 19, "MOST_VALUES": 300}.get(name, 0))
+    assert "more than any part may have" in refused(lambda: read_part(part), part)
+
+
 @pytest.mark.parametrize(
-    ("kind", "says"), [("rows", "more than any part may have"), ("outcome", "neither success nor failure"),
-                       ("talk", "more than any part may have"), ("groups", "more than any part may have")],
+    ("kind", "says"),
+    [("rows", "more than any part may have"), ("outcome", "neither success nor failure"),
+     ("groups", "more than any part may have")],
 )  # fmt: skip
 def test_a_part_that_would_fill_the_memory_is_refused_with_little_of_it(tmp_path: Path, kind: str, says: str) -> None:
     """Few bytes on disk that stand for gigabytes."""
@@ -391,3 +401,316 @@ def test_a_part_that_would_fill_the_memory_is_refused_with_little_of_it(tmp_path
     done = subprocess.run([sys.executable, "-c", READ, str(bomb)], preexec_fn=limit, **options)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------------
+
+TINY = ("--workers", 0, "--episodes", 200, "--games", 8, "--unroll", 8, "--hidden-size", 8, "--max-rounds", 4,
+        "--evaluation-games", 20)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny_run(emcomm, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("tiny")
+    done = emcomm("train", *TINY, "--channel", "shuffled", "--log-dir", folder, "--run-name", "run")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def newest(run: Path) -> Path:
+    return sorted(run.glob("checkpoints/*.safetensors"))[-1]
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def refused_in_one_line(call, module: str, *args: object) -> str:  # type: ignore[no-untyped-def]
+    done = call(module, *args)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), (done.out, done.err)
+    return done.err
+
+
+def test_no_flipped_bit_of_a_checkpoint_is_read_as_other_weights(run: Path) -> None:
+    path = newest(run)
+    content, whole = path.read_bytes(), read_checkpoint(path)
+    rng, header = np.random.default_rng(3), int.from_bytes(path.read_bytes()[:8], "little")
+    bits = [*range(64), *rng.integers(64, 8 * header, 150).tolist(), *rng.integers(8 * len(content), size=150).tolist()]
+    for bit in bits:
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_checkpoint(path)
+        except BadInput:
+            continue
+        assert found.facts == whole.facts
+        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in whole.tensors.items())
+
+
+def test_a_checkpoint_with_a_hostile_header_is_refused(run: Path) -> None:
+    path = newest(run)
+    content = path.read_bytes()
+    deep = b'{"__metadata__":' + b"[" * 100_000
+    nested = json.dumps({"__metadata__": {"emcomm": "[" * 100_000}}).encode()
+    for damaged in (
+        b"", b"\0" * 8, b"\xff" * 8, b"\xff" * 100, (2**40).to_bytes(8, "little") + content[8:], content[:-1],
+        content + b"\0", len(deep).to_bytes(8, "little") + deep, len(nested).to_bytes(8, "little") + nested,
+        np.random.default_rng(4).bytes(5000),
+    ):  # fmt: skip
+        path.write_bytes(damaged)
+        refused(lambda: read_checkpoint(path), path)
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    refused(lambda: read_checkpoint(path), path)
+
+
+def rewritten(run: Path, tensors: dict[str, Any] | None = None, facts: dict[str, Any] | None = None) -> None:
+    """Change tensors (None removes one) and facts of the newest checkpoint, and seal it again."""
+    path = newest(run)
+    saved = read_checkpoint(path)
+    held = {**saved.tensors, **(tensors or {})}
+    kept = {name: value for name, value in held.items() if value is not None}
+    path.write_bytes(Checkpoint(kept, {**saved.facts, **(facts or {})}).to_bytes())
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"format": 1}, {"format": 3}, {"format": "2"}, {"version": -1}, {"version": True}, {"version": 1.0}, {"more": 1},
+     {"episodes": 10**6}, {"episodes": None}, {"log": {}},
+     {"log": {"parts": 0, "rows": 0, "episodes": 200, "digest": ""}},
+     {"course": {}}, {"events": 3}, {"workers_started": "1"}, {"state": []}, {"refused": 2**70}],
+)  # fmt: skip
+def test_facts_that_no_training_writes_are_refused(run: Path, facts: dict[str, Any]) -> None:
+    rewritten(run, facts=facts)
+    refused(lambda: read_checkpoint(newest(run)), newest(run))
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, True, "1"])
+def test_a_time_that_is_none_is_refused(run: Path, seconds: object) -> None:
+    saved = read_checkpoint(newest(run)).facts
+    rewritten(run, facts={"course": {**saved["course"], "wall_s": seconds}})
+    refused(lambda: read_checkpoint(newest(run)), newest(run))
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.float8_e4m3fn, torch.bfloat16])
+def test_numbers_of_another_kind_are_refused(run: Path, kind: torch.dtype) -> None:
+    """Also in a checkpoint of format 1, which has no seal."""
+    path = newest(run)
+    tensors = {**read_checkpoint(path).tensors, "optimiser.mean_square": torch.ones(3).to(kind)}
+    path.write_bytes(save(tensors, {"emcomm": json.dumps({"version": 1, "log": 5, "episodes": 1})}))
+    try:
+        found = read_checkpoint(path)
+    except BadInput:
+        return
+    assert found.facts == {"version": 1, "episodes": 1}
+
+
+def damage_of_weights(saved: Checkpoint) -> dict[str, dict[str, Any]]:
+    weight, square = saved.tensors["policy.actor.weight"], saved.tensors["optimiser.mean_square"]
+    return {
+        "a weight that is not a number": {"policy.actor.weight": torch.full_like(weight, float("nan"))},
+        "an endless weight": {"policy.critic.bias": torch.tensor([float("inf")])},
+        "weights of another shape": {"policy.actor.weight": weight.T.contiguous()},
+        "a missing weight": {"policy.actor.weight": None},
+        "a weight too many": {"policy.more": weight},
+    } | {
+        "a negative mean square": {"optimiser.mean_square": -torch.ones_like(square)},
+        "a mean square of another shape": {"optimiser.mean_square": square[1:].clone()},
+        "no mean square": {"optimiser.mean_square": None},
+    }
+
+
+def test_weights_that_do_not_fit_are_refused_by_every_command(run: Path, tiny_run: Path, call) -> None:  # type: ignore[no-untyped-def]
+    for place, (name, tensors) in enumerate(damage_of_weights(read_checkpoint(newest(run))).items()):
+        shutil.copy(newest(tiny_run), newest(run))
+        rewritten(run, tensors)
+        before = contents(run)
+        refused_in_one_line(call, "train", "--resume", run, "--episodes", 250)
+        if place < 5:
+            refused_in_one_line(call, "play", run)
+            refused_in_one_line(call, "evaluate", run)
+        assert contents(run) == before, name
+
+
+def damage_of_state(saved: Checkpoint) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Changed tensors and changed facts."""
+    worker, arrays = "state.workers.0", saved.tensors
+    phase, bank = f"{worker}.talk.talk.phase", f"{worker}.talk.bank.symbols"
+    plain = saved.facts["state"]
+
+    def with_plain(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        state = json.loads(json.dumps(plain))
+        change(state)
+        return {"state": state}
+
+    def of_worker(change: Callable[[dict[str, Any]], object]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, with_plain(lambda state: change(state["workers"]["0"]))
+
+    said, recent = f"{worker}.talk.talk._said", "state.recent.success"
+    found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "phase 7": ({phase: torch.full_like(arrays[phase], 7)}, {}),
+        "no phase": ({phase: None}, {}),
+        "a phase of another type": ({phase: arrays[phase].double()}, {}),
+        "fewer games": ({phase: arrays[phase][1:].clone()}, {}),
+        "symbols 99": ({said: torch.full_like(arrays[said], 99)}, {}),
+        "no bank": ({bank: None}, {}),
+        "a bank of three agents": ({bank: arrays[bank].repeat(1, 1, 2)}, {}),
+        "a memory that is not a number": ({f"{worker}.memory.rows": arrays[f"{worker}.memory.rows"] * np.nan}, {}),
+        "recent figures that are missing": ({recent: None}, {}),
+        "recent figures of two axes": ({recent: arrays[recent][:, None].repeat(1, 2)}, {}),
+        "a game with another method": ({f"{worker}.talk.game.observe": torch.ones(3)}, {}),
+        "a game of another size": of_worker(lambda w: w["talk"].setdefault("game", {}).update(n_games=10**9)),
+        "a place that the bank does not have": of_worker(lambda w: w["talk"]["bank"].update(next=10**6)),
+        "no randomness": of_worker(lambda w: w.update(actions={})),
+        "a generator of another kind": of_worker(lambda w: w["actions"].update(bit_generator="MT19937")),
+        "a generator of huge numbers": of_worker(lambda w: w["actions"]["state"].update(state=2**200)),
+        "dealt that is no number": of_worker(lambda w: w.update(dealt="many")),
+        "workers that are none": ({}, with_plain(lambda state: state.update(workers=5))),
+        "a worker that is none": ({}, with_plain(lambda state: state["workers"].update({"0": 5}))),
+    }
+    for name, tensor in arrays.items():
+        if name.startswith(f"{worker}.episodes.waiting."):
+            column = name.rpartition(".")[2]
+            found[f"{column} of fewer dialogues"] = ({name: tensor[:-1].clone()}, {})
+            found[f"{column} of another type"] = ({name: tensor.to(torch.complex64)}, {})
+    return found
+
+
+def test_games_in_progress_that_do_not_fit_are_refused_before_anything_changes(  # type: ignore[no-untyped-def]
+    run: Path, tiny_run: Path, call
+) -> None:
+    for name, (tensors, facts) in damage_of_state(read_checkpoint(newest(run))).items():
+        shutil.copy(newest(tiny_run), newest(run))
+        rewritten(run, tensors, facts)
+        before = contents(run)
+        done = call("train", "--resume", run, "--episodes", 250)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), (name, done.out, done.err)
+        assert contents(run) == before, name
+
+
+# -- hostile run folders -----------------------------------------------------------------------------------------------
+
+COMMANDS: tuple[tuple[str, Callable[[Path], tuple[object, ...]]], ...] = (
+    ("train", lambda run: ("--resume", run, "--episodes", 250)),
+    ("evaluate", lambda run: (run,)),
+    ("play", lambda run: (run,)),
+    ("verify", lambda run: (run,)),
+    ("analyze", lambda run: (run, "--quick")),
+)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "/etc/passwd", "/dev/zero", "/dev/full", "circle", "large"])
+def test_a_configuration_that_is_no_file_of_the_run(run: Path, call, kind: str) -> None:  # type: ignore[no-untyped-def]
+    path = run / "config.json"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    else:
+        path.symlink_to("config.json" if kind == "circle" else kind)
+    for module, args in COMMANDS[:4]:
+        refused_in_one_line(call, module, *args(run))
+    [problem, *_] = analysis.load(run).problems
+    assert str(path) in problem
+
+
+@pytest.mark.parametrize("name", ["dialogues", "evaluation", "checkpoints"])
+def test_a_folder_of_the_run_that_lies_elsewhere(run: Path, call, tmp_path: Path, name: str) -> None:  # type: ignore[no-untyped-def]
+    (run / name).rename(tmp_path / "elsewhere")
+    (run / name).symlink_to(tmp_path / "elsewhere")
+    before = contents(tmp_path / "elsewhere")
+    assert "is a link" in refused_in_one_line(call, "train", "--resume", run, "--episodes", 250)
+    assert call("verify", run).code == 1
+    if name == "checkpoints":
+        refused_in_one_line(call, "play", run)
+        refused_in_one_line(call, "evaluate", run)
+    loaded = analysis.load(run)
+    assert not loaded.parts.get(name)
+    if name == "checkpoints":
+        assert loaded.checkpoint() is None
+    assert any("is a link" in problem for problem in loaded.problems)
+    assert contents(tmp_path / "elsewhere") == before
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_part_that_is_no_file_of_the_log(run: Path, call, tmp_path: Path, kind: str) -> None:  # type: ignore[no-untyped-def]
+    for log in ("dialogues", "evaluation"):
+        part = run / log / "part-000000.parquet"
+        part.rename(tmp_path / f"{log}.parquet")
+        if kind == "pipe":
+            os.mkfifo(part)
+        else:
+            part.symlink_to(tmp_path / f"{log}.parquet")
+    refused_in_one_line(call, "train", "--resume", run, "--episodes", 250)
+    assert call("verify", run).code == 1
+    refused_in_one_line(call, "analyze", run, "--quick") if kind == "pipe" else analysis.load(run).check()
+
+
+EVIL = """
+from pathlib import Path
+from envs.crossing import CrossingGame
+
+Path("marker").touch()
+
+class Game(CrossingGame):
+    pass
+"""
+
+
+def test_a_game_that_a_run_names_is_executed_only_where_the_user_names_it(  # type: ignore[no-untyped-def]
+    run: Path, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["config"]["env"] = "evil:Game"
+    (run / "config.json").write_text(json.dumps(config))
+    (tmp_path / "evil.py").write_text(EVIL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    marker = tmp_path / "marker"
+    for module, args in COMMANDS[:3]:
+        assert "--env evil:Game" in refused_in_one_line(call, module, *args(run))
+    assert call("verify", run).code == 0
+    assert call("analyze", run, "--quick").code == 0
+    assert not marker.exists()
+    assert call("play", run, "--env", "evil:Game").code == 0
+    assert marker.exists()
+    monkeypatch.delitem(sys.modules, "evil")
+
+
+def test_links_where_a_run_is_written_lead_nowhere(run: Path, call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in ("summary.json.tmp", "config.json.tmp", "evaluation.tmp", "dialogues/part-000099.parquet.tmp"):
+        (run / name).symlink_to(victim)
+    done = call("train", "--resume", run, "--episodes", 250)
+    assert done.code == 0, done.err
+    (run / ".lock").unlink()
+    (run / ".lock").symlink_to(victim)
+    refused_in_one_line(call, "train", "--resume", run, "--episodes", 300)
+    (run / ".lock").unlink()
+    (tmp_path / "folder").mkdir()
+    (run / "dialogues" / "abandoned").symlink_to(tmp_path / "folder")
+    newest(run).unlink()
+    refused_in_one_line(call, "train", "--resume", run, "--episodes", 300)
+    assert victim.read_text() == "mine"
+    assert not list((tmp_path / "folder").iterdir())
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(run: Path, call) -> None:  # type: ignore[no-untyped-def]
+    config = json.loads((run / "config.json").read_text())
+    config["config"]["env"] = "\x1b[2J\u202e" + "x" * 900
+    (run / "config.json").write_text(json.dumps(config))
+    said = refused_in_one_line(call, "play", run)
+    assert said.strip().isprintable()
+    assert len(said) < 3000
