@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -235,77 +233,6 @@ def test_every_death_counts_whatever_ray_calls_it(error: Exception) -> None:
         next(workers.contributions(lambda: None))  # type: ignore[arg-type, return-value]
     assert len(died) == 6
     assert set(died) == {0, 1}
-
-
-class Stalled:
-    """A Ray on which worker 0 never computes anything and worker 1 does; both were built at once."""
-
-    exceptions = ray.exceptions
-
-    def __init__(self) -> None:
-        self.ray, self.made, self.killed = self, 0, []
-
-    def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 2.0}
-
-    def check(self) -> None:
-        """This Ray is well."""
-
-    def remote(self, *_: object, **__: object) -> Callable[[type], Stalled]:
-        return lambda _: self.Factory(self)
-
-    class Factory(NamedTuple):
-        of: Stalled
-
-        def remote(self) -> Stalled.Actor:
-            self.of.made += 1
-            return Stalled.Actor(self.of.made - 1)
-
-    class Actor:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def __getattr__(self, method: str) -> SimpleNamespace:
-            def called(*_: object) -> tuple[int, str, object]:
-                return (self.number, method, object())
-
-            return SimpleNamespace(remote=called, options=lambda **_: SimpleNamespace(remote=called))
-
-    def wait(self, tasks: list, num_returns: int, timeout: float) -> tuple[list, list]:
-        done = [task for task in tasks if task[0] != 0 or task[1] != "contribute"][:num_returns]
-        if not done:
-            time.sleep(0.05)
-        return done, [task for task in tasks if task not in done]
-
-    def get(self, task: tuple, timeout: float) -> object:
-        return 7 if task[1] == "pulse" else Contribution(np.zeros(1), 0, None, 0, 0.0, 0.0)
-
-    def kill(self, actor: Stalled.Actor, no_restart: bool) -> None:
-        self.killed.append(actor.number)
-
-
-def test_a_worker_that_stalls_is_replaced(monkeypatch) -> None:
-    """Its process lives, and answers that it has played no further step."""
-    monkeypatch.setattr("emcomm.a3c.PATIENCE", 0.3)
-    monkeypatch.setattr("emcomm.a3c.QUIET", 0.0)
-    monkeypatch.setattr("emcomm.a3c.LOOK_EVERY", 0.05)
-    died: list[int] = []
-    fake = Stalled()
-    workers = OnRay(Config(workers=2, device="cpu", in_flight=1), 0, fake, died.append)  # type: ignore[arg-type]
-    contributions = workers.contributions(lambda: ())  # type: ignore[arg-type, return-value]
-    with pytest.raises(Fault, match="no worker on Ray has made progress"):
-        next(contributions)  # one at a time: worker 0 holds the only place
-    died.clear()
-    workers = OnRay(Config(workers=2, device="cpu", in_flight=2), 0, fake, died.append)  # type: ignore[arg-type]
-    fake.made = 0
-    contributions = workers.contributions(lambda: ())  # type: ignore[arg-type, return-value]
-    end = time.monotonic() + 20
-    while not died and time.monotonic() < end:
-        next(contributions)
-    assert died == [0]
-    assert fake.killed == [0]
-    next(contributions)
-    assert fake.made == 3
 
 
 # -- the driver --------------------------------------------------------------------------------------------------------
