@@ -339,6 +339,8 @@ class OnRay:
         self._looked = time.monotonic()
         self._steps: dict[int, tuple[int, float]] = {}
         """Worker -> its steps when last asked, and when they last grew."""
+        self._contributed = time.monotonic()
+        """When the last contribution arrived."""
 
     def contributions(
         self, fresh: Callable[[], Assignment], pause: Callable[[], bool] = lambda: False
@@ -376,7 +378,7 @@ class OnRay:
                 continue
             self._idle.append(task.hand)
             if task.computes:
-                self._deaths_in_a_row = 0
+                self._deaths_in_a_row, self._contributed = 0, time.monotonic()
                 yield contribution
 
     @property
@@ -419,7 +421,8 @@ class OnRay:
             patience = PATIENCE if task.computes else START_PATIENCE
             if now - max(task.begun, grown) > patience:
                 stalled.append(task)
-        if stalled and len(stalled) == len(self._under_way) and not self._idle:  # idle ones go on after a pause
+        others_wait = now - self._contributed <= PATIENCE  # for a save, until these have finished
+        if stalled and len(stalled) == len(self._under_way) and not others_wait:
             raise Fault(f"no worker on Ray has made progress for {now - max(t.begun for t in stalled):.0f} s")
         for task in stalled:
             self._under_way = {ref: other for ref, other in self._under_way.items() if other is not task}

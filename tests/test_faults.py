@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -233,6 +235,71 @@ def test_every_death_counts_whatever_ray_calls_it(error: Exception) -> None:
         next(workers.contributions(lambda: None))  # type: ignore[arg-type, return-value]
     assert len(died) == 6
     assert set(died) == {0, 1}
+
+
+class Stopping:
+    """Stands for Ray and its clock, where the n-th worker stops after `after[n]` contributions."""
+
+    exceptions = ray.exceptions
+
+    def __init__(self, after: dict[int, int]) -> None:
+        self.after, self.now, self._made = after, 0.0, 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 4.0}
+
+    def check(self) -> None:
+        """It is well."""
+
+    def remote(self, *_: object, **__: object) -> Callable[[type], SimpleNamespace]:
+        return lambda _: SimpleNamespace(remote=self._make)
+
+    def _make(self) -> SimpleNamespace:
+        number, self._made = self._made, self._made + 1
+        done = itertools.count()
+
+        def call(answers: Callable[[], bool]) -> SimpleNamespace:
+            return SimpleNamespace(remote=lambda *_: (number, object(), answers()))
+
+        return SimpleNamespace(
+            build=call(lambda: True),
+            contribute=call(lambda: next(done) < self.after.get(number, 10**9)),
+            pulse=SimpleNamespace(options=lambda **_: call(lambda: False)),
+        )
+
+    def wait(self, asked: list[tuple], num_returns: int, timeout: float) -> tuple[list[tuple], list[tuple]]:
+        answered = [each for each in asked if each[2]][:num_returns]
+        self.now += 0.1 if answered else timeout
+        return answered, []
+
+    def get(self, reference: tuple, timeout: float) -> Contribution:
+        return Contribution(np.ones(1), 0, None, reference[0], 0.0, 0.0)
+
+    def kill(self, actor: object, no_restart: bool) -> None:
+        """Nothing is left of it."""
+
+
+@pytest.mark.parametrize("after", [{0: 3}, {0: 3, 1: 3}])
+def test_a_stalled_worker_is_replaced_though_the_others_wait_for_a_save(after, monkeypatch) -> None:
+    """A save is due every half second. Where all have stalled, Ray is to blame."""
+    machine, died, saved = Stopping(after), [], [0.0]
+    monkeypatch.setattr("emcomm.a3c.time", machine)
+    cluster = SimpleNamespace(ray=machine, check=machine.check)
+    workers = OnRay(Config(workers=2, device="cpu"), 0, cluster, died.append)
+    numbers = []
+    with pytest.raises(Fault, match="no worker on Ray has made progress") if len(after) == 2 else nullcontext():
+        for contribution in workers.contributions(lambda: (), lambda: machine.now - saved[-1] > 0.5):
+            if contribution is None:
+                saved.append(machine.now)
+            else:
+                numbers.append(contribution.agent_steps)
+            if 2 in numbers:
+                break
+    assert died == ([] if len(after) == 2 else [0])
+    assert 45 < machine.now < 70
 
 
 # -- the driver --------------------------------------------------------------------------------------------------------
