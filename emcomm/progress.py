@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -179,12 +180,14 @@ class LiveLine:
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + 5
             left = (self._total - course.episodes) / max(self.rate(course), 1e-9)
-            self._console.print(f"{line}  {left:,.0f} s left", soft_wrap=True)
+            self.note(f"{line}  {left:,.0f} s left")
 
     def note(self, text: str) -> None:
         """An event that a person should see, above the line."""
-        self._console.print(text, soft_wrap=True)
+        with contextlib.suppress(OSError):  # whoever watched has gone: no reason to stop
+            self._console.print(text, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the last state of the line on the screen."""
-        self._bar.stop()
+        with contextlib.suppress(OSError):
+            self._bar.stop()
