@@ -433,7 +433,7 @@ def contents(run: Path) -> dict[str, bytes]:
 
 def refused_in_one_line(call, module: str, *args: object) -> str:  # type: ignore[no-untyped-def]
     done = call(module, *args)
-    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), (done.out, done.err)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), (args, done.out, done.err)
     return done.err
 
 
@@ -517,7 +517,7 @@ def damage_of_weights(saved: Checkpoint) -> dict[str, dict[str, Any]]:
     return {
         "a weight that is not a number": {"policy.actor.weight": torch.full_like(weight, float("nan"))},
         "an endless weight": {"policy.critic.bias": torch.tensor([float("inf")])},
-        "weights of another shape": {"policy.actor.weight": weight.T.contiguous()},
+        "weights of another shape": {"policy.actor.weight": weight[1:].clone()},
         "a missing weight": {"policy.actor.weight": None},
         "a weight too many": {"policy.more": weight},
     } | {
