@@ -122,10 +122,11 @@ def opened(path: Path, within: Path, largest: int) -> Iterator[BinaryIO]:
         raise
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read: {_reason(error)}") from error
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)  # of a folder, no file object can be made
+        raise BadInput(f"{path} is no regular file")
     with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise BadInput(f"{path} is no regular file")
         if found.st_size > largest:
             raise BadInput(f"{path} is larger than the {largest:,} bytes that such a file may have")
         yield file

@@ -46,8 +46,10 @@ class Course:
         self._rounds = np.zeros(0, np.int64)
         vars(self).update(counts)
         if recent:
-            self._success = np.array(recent["success"], np.bool_)
-            self._rounds = np.array(recent["rounds"], np.int64)
+            success, rounds = recent["success"], recent["rounds"]
+            if (success.dtype.kind, rounds.dtype.kind, success.ndim) != ("b", "i", 1) or success.shape != rounds.shape:
+                raise ValueError("the figures of the last dialogues are of another type or shape")
+            self._success, self._rounds = success.copy(), rounds.astype(np.int64)
 
     @property
     def counts(self) -> dict[str, Any]:
