@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_at_any_file(tmp_path: Path) -> None:
     make_run(tmp_path / "logs" / "b", dialogues=60, seed=1)
     done = subprocess.run(
         ["unshare", "-rm", sys.executable, "-c", FULL_DISK, tmp_path / "logs", tmp_path / "small"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first, *rest = [eval(line) for line in done.stdout.splitlines()]
