@@ -88,7 +88,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
         first, second = log_of(one / folder), log_of(other / folder)
         for field in dataclasses.fields(first):
             np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), field.name)
-    checkpoints = [read_checkpoint(sorted(run.glob("checkpoints/*"))[-1]) for run in (one, other)]
+    checkpoints = [read_checkpoint(sorted(run.glob("checkpoints/*.safetensors"))[-1]) for run in (one, other)]
     mine, its = (checkpoint.tensors for checkpoint in checkpoints)
     assert mine.keys() == its.keys()
     for name in mine:
