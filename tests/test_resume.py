@@ -141,6 +141,7 @@ def test_a_signal_saves_everything(never_killed, tmp_path, number) -> None:
         process = subprocess.Popen(
             [*COMMAND, *map(str, (*TINY, *args)), "--log-dir", tmp_path, "--run-name", "run"],
             stdout=said, stderr=said, cwd=ROOT, start_new_session=True,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup it would be ignored
         )  # fmt: skip
     while not list((tmp_path / "run").glob("tensorboard/*")):
         time.sleep(0.02)
