@@ -187,18 +187,8 @@ class Trial:
 
     def _start(self, attempt: int) -> subprocess.Popen[bytes]:
         """The training, or its resume where the killed one had got as far as making a folder."""
-        new = (
-            *SETTINGS,
-            "--episodes",
-            self.episodes,
-            "--workers",
-            self.plan.workers,
-            "--log-dir",
-            self.folder,
-            "--run-name",
-            "run",
-        )
-        args = ("--resume", self.run) if self.run.exists() else new
+        new = ("--log-dir", self.folder, "--run-name", "run", "--workers", self.plan.workers, *SETTINGS)
+        args = ("--resume", self.run) if self.run.exists() else (*new, "--episodes", self.episodes)
         with self._said(attempt, "out").open("w") as out, self._said(attempt, "err").open("w") as err:
             return subprocess.Popen(
                 [sys.executable, "-m", "emcomm.train", *map(str, args)], cwd=ROOT, stdout=out, stderr=err,
@@ -257,7 +247,7 @@ class Trial:
         names = VICTIMS[self.plan.victim]
         if not names:
             return psutil.Process(driver.pid) if driver.poll() is None else None
-        found = [p for p in self._look(driver) if any(name in " ".join(command_of(p)[:4]) for name in names)]
+        found = [p for p in self._look(driver) if any(named(p, name) for name in names)]
         return self.rng.choice(sorted(found, key=lambda p: p.pid)) if found else None
 
     def _strike(self, driver: subprocess.Popen[bytes]) -> float | None:
@@ -303,7 +293,7 @@ class Trial:
     def _kill(self, driver: subprocess.Popen[bytes], victim: psutil.Process | None) -> float | None:
         if victim is None or driver.poll() is not None:
             return None
-        self._struck = " ".join(command_of(victim)[:2])[-60:]
+        self._struck = next((name for name in VICTIMS[self.plan.victim] if named(victim, name)), "")
         try:
             victim.send_signal(signal.SIGSTOP if self.plan.victim == "worker stopped" else signal.SIGKILL)
         except psutil.Error:
@@ -389,7 +379,7 @@ class Trial:
         plan = self.plan
         after = f", {self.ended_after:.0f} s after the death" if self.ended_after is not None else ""
         head = f"{plan.number:>3}  workers {plan.workers}  {plan.victim:<14} {plan.moment:<10} {self.outcome:<8}"
-        what = f" ({self._struck})" if plan.victim in ("agent", "janitor") else ""
+        what = f" ({self._struck})" if plan.victim == "agent" else ""
         return f"{head} {self.seconds:4.0f} s  {' | '.join(self.ends)}{after}{what}" + "".join(
             f"\n     VIOLATION {each}" for each in self.violations
         )
@@ -400,6 +390,10 @@ def command_of(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def named(process: psutil.Process, name: str) -> bool:
+    return name in " ".join(command_of(process)[:4])
 
 
 def alive(process: psutil.Process) -> bool:
