@@ -335,6 +335,8 @@ class OnRay:
         """Worker -> its steps when last asked, and when they last grew."""
         self._contributed = time.monotonic()
         """When the last contribution arrived."""
+        self._checked = self._contributed
+        """When the cluster was last asked whether it is well."""
 
     def contributions(
         self, fresh: Callable[[], Assignment], pause: Callable[[], bool] = lambda: False
@@ -397,6 +399,9 @@ class OnRay:
 
     def _next(self) -> Any | None:
         """What is done next, None where nothing is within a second; raises Fault where Ray is gone."""
+        if time.monotonic() - self._checked > 1:  # also while contributions come: without servers they do for a while
+            self._checked = time.monotonic()
+            self._cluster.check()
         done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
         if done:
             return done[0]
