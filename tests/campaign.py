@@ -43,9 +43,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from faulty import assert_equal_runs, log_of
 
 ROOT = Path(__file__).resolve().parent.parent
-EPISODES = 4000
+EPISODES, EPISODES_ON_RAY = 4000, 12_000
+"""The second so many that a server of Ray dies well before the end."""
 SETTINGS = (
-    "--episodes", EPISODES, "--games", 32, "--unroll", 8, "--hidden-size", 16, "--max-rounds", 4,
+    "--games", 32, "--unroll", 8, "--hidden-size", 16, "--max-rounds", 4,
     "--evaluation-games", 1000, "--checkpoint-every", 0.5,
 )  # fmt: skip
 VICTIMS = {
@@ -133,6 +134,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.run, self.temp = self.folder / "run", self.folder / "t"
+        self.episodes = EPISODES if self.whole else EPISODES_ON_RAY
         self._everyone: set[psutil.Process] = set()
         self._surviving: dict[str, tuple[str, int]] = {}
         self._struck = ""
@@ -185,8 +187,8 @@ class Trial:
 
     def _start(self, attempt: int) -> subprocess.Popen[bytes]:
         """The training, or its resume where the killed one had got as far as making a folder."""
-        new = (*SETTINGS, "--workers", self.plan.workers, "--log-dir", self.folder, "--run-name", "run")
-        args = ("--resume", self.run) if self.run.exists() else new
+        new = ("--log-dir", self.folder, "--run-name", "run", "--workers", self.plan.workers, *SETTINGS)
+        args = ("--resume", self.run) if self.run.exists() else (*new, "--episodes", self.episodes)
         with self._said(attempt, "out").open("w") as out, self._said(attempt, "err").open("w") as err:
             return subprocess.Popen(
                 [sys.executable, "-m", "emcomm.train", *map(str, args)], cwd=ROOT, stdout=out, stderr=err,
@@ -245,7 +247,7 @@ class Trial:
         names = VICTIMS[self.plan.victim]
         if not names:
             return psutil.Process(driver.pid) if driver.poll() is None else None
-        found = [p for p in self._look(driver) if any(name in " ".join(command_of(p)[:4]) for name in names)]
+        found = [p for p in self._look(driver) if any(named(p, name) for name in names)]
         return self.rng.choice(sorted(found, key=lambda p: p.pid)) if found else None
 
     def _strike(self, driver: subprocess.Popen[bytes]) -> float | None:
@@ -291,7 +293,7 @@ class Trial:
     def _kill(self, driver: subprocess.Popen[bytes], victim: psutil.Process | None) -> float | None:
         if victim is None or driver.poll() is not None:
             return None
-        self._struck = " ".join(command_of(victim)[:2])[-60:]
+        self._struck = next((name for name in VICTIMS[self.plan.victim] if named(victim, name)), "")
         try:
             victim.send_signal(signal.SIGSTOP if self.plan.victim == "worker stopped" else signal.SIGKILL)
         except psutil.Error:
@@ -362,7 +364,7 @@ class Trial:
         log = log_of(self.run / "dialogues")
         episodes, counts = np.unique(log.episode, return_counts=True)
         self.doubled = int((counts - 1).sum())
-        if self.doubled or not np.array_equal(episodes, np.arange(EPISODES)):
+        if self.doubled or not np.array_equal(episodes, np.arange(self.episodes)):
             self.violations.append(f"{len(episodes)} different episodes, {self.doubled} twice")
         for worker in np.unique(log.worker):
             if (np.diff(log.policy_version[log.worker == worker]) < 0).any():
@@ -377,7 +379,7 @@ class Trial:
         plan = self.plan
         after = f", {self.ended_after:.0f} s after the death" if self.ended_after is not None else ""
         head = f"{plan.number:>3}  workers {plan.workers}  {plan.victim:<14} {plan.moment:<10} {self.outcome:<8}"
-        what = f" ({self._struck})" if plan.victim in ("agent", "janitor") else ""
+        what = f" ({self._struck})" if plan.victim == "agent" else ""
         return f"{head} {self.seconds:4.0f} s  {' | '.join(self.ends)}{after}{what}" + "".join(
             f"\n     VIOLATION {each}" for each in self.violations
         )
@@ -388,6 +390,10 @@ def command_of(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def named(process: psutil.Process, name: str) -> bool:
+    return name in " ".join(command_of(process)[:4])
 
 
 def alive(process: psutil.Process) -> bool:
@@ -414,8 +420,8 @@ def holds(pid: int, folder: Path) -> bool:
 def never_killed(folder: Path) -> Path:
     """A run of the same settings that nothing happens to."""
     subprocess.run(
-        [sys.executable, "-m", "emcomm.train", *map(str, SETTINGS), "--workers", "0", "--log-dir", folder,
-         "--run-name", "whole"],
+        [sys.executable, "-m", "emcomm.train", *map(str, SETTINGS), "--episodes", str(EPISODES), "--workers", "0",
+         "--log-dir", folder, "--run-name", "whole"],
         cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return folder / "whole"
@@ -423,12 +429,12 @@ def never_killed(folder: Path) -> Path:
 
 def table(trials: list[Trial]) -> str:
     """By victim: how the trials went."""
-    head = f"{'victim':<15}" + "".join(f"{name:>10}" for name in _COLUMNS)
+    head = f"{'victim':<15}" + "".join(f"{name:>11}" for name in _COLUMNS)
     rows = [head, "-" * len(head)]
     for victim in (*VICTIMS, "all"):
         those = [trial for trial in trials if victim in (trial.plan.victim, "all")]
         if those:
-            rows.append(f"{victim:<15}" + "".join(f"{count(those):>10}" for count in _COLUMNS.values()))
+            rows.append(f"{victim:<15}" + "".join(f"{count(those):>11}" for count in _COLUMNS.values()))
     return "\n".join(rows)
 
 

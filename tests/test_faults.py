@@ -302,6 +302,20 @@ def test_a_stalled_worker_is_replaced_though_the_others_wait_for_a_save(after, m
     assert 45 < machine.now < 70
 
 
+def test_a_broken_ray_is_noticed_while_contributions_still_come(monkeypatch) -> None:
+    """Workers and driver talk to each other without its servers, until Ray ends the driver before it could save."""
+    machine = Stopping({})
+    monkeypatch.setattr("emcomm.a3c.time", machine)
+
+    def check() -> None:
+        if machine.now > 5:
+            raise Fault("Ray has broken down")
+
+    workers = OnRay(Config(workers=2, device="cpu"), 0, SimpleNamespace(ray=machine, check=check), print)
+    with pytest.raises(Fault, match="Ray has broken down"):
+        all(machine.now < 6.5 for _ in workers.contributions(lambda: ()))
+
+
 # -- the driver --------------------------------------------------------------------------------------------------------
 
 
