@@ -20,6 +20,7 @@ SMALL = {
     "emcomm.evaluate": "--evaluation-games 200",
     "emcomm.analyze": "--quick --out OUT",
     "emcomm.play": "",
+    "emcomm.verify": "",
     "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
     "experiments.planted_recovery": "--variants 1 --dialogues 500",
