@@ -93,9 +93,9 @@ class Config:
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most:,}, not {getattr(self, name):,}")
         if self.games * self.unroll > 2**24:
-            raise ValueError(f"games times unroll must be at most {2**24:,}, not {self.games * self.unroll:,}")
+            raise ValueError(f"games times unroll must be at most {2**24}, not {self.games * self.unroll}")
         if self.population * self.hidden_size**2 > 2**24:
-            raise ValueError(f"population times hidden_size² must be at most {2**24:,}: it would fill the memory")
+            raise ValueError(f"population times hidden_size² must be at most {2**24}: it would fill the memory")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
         if self.memory not in ("gru", "window", "none"):

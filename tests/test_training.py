@@ -420,10 +420,17 @@ def test_two_trainings_without_names_in_the_same_second_both_run(tmp_path, monke
 
 
 def test_what_does_not_fit_into_the_memory_is_refused(call, tmp_path) -> None:
-    for wrong in (["--games", 10**9], ["--hidden-size", 10**6], ["--games", 10**5, "--unroll", 10**5]):
+    memory = "GiB with 1 workers, and here are"
+    for wrong, message in (
+        (["--games", 10**9], "--games must be at most 1,048,576, not 1,000,000,000"),
+        (["--games", 10**6], memory),
+        (["--hidden-size", 10**5], "--population times hidden_size² must be at most 16777216"),
+        (["--games", 10**5, "--unroll", 10**4], "--games times unroll must be at most 16777216, not 1000000000"),
+        (["--games", 2**14, "--unroll", 2**10], memory),
+    ):
         done = call("train", "--workers", 0, "--log-dir", tmp_path, *wrong)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-        assert "GiB with 1 workers, and here are" in done.err
+        assert message in done.err
         assert not list(tmp_path.iterdir())
 
 
