@@ -121,7 +121,7 @@ def opened(path: Path, within: Path, largest: int) -> Iterator[BinaryIO]:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {_reason(error)}") from error
+        raise BadInput(f"{path} cannot be read: {reason(error)}") from error
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)  # of a folder, no file object can be made
@@ -137,12 +137,13 @@ def require_inside(path: Path, folder: Path) -> None:
     try:
         inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {_reason(error)}") from error
+        raise BadInput(f"{path} cannot be read: {reason(error)}") from error
     if not inside:
         raise BadInput(f"{path} is a link that leads out of {folder}: put the thing itself there")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why reading or writing failed, without the path."""
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -75,7 +75,7 @@ class Run:
         except FileExistsError as error:
             raise BadInput(f"the log folder {log_dir} cannot be made: a file stands in its way") from error
         except (OSError, ValueError) as error:
-            raise BadInput(f"the log folder {log_dir} is not writable: {_reason(error)}") from error
+            raise BadInput(f"the log folder {log_dir} is not writable: {files.reason(error)}") from error
         try:
             unfinished.chmod(0o777 & ~_umask())
             (unfinished / "checkpoints").mkdir()
@@ -88,7 +88,7 @@ class Run:
                 count += 1
                 run = cls(log_dir / f"{name}-{count}", config)
         except OSError as error:
-            raise BadInput(f"the log folder {log_dir} is not writable: {_reason(error)}") from error
+            raise BadInput(f"the log folder {log_dir} is not writable: {files.reason(error)}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return run
@@ -249,10 +249,6 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -9,51 +10,66 @@ import numpy as np
 from envs.game import Game
 
 _PLAIN = (bool, int, float, str, type(None))
+_DECLARED = ("n_agents", "move_names", "agent_names", "feature_bounds")
+"""What a game says of itself, and so never changes."""
 
 
 def save_game(game: Game, shared: np.random.Generator) -> dict[str, Any] | None:
     """The state of all games of a batch: arrays and plain values by name; None where it cannot be saved.
 
-    A game that has `state()` says what that is. Of any other all attributes are taken: arrays of numbers, plain values
-    and generators; tuples of plain values are constants. A game that holds anything else, such as an environment of
-    another package, cannot be saved. `shared` is the generator that the game was made with: its owner saves it.
+    A game with the methods `state()` and `restore(state)` says what that is. Of any other all attributes are taken:
+    arrays of numbers, plain values, tuples of them, and generators. A game that holds anything else, such as an
+    environment of another package or arrays that share their memory, cannot be saved. `shared` is the generator that
+    the game was made with: its owner saves it.
     """
-    if hasattr(game, "state"):
-        return {name: np.array(value) for name, value in game.state().items()}
+    if _saves_itself(game):
+        return {name: np.array(value) for name, value in game.state().items()}  # type: ignore[attr-defined]
     state: dict[str, Any] = {}
     for name, value in vars(game).items() if hasattr(game, "__dict__") else [("", game)]:
-        if value is shared or _constant(value):
+        if value is shared or name in _DECLARED:
             continue
         if isinstance(value, np.random.Generator):
             state[name] = value.bit_generator.state
         elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             state[name] = value.copy()
-        elif isinstance(value, (*_PLAIN, np.bool_, np.integer, np.floating)):
-            state[name] = value.item() if isinstance(value, np.generic) else value
+        elif isinstance(value, (*_PLAIN, np.bool_, np.integer, np.floating)) or _plain_tuple(value):
+            state[name] = _plain(value)
         else:
             return None
-    return state
+    arrays = [getattr(game, name) for name, value in state.items() if isinstance(value, np.ndarray)]
+    return None if any(np.may_share_memory(one, other) for one, other in combinations(arrays, 2)) else state
 
 
-def _constant(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(item, _PLAIN) or _constant(item) for item in value)
+def _saves_itself(game: Game) -> bool:
+    return callable(getattr(game, "state", None)) and callable(getattr(game, "restore", None))
+
+
+def _plain_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, _PLAIN) or _plain_tuple(item) for item in value)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON has them, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def restore_game(game: Game, state: dict[str, Any]) -> None:
     """The inverse of `save_game`, for a new game of the same size; raises ValueError where `state` does not fit."""
-    if hasattr(game, "restore"):
-        game.restore(state)
+    if _saves_itself(game):
+        game.restore(state)  # type: ignore[attr-defined]
         return
     for name, value in state.items():
         if name not in vars(game):
             raise ValueError(f"the game has no {name}")
-        present = getattr(game, name)
+        present, value = getattr(game, name), _tuples(value)
         if isinstance(present, np.random.Generator):
             present.bit_generator.state = value
         elif isinstance(present, np.ndarray) and present.dtype.kind in "iub":
             setattr(game, name, fitting(name, value, present))
         elif isinstance(present, np.ndarray):
             setattr(game, name, fitting(name, value, present, -np.inf, np.inf))
+        elif isinstance(value, np.ndarray) and present is None:  # made later in the game
+            setattr(game, name, value.copy())
         elif isinstance(value, np.ndarray) or (name == "n_games" and value != present):
             raise ValueError(f"{name} is of another type or size")
         elif present is not None and value is not None and type(value) is not type(_plain(present)):
