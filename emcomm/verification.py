@@ -140,9 +140,10 @@ def _take_over(found: Checked, log: LogCheck, name: str, figures: str) -> None:
 
 
 def _check_lineage(found: Checked, saved: RunFile, log: LogCheck) -> None:
-    """Every resume went on from the end of a part."""
+    """Every resume went on from the end of a part, but those that a later one from an earlier episode has undone."""
     for count, resume in enumerate(saved.resumes, 1):
-        if resume.episode not in log.boundaries and not log.problems:
+        undone = any(later.episode < resume.episode for later in saved.resumes[count:])
+        if resume.episode not in log.boundaries and not undone and not log.problems:
             found.problems.append(f"resume {count} went on after episode {resume.episode:,}, where no part ends")
     if saved.resumes:
         episodes = ", ".join(f"{resume.episode:,}" for resume in saved.resumes)

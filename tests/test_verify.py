@@ -89,6 +89,12 @@ def test_a_run_that_is_not_whole(run, call, name) -> None:
     assert done.err == ""
 
 
+def test_a_resume_that_a_later_one_has_undone_is_no_fault(run) -> None:
+    """Its checkpoint fitted no more, as after a power cut: the later one went on from an earlier episode."""
+    change("config.json", resumes=[{"episode": 17, "changed": {}}, {"episode": 0, "changed": {}}])(run)
+    assert not check_run(run).problems
+
+
 def test_every_part_names_the_one_before_it(tmp_path, small_run) -> None:
     """A part in the middle that was written anew is seen, and one that is missing."""
     table = read_part(parts(small_run)[0])[:10]
