@@ -125,8 +125,10 @@ class Run:
                     raise BadInput(f"{folder} is a link: a run writes only into folders of its own")
             yield
 
-    def note_resume(self, episodes: int) -> None:
+    def note_resume(self, episodes: int) -> int:
         """Note in config.json that this process goes on with the run after `episodes` episodes; raises OSError.
+
+        Returns how many resumes there have been, those that were killed before they saved anything included.
 
         The settings there become the present ones. The entry under `resumes` names those that changed, as
         [before, after], with the command, versions and revision; what the run began with stays beside them.
@@ -135,7 +137,9 @@ class Run:
         config = self.config.to_json()
         changed = {k: [saved["config"].get(k), v] for k, v in config.items() if saved["config"].get(k) != v}
         resume = {"episode": episodes, "changed": changed, **provenance()}
-        self.save_json("config.json", {**saved, "config": config, "resumes": [*saved.get("resumes", []), resume]})
+        resumes = [*saved.get("resumes", []), resume]
+        self.save_json("config.json", {**saved, "config": config, "resumes": resumes})
+        return len(resumes)
 
     def remove_unfinished(self) -> None:
         """Remove what a killed process was writing; only for who holds the lock. Raises OSError."""

@@ -120,7 +120,6 @@ class Training:
         self.run_folder.remove_unfinished()
         if resume is None:
             return
-        self.events.resumes += 1
         dialogues = 0
         for path in resume.beyond:
             if path.parent == self.run_folder.dialogues:
@@ -134,7 +133,7 @@ class Training:
                 f"{dialogues:,} dialogues after the last checkpoint ({resume.position.episodes:,} episodes) were set "
                 f"aside in {self.run_folder.dialogues / 'abandoned'}; their episodes are played again"
             )
-        self.run_folder.note_resume(resume.position.episodes)
+        self.events.resumes = self.run_folder.note_resume(resume.position.episodes)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -95,6 +96,7 @@ def test_whatever_is_played_goes_on_exactly_where_it_was(never_killed, tmp_path,
     ends = until_done(tmp_path, args, [("kill", steps_of(whole) // 2), ("torn", 21)])
     assert len(ends) == 3
     assert_equal_runs(whole, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["resumes"] == 2
 
 
 def test_games_that_cannot_be_saved_start_anew_and_the_resume_says_so(tmp_path) -> None:
