@@ -368,7 +368,8 @@ class OnRay:
             if task is None:
                 continue
             try:
-                contribution = self._ray.get(done, timeout=PATIENCE)
+                with self._cluster.calling():
+                    contribution = self._ray.get(done, timeout=PATIENCE)
             except self._ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, (BadInput, Fault)):
                     raise error.cause from None
@@ -389,14 +390,16 @@ class OnRay:
         while self._absent and len(self._under_way) - self._computing < self._cores:
             index = self._absent.popleft()
             state = self._states.pop(str(index), None)
-            hand = _Hand(index, self._actor.remote())
             seed = seed_of_worker(self._config, self.started)
             self.started += state is None
-            reference = hand.actor.build.remote(self._config, index, seed, state)
+            with self._cluster.calling():
+                hand = _Hand(index, self._actor.remote())
+                reference = hand.actor.build.remote(self._config, index, seed, state)
             self._under_way[reference] = _Task(hand, False, time.monotonic())
 
     def _assign(self, hand: _Hand, assignment: Assignment) -> None:
-        reference = hand.actor.contribute.remote(*assignment)
+        with self._cluster.calling():
+            reference = hand.actor.contribute.remote(*assignment)
         self._under_way[reference] = _Task(hand, True, time.monotonic())
 
     # -- signs of life -----------------------------------------------------------------------------------------------
@@ -406,8 +409,12 @@ class OnRay:
         if time.monotonic() - self._looked > LOOK_EVERY:
             self._looked = time.monotonic()
             self._cluster.check()
-            self._replace_stalled()
-        done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0) if self._under_way else ([], [])
+            with self._cluster.calling():
+                self._replace_stalled()
+        if not self._under_way:
+            return None
+        with self._cluster.calling():
+            done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
         return done[0] if done else None
 
     def _replace_stalled(self) -> None:
@@ -459,13 +466,14 @@ class OnRay:
 
         A worker that computes, or whose game cannot be saved, is left out: its games would start anew.
         """
-        asked = {hand.actor.state.remote(): hand for hand in self._idle}
-        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE) if asked else ([], [])
         states = dict(self._states)
-        for reference in answered:
-            with contextlib.suppress(self._ray.exceptions.RayError):  # its death is noticed when it is to compute
-                state = self._ray.get(reference, timeout=PATIENCE)
-                states.update({} if state is None else {str(asked[reference].number): state})
+        with self._cluster.calling():
+            asked = {hand.actor.state.remote(): hand for hand in self._idle}
+            answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE) if asked else ([], [])
+            for reference in answered:
+                with contextlib.suppress(self._ray.exceptions.RayError):  # its death is noticed when it is to compute
+                    state = self._ray.get(reference, timeout=PATIENCE)
+                    states.update({} if state is None else {str(asked[reference].number): state})
         return states
 
     def close(self) -> None:

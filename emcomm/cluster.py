@@ -68,6 +68,17 @@ class Cluster:
         if problem := self._problem():
             raise Fault(problem)
 
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """Inside, Ray is called: where a server dies in the middle of it, what Ray raises as OSError becomes a Fault."""
+        try:
+            yield
+        except (OSError, SystemError) as error:
+            if isinstance(error, self.ray.exceptions.RayError):  # a time-out, or what a worker has raised
+                raise
+            self.check()
+            raise Fault(f"Ray has broken down: {_one_line(error)}") from error
+
     def _problem(self) -> str | None:
         node = self.ray._private.worker._global_node
         if node is None:  # not up yet, or shut down

@@ -43,14 +43,15 @@ def compute(here, actor, workers):
     under_way = [worker.compute.remote() for worker in workers]
     while True:
         here.check()
-        done, under_way = here.ray.wait(under_way, num_returns=1, timeout=1)
-        for each in done:
-            try:
-                here.ray.get(each, timeout=10)
-            except here.ray.exceptions.RayError:
-                workers[:1] = [actor.remote()]
-            workers.append(workers.pop(0))
-            under_way.append(workers[-1].compute.remote())
+        with here.calling():
+            done, under_way = here.ray.wait(under_way, num_returns=1, timeout=1)
+            for each in done:
+                try:
+                    here.ray.get(each, timeout=10)
+                except here.ray.exceptions.RayError:
+                    workers[:1] = [actor.remote()]
+                workers.append(workers.pop(0))
+                under_way.append(workers[-1].compute.remote())
 
 run_command(main)
 """
@@ -321,8 +322,10 @@ class Machines:
         return self._process.stdout.readline().strip()
 
     def named(self, name: str, ip: str = "") -> list[psutil.Process]:
+        """The servers called `name`, of the machine `ip` alone where one is given."""
         everyone = psutil.Process(self._process.pid).children(recursive=True)
-        return [p for p in everyone if name in " ".join(command_of(p)[:3]) and ip in " ".join(command_of(p))]
+        its_own = {f"--node{sign}ip{sign}address={ip}" for sign in "-_"}
+        return [p for p in everyone if name in " ".join(command_of(p)[:3]) and (not ip or its_own & set(command_of(p)))]
 
     def end(self) -> None:
         for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:

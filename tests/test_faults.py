@@ -23,6 +23,7 @@ import ray
 from safetensors.numpy import load_file
 
 from emcomm.a3c import Contribution, Learner, OnRay
+from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, read_part
 from emcomm.errors import Fault
@@ -195,6 +196,7 @@ class Deadly:
     """Stands for Ray, on a machine where every worker ends with `error`."""
 
     exceptions = ray.exceptions
+    calling = staticmethod(nullcontext)
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -287,7 +289,7 @@ def test_a_stalled_worker_is_replaced_though_the_others_wait_for_a_save(after, m
     """A save is due every half second. Where all have stalled, Ray is to blame."""
     machine, died, saved = Stopping(after), [], [0.0]
     monkeypatch.setattr("emcomm.a3c.time", machine)
-    cluster = SimpleNamespace(ray=machine, check=machine.check)
+    cluster = SimpleNamespace(ray=machine, check=machine.check, calling=nullcontext)
     workers = OnRay(Config(workers=2, device="cpu"), 0, cluster, died.append)
     numbers = []
     with pytest.raises(Fault, match="no worker on Ray has made progress") if len(after) == 2 else nullcontext():
@@ -311,9 +313,20 @@ def test_a_broken_ray_is_noticed_while_contributions_still_come(monkeypatch) -> 
         if machine.now > 5:
             raise Fault("Ray has broken down")
 
-    workers = OnRay(Config(workers=2, device="cpu"), 0, SimpleNamespace(ray=machine, check=check), print)
+    cluster = SimpleNamespace(ray=machine, check=check, calling=nullcontext)
+    workers = OnRay(Config(workers=2, device="cpu"), 0, cluster, print)
     with pytest.raises(Fault, match="Ray has broken down"):
         all(machine.now < 6.5 for _ in workers.contributions(lambda: ()))
+
+
+def test_a_call_of_ray_that_breaks_off_is_one_line() -> None:
+    """As where a raylet dies while the driver waits; what a worker raised, and a time-out, stay what they are."""
+    cluster = object.__new__(Cluster)
+    cluster.ray, cluster.check = ray, lambda: None
+    with pytest.raises(Fault, match="Ray has broken down: Broken pipe"), cluster.calling():
+        raise OSError("Broken pipe")
+    with pytest.raises(ray.exceptions.GetTimeoutError), cluster.calling():
+        raise ray.exceptions.GetTimeoutError("it took too long")
 
 
 # -- the driver --------------------------------------------------------------------------------------------------------

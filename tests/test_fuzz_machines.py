@@ -27,7 +27,9 @@ VALID = json.loads(json.dumps(plant("first difference", 0, n_tokens=2).to_json()
 
 ODD = (10**400, -1, 2**31, 2**63, 1e308, float("nan"), float("inf"), "\ud800", "\x1b[2J", "")
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(ODD)
+# a training in this process flushes subnormal numbers to 0, which hypothesis refuses
+floats = st.floats(allow_subnormal=False)
+scalars = st.none() | st.booleans() | st.integers() | floats | st.sampled_from(ODD)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),

@@ -75,7 +75,8 @@ def refused(read: Callable[[], object], file: Path) -> str:
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30, -1, 0])
-    | st.floats() | st.sampled_from([1e300, -0.0, 1e-320]) | st.text(max_size=8) | st.text("\x00\x1b\n/[:", max_size=4)
+    | st.floats(allow_subnormal=False)  # a training in this process flushes them to 0, which hypothesis refuses
+    | st.sampled_from([1e300, -0.0, 1e-320]) | st.text(max_size=8) | st.text("\x00\x1b\n/[:", max_size=4)
 )  # fmt: skip
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)

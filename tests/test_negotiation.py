@@ -851,10 +851,10 @@ def test_an_action_that_does_not_exist_is_named(action):
 
 def test_the_state_of_chance_can_be_kept_and_put_back():
     talk = start(channel="noisy", noise=1.0)
-    state, heard = talk.random_state, []
-    for _ in range(2):
-        talk.reset()
-        talk.random_state = state
+    state, heard = talk.state(), []
+    for seed in range(2):
+        talk = start(channel="noisy", noise=1.0, seed=seed)
+        talk.restore(state)
         heard.append([])
         for _ in range(20):
             step(talk, 0, 0)
