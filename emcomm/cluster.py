@@ -70,7 +70,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
-        """Inside, Ray is called: where a server dies in the middle of it, what Ray raises as OSError becomes a Fault."""
+        """Inside, Ray is called: where a server dies in the middle of it, the OSError of Ray becomes a Fault."""
         try:
             yield
         except (OSError, SystemError) as error:
