@@ -193,6 +193,7 @@ def test_nothing_outlives_a_driver(signals: list[signal.Signals], tmp_path: Path
 # -- starting ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_raylet_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     before = "import ray; ray._private.services.RAYLET_EXECUTABLE = '/bin/false'"
     with driver(tmp_path, before=before) as run:
@@ -218,6 +219,7 @@ cluster._STUCK_S = 2
 """
 
 
+@pytest.mark.slow
 def test_a_gcs_that_dies_while_ray_starts_is_one_line(tmp_path: Path) -> None:
     """Ray itself would end the driver after a minute, with a paragraph."""
     with driver(tmp_path, before=GCS_DIES.strip()) as run:
