@@ -7,13 +7,13 @@ Traceback (most recent call last):
 emcomm.errors.BadInput: there is no run folder logs/no-such-run
 """
 
-from analysis.export import export_corpus, write_tables
-from analysis.failures import failure_kinds
-from analysis.information import decision_information
-from analysis.loading import LoadedRun, find_runs, load
-from analysis.seeds import over_seeds
-from analysis.success import SuccessTally
-from analysis.tokens import TokenTally
+from analysis.data.export import export_corpus, write_tables
+from analysis.data.runs import LoadedRun, find_runs, load
+from analysis.metrics.failure_modes import failure_kinds
+from analysis.metrics.mutual_information import decision_information
+from analysis.metrics.seed_aggregation import over_seeds
+from analysis.metrics.success import SuccessTally
+from analysis.metrics.token_statistics import TokenTally
 
 __all__ = [
     "LoadedRun",

@@ -22,14 +22,15 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from analysis.export import export_corpus, write_tables
-from analysis.graphs import dot, save_graphml
-from analysis.loading import LoadedRun, find_runs, load
-from analysis.markup import shown
-from analysis.report import check_folder, write_report
-from analysis.study import FULL, QUICK, Depth, Findings, study
-from analysis.together import Comparison, compare, distinct_names
-from analysis.writing import cannot_write, claimed, file_name, write_whole
+from analysis.automata.graphs import dot, save_graphml
+from analysis.data.export import export_corpus, write_tables
+from analysis.data.runs import LoadedRun, find_runs, load
+from analysis.data.writing import cannot_write, claimed, file_name, write_whole
+from analysis.report.findings import Findings
+from analysis.report.html import shown
+from analysis.report.pipeline import FULL, QUICK, Depth, study
+from analysis.report.run_comparison import Comparison, compare, distinct_names
+from analysis.report.write import check_folder, write_report
 from emcomm.cli import parse, run_command
 from emcomm.errors import BadInput
 from emcomm.printable import printable

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from analysis.interventions import channel_controls
+from analysis.causal.channel_controls import channel_controls
 from emcomm.runs import Run
 from envs.negotiation import Channel
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules

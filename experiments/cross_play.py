@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from analysis.comparison import CrossPlay, cosines, cross_play, predict_cross_play, vote_weights
-from analysis.network import PolicyPlayer
+from analysis.agents.cross_play import CrossPlay, cosines, cross_play, predict_cross_play
+from analysis.agents.policy_player import PolicyPlayer
+from analysis.explanation.vote_drift import vote_weights
 from emcomm.policy import Policy, Population
 from emcomm.runs import Run
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import tyro
 
-from analysis.competition import NAMED, Family, choose, fit
-from analysis.decisions import decisions, split
-from analysis.planted import PLANTED, Planted, planted_dialogues
+from analysis.agents.synthetic_protocols import PLANTED, Planted, planted_dialogues
+from analysis.data.decisions import decisions, split
+from analysis.explanation.candidates import fit
+from analysis.explanation.selection import NAMED, Family, choose
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import pandas as pd
 from rich.console import Console
 
 import experiments
-from analysis.theory import Optimum, optimum
+from analysis.agents.optimal_pair import Optimum, optimum
 from emcomm.a3c import use_one_core
 from emcomm.cli import parse, run_command
 from emcomm.cluster import start_ray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.leaks import role_leaks
+from analysis.causal.role_leaks import role_leaks
 from emcomm.runs import Run
 from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
 from experiments.measures import evaluation_of

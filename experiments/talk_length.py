@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.theory import optimum
+from analysis.agents.optimal_pair import optimum
 from envs.negotiation import Opening
 from experiments.experiment import SHORT, SHORT_TERSE, TERSE, Conclusion, Experiment, Results, with_rules
 from experiments.running import main
@@ -112,8 +112,8 @@ def _learned(rows: pd.DataFrame, cap: int, opening: str) -> str:
 
 EXPERIMENT = Experiment(
     question="What does a round of talk buy, and what happens when it costs something?",
-    expected="Points near, and never rewarded above, the frontier of `analysis.theory` (at 0.05 the optimum is "
-    "99.98 % in 2.23 rounds). Prototypes talked for 12 to 13 rounds without a price and 3.4 at 0.05.",
+    expected="Points near, and never rewarded above, the frontier of `analysis.agents.optimal_pair` (at 0.05 the "
+    "optimum is 99.98 % in 2.23 rounds). Prototypes talked for 12 to 13 rounds without a price and 3.4 at 0.05.",
     conditions={
         **{_priced(cost, o): with_rules(SHORT_TERSE, round_cost=cost, opening=o) for o in OPENINGS for cost in COSTS},
         **{_at_once(cost): with_rules(AT_ONCE, round_cost=cost) for cost in START},

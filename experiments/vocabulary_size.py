@@ -69,7 +69,7 @@ def _best(rows: pd.DataFrame) -> str:
 EXPERIMENT = Experiment(
     question="How many tokens are worth having?",
     expected="Success near, and never above, the optimum 1 - L with 1/L = 2 + n/L' for n tokens and L' with one round "
-    "fewer (`analysis.theory`): with two rounds 83.3 % for one token, 98.4 % for five.",
+    "fewer (`analysis.agents.optimal_pair`): with two rounds 83.3 % for one token, 98.4 % for five.",
     conditions={
         **{f"{_tokens(n)}, 2 rounds": with_rules(SHORT, n_tokens=n, max_rounds=2, opening="talk") for n in TOKENS},
         **{f"{_tokens(n)}, 32 rounds": with_rules(SHORT, n_tokens=n) for n in TOKENS},

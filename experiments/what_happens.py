@@ -2,7 +2,8 @@
 
 Ten seeds at each of three prices of a round. The priced networks are trained with more entropy bonus; a fourth
 condition has their bonus and no price, so that the two are told apart. For every network: the competing explanations of
-`analysis.explain`, the automata that KV learns about ever longer dialogues, and the vote over the course of training.
+`analysis.explanation.verdict`, the automata that KV learns about ever longer dialogues, and the vote over the course of
+training.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.active import Ask, ask_network, growth
-from analysis.comparison import drift, vote_weights
-from analysis.competition import Fitted, Method, fit
-from analysis.decisions import decisions
-from analysis.explain import explain
-from analysis.study import stretches
+from analysis.agents.policy_player import ask_network
+from analysis.automata.query_learning import Ask, growth
+from analysis.data.decisions import decisions, stretches
+from analysis.explanation.candidates import Fitted, Method, fit
+from analysis.explanation.verdict import explain
+from analysis.explanation.vote_drift import drift, vote_weights
 from emcomm.dialogues import DialogueTable, concatenate, iterate
 from emcomm.runs import Run
 from experiments.experiment import TALK, TERSE, Conclusion, Experiment, Results, with_rules

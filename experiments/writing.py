@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.seeds import FORMED_ABOVE, Interval, SeedSummary, over_seeds
+from analysis.metrics.seed_aggregation import FORMED_ABOVE, Interval, SeedSummary, over_seeds
 from emcomm.errors import Fault
 from emcomm.runs import provenance
 from emcomm.statistics import rate
@@ -240,9 +240,9 @@ def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict
 
 {markdown(conclusion.table)}
 
-Green lines and the column *optimum*: what identical agents can reach at best (`analysis.theory`). Intervals: 95 %, from
-10 000 bootstrap samples of the seeds; those of five seeds are rather too narrow. *Formed*: seeds that succeed in more
-than {100 * FORMED_ABOVE:.0f} % (lower Wilson bound).
+Green lines and the column *optimum*: what identical agents can reach at best (`analysis.agents.optimal_pair`).
+Intervals: 95 %, from 10 000 bootstrap samples of the seeds; those of five seeds are rather too narrow. *Formed*: seeds
+that succeed in more than {100 * FORMED_ABOVE:.0f} % (lower Wilson bound).
 
 Expected: {experiment.expected}
 

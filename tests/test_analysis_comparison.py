@@ -5,21 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.comparison import (
-    CrossPlay,
-    behavioural_distances,
-    blocks_of,
-    cosine,
-    cosines,
-    cross_play,
-    drift,
-    predict_cross_play,
-    vote_weights,
-)
-from analysis.machines import ProtocolMachine
-from analysis.network import random_dialogues
-from analysis.planted import plant, planted_dialogues
-from analysis.players import MachinePlayer
+from analysis.agents.cross_play import CrossPlay, blocks_of, cosine, cosines, cross_play, predict_cross_play
+from analysis.agents.players import MachinePlayer
+from analysis.agents.policy_player import random_dialogues
+from analysis.agents.synthetic_protocols import plant, planted_dialogues
+from analysis.automata.protocol_machine import ProtocolMachine
+from analysis.explanation.vote_drift import behavioural_distances, drift, vote_weights
 from emcomm.dialogues import concatenate
 from emcomm.statistics import rate
 from envs.crossing import CrossingGame

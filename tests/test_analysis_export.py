@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.export import write_corpus
-from analysis.tables import table_of
+from analysis.data.dialogue_text import table_of
+from analysis.data.export import write_corpus
 from emcomm.dialogues import DialogueTable, DialogueWriter
 from emcomm.errors import BadInput
 

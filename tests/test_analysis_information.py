@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis import information as module
-from analysis.information import Information, Planted, decision_information, known_at, plug_in_information
-from analysis.orientation import Oriented, orient
-from analysis.tables import table_of
+from analysis.data.canonical_view import Oriented, orient
+from analysis.data.dialogue_text import table_of
+from analysis.metrics import mutual_information as module
+from analysis.metrics.mutual_information import (
+    Information,
+    Planted,
+    decision_information,
+    known_at,
+    plug_in_information,
+)
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from envs.crossing import CrossingGame
 from envs.negotiation import SILENT, TALK, Negotiation, TalkRules

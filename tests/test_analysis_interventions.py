@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import interventions, leaks
-from analysis.causes import measure_causes
-from analysis.decisions import Decisions, NotApplicable, decisions
-from analysis.explain import explain
-from analysis.interventions import EDITS, channel_controls, edits, influence, positive_signalling
-from analysis.leaks import Leak, role_leaks
-from analysis.loading import TrainedPolicy
-from analysis.network import (
+from analysis.agents.players import play_games
+from analysis.agents.policy_player import (
     PolicyPlayer,
     action_probabilities,
     move_probabilities,
@@ -22,9 +16,18 @@ from analysis.network import (
     random_dialogues,
     yielding,
 )
-from analysis.planted import planted_dialogues
-from analysis.players import play_games
-from analysis.tables import table_of
+from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.causal import influence as influences
+from analysis.causal import role_leaks as leaks
+from analysis.causal.channel_controls import channel_controls
+from analysis.causal.dialogue_edits import EDITS, edits
+from analysis.causal.influence import influence, positive_signalling
+from analysis.causal.role_leaks import Leak, role_leaks
+from analysis.causal.summary import measure_causes
+from analysis.data.decisions import Decisions, NotApplicable, decisions
+from analysis.data.dialogue_text import table_of
+from analysis.data.runs import TrainedPolicy
+from analysis.explanation.verdict import explain
 from emcomm.config import Config
 from emcomm.statistics import Rate
 from emcomm.worlds import make_negotiation, make_policy
@@ -315,9 +318,7 @@ def test_influence_is_measured_on_dialogues_drawn_evenly():
 def test_the_null_of_the_influence_can_fail(monkeypatch):
     """A measure that confuses the two agents finds that the deaf are influenced."""
     right = action_probabilities
-    monkeypatch.setattr(
-        interventions, "action_probabilities", lambda p, r, symbols, n: right(p, r, symbols[..., ::-1], n)
-    )
+    monkeypatch.setattr(influences, "action_probabilities", lambda p, r, symbols, n: right(p, r, symbols[..., ::-1], n))
     assert influence(Voter(), RULES, talk(Voter())).null > 0.1
 
 

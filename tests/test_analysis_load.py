@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis.success import SuccessTally
-from analysis.tables import table_of
-from analysis.tokens import TokenTally
+from analysis.data.dialogue_text import table_of
+from analysis.metrics.success import SuccessTally
+from analysis.metrics.token_statistics import TokenTally
 from emcomm import dialogues
 from emcomm.dialogues import DialogueTable, DialogueWriter
 from emcomm.errors import BadInput

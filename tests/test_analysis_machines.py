@@ -6,14 +6,14 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from analysis.active import ask_machine, growth, learn
-from analysis.automata import Automaton, constant, counter, suffixes
-from analysis.decisions import Decisions, decisions, split, who_yields
-from analysis.graphs import dot, graph, save_graphml
-from analysis.machines import ProtocolMachine, actions_of, bits_per_action, fit_machine
-from analysis.passive import alergia, ngram, rpni
-from analysis.planted import plant, planted_dialogues
-from analysis.players import MachinePlayer, play_games
+from analysis.agents.players import MachinePlayer, play_games
+from analysis.agents.synthetic_protocols import plant, planted_dialogues
+from analysis.automata.automaton import Automaton, constant, counter, suffixes
+from analysis.automata.graphs import dot, graph, save_graphml
+from analysis.automata.protocol_machine import ProtocolMachine, actions_of, bits_per_action, fit_machine
+from analysis.automata.query_learning import ask_machine, growth, learn
+from analysis.automata.state_merging import alergia, ngram, rpni
+from analysis.data.decisions import Decisions, decisions, split, who_yields
 from envs.negotiation import SILENT, TalkRules
 
 

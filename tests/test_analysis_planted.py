@@ -5,10 +5,10 @@ import time
 import numpy as np
 import pytest
 
-from analysis.automata import Automaton, constant
-from analysis.machines import ProtocolMachine
-from analysis.planted import PLANTED, plant, planted_dialogues
-from analysis.players import MachinePlayer, draw, play_games
+from analysis.agents.players import MachinePlayer, draw, play_games
+from analysis.agents.synthetic_protocols import PLANTED, plant, planted_dialogues
+from analysis.automata.automaton import Automaton, constant
+from analysis.automata.protocol_machine import ProtocolMachine
 from envs.negotiation import SILENT, TalkRules
 
 

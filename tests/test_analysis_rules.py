@@ -7,14 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from analysis import competition
-from analysis.automata import difference
-from analysis.competition import METHODS, NAMED, Asked, choose, fit, self_check
-from analysis.decisions import Decisions, NotApplicable, decisions, split, who_yields
-from analysis.explain import explain
-from analysis.planted import plant, planted_dialogues
-from analysis.players import MachinePlayer, play_games
-from analysis.rules import Difference, Vote, fit_difference, fit_vote
+from analysis.agents.players import MachinePlayer, play_games
+from analysis.agents.synthetic_protocols import plant, planted_dialogues
+from analysis.automata.automaton import difference
+from analysis.automata.decision_rules import Difference, Vote, fit_difference, fit_vote
+from analysis.data.decisions import Decisions, NotApplicable, decisions, split, who_yields
+from analysis.explanation import self_check as competition
+from analysis.explanation.candidates import METHODS, fit
+from analysis.explanation.selection import NAMED, Asked, choose
+from analysis.explanation.self_check import self_check
+from analysis.explanation.verdict import explain
 from envs.negotiation import SILENT, TalkRules
 from experiments.planted_recovery import recover
 
@@ -303,6 +305,14 @@ def test_the_halves_share_no_dialogue():
 
 
 def test_reading_logs_needs_no_torch():
-    modules = "analysis.explain, analysis.comparison, analysis.leaks, analysis.graphs, analysis.active"
+    modules = ", ".join(
+        (
+            "analysis.explanation.verdict",
+            "analysis.agents.cross_play",
+            "analysis.causal.role_leaks",
+            "analysis.automata.graphs",
+            "analysis.automata.query_learning",
+        )
+    )
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

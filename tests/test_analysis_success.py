@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.failures import KINDS, failure_kinds, tied
-from analysis.seeds import over_seeds
-from analysis.success import SuccessReport, SuccessTally
-from analysis.tables import line, table_of
+from analysis.data.dialogue_text import line, table_of
+from analysis.metrics.failure_modes import KINDS, failure_kinds, tied
+from analysis.metrics.seed_aggregation import over_seeds
+from analysis.metrics.success import SuccessReport, SuccessTally
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import rate
 from envs.crossing import CrossingGame

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.players import play_games, success_of
-from analysis.theory import OptimalPlayer, optimise, optimum
+from analysis.agents.optimal_pair import OptimalPlayer, optimise, optimum
+from analysis.agents.players import play_games, success_of
 from envs.negotiation import TalkRules
 
 GRID = [

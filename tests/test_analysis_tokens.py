@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis.distinct import DistinctReport, DistinctTally, dialogue_hashes
-from analysis.entropy import conditional_entropy, entropy
-from analysis.tables import table_of
-from analysis.tokens import TokenReport, TokenTally
-from analysis.zipf import fit_zipf
+from analysis.data.dialogue_text import table_of
+from analysis.metrics.dialogue_diversity import DistinctReport, DistinctTally, dialogue_hashes
+from analysis.metrics.entropy import conditional_entropy, entropy
+from analysis.metrics.token_statistics import TokenReport, TokenTally
+from analysis.metrics.zipf import fit_zipf
 from emcomm.dialogues import DialogueTable
 
 TALK = [

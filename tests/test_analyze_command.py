@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.information import Information
-from analysis.loading import LoadedRun
-from analysis.network import PolicyPlayer
-from analysis.planted import planted_dialogues
-from analysis.players import play_games
-from analysis.study import Findings
-from analysis.tables import table_of
-from analysis.together import distinct_names
+from analysis.agents.players import play_games
+from analysis.agents.policy_player import PolicyPlayer
+from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.data.dialogue_text import table_of
+from analysis.data.runs import LoadedRun
+from analysis.metrics.mutual_information import Information
+from analysis.report.findings import Findings
+from analysis.report.run_comparison import distinct_names
 from emcomm import analyze, dialogues
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter

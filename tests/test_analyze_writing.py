@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from analysis.planted import planted_dialogues
-from analysis.tables import table_of
-from analysis.writing import claimed
+from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.data.dialogue_text import table_of
+from analysis.data.writing import claimed
 from emcomm.cli import print_dialogues
 from emcomm.dialogues import DialogueWriter
 
@@ -47,7 +47,7 @@ def refused(said: Any, *words: str) -> None:
 FULL_DISK = """
 import contextlib, io, subprocess, sys
 from pathlib import Path
-import analysis.report
+import analysis.report.write
 from emcomm import analyze
 from emcomm.cli import run_command
 
@@ -60,7 +60,7 @@ def once(function):
 
 analyze._study_all = once(analyze._study_all)
 analyze.compare = once(analyze.compare)
-analysis.report.render = once(analysis.report.render)
+analysis.report.write.render = once(analysis.report.write.render)
 
 def mount(*options):
     subprocess.run(["mount", "-o", ",".join(options), "-t", "tmpfs", "tmpfs", disk], check=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.tables import table_of
+from analysis.data.dialogue_text import table_of
 from emcomm.dialogues import (
     SCHEMA,
     DialogueTable,

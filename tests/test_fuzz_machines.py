@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.graphs import dot
-from analysis.machine_files import MOST_BYTES
-from analysis.machines import ProtocolMachine
-from analysis.planted import plant
+from analysis.agents.synthetic_protocols import plant
+from analysis.automata.graphs import dot
+from analysis.automata.machine_files import MOST_BYTES
+from analysis.automata.protocol_machine import ProtocolMachine
 from emcomm.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,7 +182,8 @@ def test_the_worst_file_needs_bounded_memory(tmp_path: Path) -> None:
     """As many brackets, commas and bytes as are let through to the parser: within 1.5 GB and 60 seconds."""
     (tmp_path / "worst.json").write_bytes(b"[" + b"[]," * 1_999_000 + b'"ab",' * 5_900_000 + b"[]]")
     command = (
-        "import resource, sys; from pathlib import Path; from analysis.machines import ProtocolMachine\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from analysis.automata.protocol_machine import ProtocolMachine\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (1500 * 2**20,) * 2)\n"
         "try: ProtocolMachine.load(Path(sys.argv[1]))\n"
         "except ValueError as error: print(error)"

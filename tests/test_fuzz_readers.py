@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 import analysis
-from analysis.tables import table_of
+from analysis.data.dialogue_text import table_of
 from emcomm.checkpoints import Checkpoint, read_checkpoint
 from emcomm.config import Config, read_run_file
 from emcomm.dialogues import (
@@ -344,7 +344,7 @@ def test_what_is_no_part_by_its_name_is_no_end_of_a_log(part: Path) -> None:
 MAKE = """
 import sys
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-from analysis.tables import table_of
+from analysis.data.dialogue_text import table_of
 from emcomm.dialogues import SCHEMA, sealed, to_arrow
 kind, path = sys.argv[1:]
 facts = sealed({"schema_version": 2, "n_tokens": 5, "move_names": ["main", "detour"], "part": 0, "previous": ""})

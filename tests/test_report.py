@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.excerpt import ALPHABET, decided_by_log, excerpt, pack, within
-from analysis.planted import planted_dialogues
-from analysis.report import render, write_report
-from analysis.study import QUICK, Findings, stretches, study
-from analysis.tables import table_of
-from analysis.together import compare
+from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.data.decisions import stretches
+from analysis.data.dialogue_text import table_of
+from analysis.report.browser_data import ALPHABET, decided_by_log, excerpt, pack, within
+from analysis.report.findings import Findings
+from analysis.report.pipeline import QUICK, study
+from analysis.report.run_comparison import compare
+from analysis.report.write import render, write_report
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogFacts
 from emcomm.errors import BadInput
 
@@ -112,7 +114,7 @@ def test_causes_are_looked_for_in_dialogues_drawn_evenly(tmp_path: Path, monkeyp
     table = planted_dialogues("vote", 0, 1000)
     run = make_run(tmp_path / "run", table[np.argsort(table.n_rounds, kind="stable")])
     seen: list[DialogueTable] = []
-    monkeypatch.setattr("analysis.study.measure_causes", lambda trained, sample, *rest: seen.append(sample))
+    monkeypatch.setattr("analysis.report.pipeline.measure_causes", lambda trained, sample, *rest: seen.append(sample))
     study(analysis.load(run), dataclasses.replace(QUICK, dialogues=200, shown=1000, nulls=1, games=50))
     assert len(seen[0]) == 200
     assert seen[0].n_rounds.mean() > 0.8 * table.n_rounds.mean()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import analysis
-from analysis.planted import planted_dialogues
-from analysis.report import write_report
-from analysis.study import QUICK, study
+from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.report.pipeline import QUICK, study
+from analysis.report.write import write_report
 from emcomm.dialogues import DialogueWriter
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -1,0 +1,1 @@
+"""Who can play: networks, machines, synthetic protocols, the optimal pair; cross-play."""

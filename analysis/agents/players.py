@@ -1,0 +1,104 @@
+"""Agents of any kind, playing through the real environment: one player per seat, each with a memory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.automata.protocol_machine import ProtocolMachine
+from emcomm.dialogues import DialogueTable, EpisodeCollector, concatenate
+from emcomm.statistics import Rate, rate
+from envs.crossing import CrossingGame
+from envs.game import Bools, Floats, Game, Ints
+from envs.negotiation import SILENT, Negotiation, TalkRules
+
+MakeGame = Callable[[int, np.random.Generator], Game]
+
+
+class Seen(NamedTuple):
+    """What one seat sees in `B` games."""
+
+    features: Floats
+    """`[B, F]`"""
+    buffer: Ints
+    """int8 `[B, W, N]` own column first."""
+    mask: Bools
+    """`[B, A]`"""
+
+
+class Player(Protocol):
+    """One seat of `B` games."""
+
+    def begin(self, games: int, rng: np.random.Generator) -> None:
+        """Take the seat in `games` games."""
+
+    def act(self, seen: Seen) -> Ints:
+        """`[B]` an action for every game."""
+
+    def forget(self, over: Bools) -> None:
+        """The games marked in `over` `[B]` have started anew."""
+
+
+class MachinePlayer:
+    """A `ProtocolMachine` in a seat. It hears whole rounds, so it needs simultaneous speaking."""
+
+    def __init__(self, machine: ProtocolMachine) -> None:
+        self.machine = machine
+
+    def begin(self, games: int, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._state: NDArray[np.int64] = np.full(games, self.machine.automaton.initial)
+
+    def act(self, seen: Seen) -> Ints:
+        newest = seen.buffer[:, -1].astype(np.int64)
+        moved = self.machine.automaton.transition[self._state, newest[:, 0], newest[:, 1]]
+        nothing_said = (newest == SILENT).all(axis=1)
+        self._state = np.where(nothing_said, self.machine.automaton.initial, moved)
+        return draw(np.where(seen.mask, self.machine.emission[self._state], 0), self._rng)
+
+    def forget(self, over: Bools) -> None:
+        self._state[over] = self.machine.automaton.initial
+
+
+def draw(weights: NDArray[np.float64], rng: np.random.Generator) -> Ints:
+    """`[B]` one column per row of `weights` `[B, A]`, in proportion; a row may sum to anything above 0."""
+    total = np.cumsum(weights, axis=1)
+    return (total <= rng.random((len(weights), 1)) * total[:, -1:]).sum(axis=1).clip(max=weights.shape[1] - 1)
+
+
+def play_games(
+    players: Sequence[Player],
+    rules: TalkRules,
+    games: int,
+    seed: int = 0,
+    make_game: MakeGame = CrossingGame,
+    batch: int = 2048,
+) -> DialogueTable:
+    """The dialogues of the first `games` games to start, player i in seat i."""
+    if rules.speaking != "simultaneous":
+        raise ValueError("players hear whole rounds: they need simultaneous speaking")
+    world, *seats = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(players) + 1))
+    batch = min(batch, games)
+    negotiation = Negotiation(make_game(batch, world), rules, world)
+    collector = EpisodeCollector(batch, worker=-1, limit=games)
+    for player, rng in zip(players, seats, strict=True):
+        player.begin(batch, rng)
+    negotiation.reset()
+    while not collector.complete:
+        seen = negotiation.observe()
+        actions = [p.act(Seen(seen.features[:, i], seen.buffer[:, i], seen.mask[:, i])) for i, p in enumerate(players)]
+        step = negotiation.step(np.stack(actions, axis=1))
+        collector.add(step.dialogues, 0)
+        negotiation.reset(step.over)
+        for player in players:
+            player.forget(step.over)
+    table = collector.take()
+    return concatenate([table] if table is not None else [])
+
+
+def success_of(table: DialogueTable) -> Rate:
+    """The share of dialogues that succeeded, with its Wilson interval."""
+    return rate(int(table.success.sum()), len(table))

@@ -1,0 +1,1 @@
+"""Finite-state machines: decision rules, learning from logs and by queries, graphs."""

@@ -1,0 +1,1 @@
+"""What the talk causes: channel controls, edited dialogues, influence, role leaks."""

@@ -1,0 +1,40 @@
+"""The same network with another channel: what of its success is content?"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from emcomm.config import Config
+from emcomm.evaluation import evaluate
+from emcomm.policy import Policy
+from emcomm.statistics import Rate
+from envs.negotiation import Channel
+
+CHANNELS: tuple[Channel, ...] = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same network with another channel."""
+
+    channel: Channel
+    success: Rate
+    mean_rounds: float
+    cut: float
+    """Share of talks cut at `max_rounds`."""
+
+
+def channel_controls(
+    policy: Policy, config: Config, games: int = 5_000, channels: tuple[Channel, ...] = CHANNELS
+) -> tuple[Control, ...]:
+    """Success with each channel. That with `open` minus that with `constant` or `shuffled` is what the content does.
+
+    The network has not been trained with the other channels: `oracle` is an upper bound only for one that has.
+    """
+    controls = []
+    for channel in channels:
+        changed = dataclasses.replace(config, rules=dataclasses.replace(config.rules, channel=channel))
+        figures = evaluate(policy, changed, games).figures
+        controls.append(Control(channel, figures.success, float(figures.mean_rounds), float(figures.cut)))
+    return tuple(controls)

@@ -1,0 +1,1 @@
+"""Logs and runs as an analysis reads them: dialogues, decisions, views, text, export."""

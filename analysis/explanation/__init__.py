@@ -1,0 +1,1 @@
+"""Which rule explains the talk: candidates, self-checks, selection, verdict, sentence."""

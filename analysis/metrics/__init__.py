@@ -1,0 +1,1 @@
+"""Figures of a log: success, failures, tokens, entropies, diversity, information, over seeds."""

@@ -1,0 +1,508 @@
+"""The figures of a report: pure functions from findings to an SVG element, or None where there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from analysis.automata.query_learning import Learned
+from analysis.automata.state_traffic import flow
+from analysis.causal.role_leaks import Leak
+from analysis.explanation.result import Explanation, Play
+from analysis.explanation.vote_drift import DriftPoint
+from analysis.metrics.mutual_information import Information
+from analysis.metrics.success import SuccessReport
+from analysis.metrics.token_statistics import TokenReport
+from analysis.report.html import shown as _shown
+from analysis.report.svg import COLOURS, canvas, svg
+from emcomm.dialogues import DialogueTable
+from emcomm.printable import printable
+from emcomm.statistics import Rate
+
+MOST_BARS = 12
+"""Groups in a figure; beyond them only the largest are shown."""
+
+_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
+_EPISODES = FuncFormatter(lambda n, _: f"{n / 1e6:g} M" if n >= 1e6 else f"{n / 1e3:g} k" if n >= 1e3 else f"{n:g}")
+
+
+def course(report: SuccessReport, without_talk: float | None = 0.5) -> str | None:
+    """Success and length of the dialogues over training; `without_talk` is the best that can be reached without."""
+    bins = [b for b in report.course if b.success.trials]
+    if len(bins) < 2:
+        return None
+    at = np.array([b.first_episode for b in bins])
+    with canvas(4.7, 3.4) as figure:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        above.fill_between(
+            at, [b.success.low for b in bins], [b.success.high for b in bins], color=COLOURS["first"], alpha=0.25, lw=0
+        )
+        above.plot(at, [b.success.value for b in bins], color=COLOURS["first"], lw=1.8)
+        if without_talk is not None:
+            style = {"color": COLOURS["muted"], "fontsize": 9, "ha": "right"}
+            above.axhline(without_talk, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+            above.text(at[-1], without_talk + 0.01, "best without talk", **style)
+        above.set_ylim(min(0.45, min(b.success.low for b in bins)) - 0.02, 1.02)
+        above.yaxis.set_major_formatter(_PERCENT)
+        above.set_ylabel("success")
+        below.plot(at, [b.mean_rounds for b in bins], color=COLOURS["second"], lw=1.8)
+        below.set_ylim(bottom=0)
+        below.set_ylabel("rounds")
+        below.set_xlabel("episodes of training")
+        below.xaxis.set_major_formatter(_EPISODES)
+        figure.align_ylabels()
+        last = bins[-1]
+        return svg(
+            figure,
+            f"Learning curve: success reaches {100 * last.success.value:.1f} % with {last.mean_rounds:.1f} rounds",
+        )
+
+
+def rates(
+    groups: dict[str, Rate], xlabel: str = "success, with 95 % interval", reference: float | None = None
+) -> str | None:
+    """Rates with their intervals, one line each, the first on top."""
+    shown = {name: r for name, r in groups.items() if r.trials}
+    if not shown:
+        return None
+    with canvas(4.7, 0.75 + 0.29 * len(shown)) as figure:
+        axes = figure.subplots()
+        if reference is not None:
+            axes.axvline(reference, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        for y, found in enumerate(shown.values()):
+            axes.plot(
+                [found.low, found.high], [y, y], color=COLOURS["first"], lw=2.4, solid_capstyle="round", clip_on=False
+            )
+            axes.plot(found.value, y, "o", color=COLOURS["first"], ms=6.5, clip_on=False, zorder=3)
+            axes.annotate(
+                _shown(found.value, share=True),
+                (1.04, y),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=9.5,
+            )
+        axes.set_yticks(range(len(shown)), list(shown))
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"], pad=8)
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        low = min(r.low for r in shown.values())
+        axes.set_xlim(0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1)
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.set_xlabel(xlabel)
+        told = ", ".join(f"{name} {100 * r.value:.1f} %" for name, r in shown.items())
+        return svg(figure, f"{xlabel}: {told}")
+
+
+def by_rounds(report: SuccessReport) -> str | None:
+    """Success of all dialogues and by their number of rounds."""
+    commonest = sorted(sorted(report.by_rounds, key=lambda r: -report.by_rounds[r].trials)[:MOST_BARS])
+    groups = {"all": report.overall}
+    if report.cut.trials:
+        groups |= {"talk ended": report.uncut, "talk cut": report.cut}
+    groups |= {("no talk" if r == 0 else f"{r} round{'s' * (r > 1)}"): report.by_rounds[r] for r in commonest}
+    return rates(groups)
+
+
+def lengths(report: TokenReport) -> str | None:
+    """How many dialogues have how many rounds."""
+    counts = report.n_rounds
+    if not counts.sum():
+        return None
+    end = min(len(counts), int(np.searchsorted(np.cumsum(counts), 0.999 * counts.sum())) + 2, 70)
+    with canvas(4.7, 2.5) as figure:
+        axes = figure.subplots()
+        axes.bar(np.arange(end), counts[:end] / counts.sum(), color=COLOURS["first"], width=0.85)
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("rounds, the closing one included")
+        axes.set_ylabel("dialogues")
+        return svg(figure, f"Lengths: most dialogues have {int(counts.argmax())} rounds")
+
+
+def symbols_by_role(report: TokenReport) -> str | None:
+    """How often the agents that then take each move say each symbol."""
+    uses = report.by_move.sum(axis=1)
+    if not uses.sum():
+        return None
+    names = [*map(str, range(uses.shape[1] - 1)), "EOT"]
+    shares = uses / np.maximum(uses.sum(axis=1, keepdims=True), 1)
+    shown = np.sort(np.argsort(-uses.sum(axis=0), kind="stable")[:MOST_BARS])
+    moves = [m for m in range(len(uses)) if uses[m].sum()]
+    colours = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
+    width = 0.84 / len(moves)
+    with canvas(4.7, 2.9) as figure:
+        axes = figure.subplots()
+        for i, m in enumerate(moves):
+            at = np.arange(len(shown)) + (i - (len(moves) - 1) / 2) * width
+            label = f"says it, then takes {printable(report.move_names[m], 40)}"
+            axes.bar(at, shares[m, shown], width * 0.94, color=colours[i % len(colours)], label=label)
+        axes.set_xticks(range(len(shown)), [names[k] for k in shown])
+        axes.tick_params(axis="x", labelcolor=COLOURS["ink"])
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.set_ylabel("of the symbols")
+        axes.set_ylim(0, shares[:, shown].max() * 1.05)
+        figure.legend(loc="outside upper left", ncols=min(len(moves), 2))
+        return svg(figure, "Use of each symbol by the move that its speaker then takes")
+
+
+def symbols_by_round(report: TokenReport, rounds: int = 10) -> str | None:
+    """The share of each symbol in each of the first rounds; the fuller a cell, the more frequent."""
+    counts = report.by_move.sum(axis=0)[:rounds]
+    kept = counts.sum(axis=1) > 0.002 * max(counts.sum(), 1)
+    counts = counts[: int(kept.sum())]
+    if not counts.size or counts.shape[1] > 2 * MOST_BARS:
+        return None
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [*map(str, range(counts.shape[1] - 1)), "EOT"]
+    return heat(
+        shares.T, [str(r + 1) for r in range(len(counts))], names, "round", "symbol", "Share of each symbol by round"
+    )
+
+
+def heat(values: np.ndarray, columns: list[str], rows: list[str], xlabel: str, ylabel: str, label: str) -> str:
+    """A matrix of shares: each cell filled in proportion and written out in percent; NaN is left empty."""
+    with canvas(4.7, 0.9 + 0.36 * len(rows)) as figure:
+        axes = figure.subplots()
+        for (y, x), value in np.ndenumerate(values):
+            if np.isnan(value):
+                continue
+            axes.add_patch(_cell(x, y, float(value)))
+            if len(columns) <= 12:
+                axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=9.5)
+        _frame_of_cells(axes, columns, rows)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        return svg(figure, label)
+
+
+def _cell(x: float, y: float, value: float, colour: str = COLOURS["first"]) -> Rectangle:
+    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.04 + 0.6 * min(value, 1), lw=0)
+
+
+def _frame_of_cells(axes: Axes, columns: list[str], rows: list[str]) -> None:
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(labelcolor=COLOURS["ink"])
+    axes.grid(visible=False)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.spines["bottom"].set_visible(False)
+
+
+def bits_by_round(found: Information, rounds: int = 24) -> str | None:
+    """Bits about who yields after each round, with interval and null, over the rounds where decisions become known."""
+    count = min(len(found.bits), rounds)
+    if not count or not found.trusted:
+        return None
+    at = np.arange(1, count + 1)
+    with canvas(4.7, 3.2) as figure:
+        axes = figure.subplots()
+        share = found.known_at[1 : count + 1] / max(int(found.known_at.sum()), 1)
+        axes.bar(
+            at, share, color=COLOURS["second"], alpha=0.35, width=0.8, label="decisions that become known in this round"
+        )
+        if found.null.size:
+            null = np.quantile(found.null, 0.95, axis=0)[:count]
+            axes.plot(
+                at,
+                np.maximum(null, 0),
+                color=COLOURS["muted"],
+                lw=1.2,
+                ls=(0, (4, 3)),
+                label="no relation (permuted answers)",
+            )
+        axes.fill_between(at, found.low[:count], found.high[:count], color=COLOURS["first"], alpha=0.25, lw=0)
+        axes.plot(
+            at,
+            found.bits[:count],
+            "o-",
+            color=COLOURS["first"],
+            lw=1.8,
+            ms=4.5,
+            label="bits known by then (95 % interval)",
+        )
+        axes.set_ylim(min(0, float(found.low.min())) - 0.01, 1.04)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("after round")
+        axes.set_ylabel("bits, share")
+        figure.legend(loc="outside upper left", ncols=1)
+        told = f"{found.bits[0]:.2f} bits after round 1, {found.bits[count - 1]:.2f} at the end"
+        return svg(figure, f"Information about who yields: {told}")
+
+
+def rank_frequency(report: TokenReport) -> str | None:
+    """Shares of the tokens by rank, and the Zipf law fitted to them."""
+    frame = report.rank_frame()
+    if len(frame) < 3:
+        return None
+    with canvas(4.7, 2.7) as figure:
+        axes = figure.subplots()
+        axes.loglog(frame["rank"], frame["zipf"], color=COLOURS["muted"], lw=1.4, label="fitted Zipf law")
+        axes.loglog(frame["rank"], frame["share"], "o", color=COLOURS["first"], ms=6, label="tokens")
+        if len(frame) <= MOST_BARS:
+            for _, row in frame.iterrows():
+                place = (row["rank"], row["share"])
+                axes.annotate(
+                    str(int(row["symbol"])), place, (0, 6), textcoords="offset points", ha="center", fontsize=9.5
+                )
+            axes.set_xticks(frame["rank"], frame["rank"].astype(str))
+        axes.minorticks_off()
+        axes.set_xlabel("rank")
+        axes.set_ylabel("share (log)")
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.margins(y=0.2)
+        figure.legend(loc="outside upper left", ncols=2)
+        return svg(figure, "Rank and frequency of the tokens")
+
+
+def explanations(found: Explanation) -> str | None:
+    """For each explanation: unseen yielders named, moves on random dialogues, success of its machine against itself."""
+    shown = [c for c in found.competitors if c.check.passed and c.accuracy.trials]
+    if not shown:
+        return None
+    with canvas(4.7, 1.25 + 0.31 * len(shown)) as figure:
+        axes = figure.subplots()
+        for y, one in enumerate(shown):
+            axes.plot([one.accuracy.low, one.accuracy.high], [y, y], color=COLOURS["first"], lw=2.4)
+        marks: dict[str, tuple[str, str, list[Rate | None]]] = {
+            "names held-out yielders": ("o", COLOURS["first"], [c.accuracy for c in shown]),
+            "names the network's moves on random dialogues": ("D", COLOURS["good"], [c.random for c in shown]),
+            "succeeds when it plays itself": ("s", COLOURS["second"], [_success_of(c.self_play) for c in shown]),
+        }
+        for label, (marker, colour, values) in marks.items():
+            points = [(rate.value, y) for y, rate in enumerate(values) if rate is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker, color=colour, ms=6, label=label, alpha=0.9)
+        axes.axvline(0.9, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.set_yticks(range(len(shown)), [c.method for c in shown])
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_xlim(min(0.44, *(c.accuracy.low for c in shown)) - 0.02, 1.02)
+        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper left", ncols=1)
+        return svg(figure, "How well each explanation predicts and plays")
+
+
+def _success_of(play: Play | None) -> Rate | None:
+    return play.success if play else None
+
+
+def weights(found: Explanation) -> str | None:
+    """The weight of each symbol in the vote."""
+    if not found.weights or len(found.weights) > 2 * MOST_BARS:
+        return None
+    names, values = list(found.weights), np.array(list(found.weights.values()))
+    with canvas(4.7, 0.8 + 0.28 * len(names)) as figure:
+        axes = figure.subplots()
+        colours = [COLOURS["second"] if v > 0 else COLOURS["first"] for v in values]
+        axes.barh(range(len(names)), values, color=colours, height=0.7)
+        axes.axvline(0, color=COLOURS["muted"], lw=0.9)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("weight: to the right, saying it counts for yielding")
+        told = ", ".join(f"{n} {v:+.2f}" for n, v in found.weights.items())
+        return svg(figure, f"Weights of the vote: {told}")
+
+
+def failures(report: SuccessReport) -> str | None:
+    """Failed dialogues by kind."""
+    kinds = {kind: count for kind, count in report.failures.items() if count}
+    total = sum(kinds.values())
+    if not total:
+        return None
+    with canvas(4.7, 0.7 + 0.3 * len(kinds)) as figure:
+        axes = figure.subplots()
+        axes.barh(range(len(kinds)), list(kinds.values()), color=COLOURS["second"], height=0.62)
+        for y, count in enumerate(kinds.values()):
+            axes.annotate(
+                f"{count:,}".replace(",", " "),
+                (count, y),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9.5,
+            )
+        axes.set_yticks(range(len(kinds)), list(kinds))
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(kinds) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.12)
+        axes.set_xlabel(f"of {total:,} failures".replace(",", " "))
+        return svg(figure, "Failures: " + ", ".join(f"{kind} {count}" for kind, count in kinds.items()))
+
+
+def protocol_graph(found: Explanation, table: DialogueTable | None) -> str | None:
+    """The states of the extracted machine and the traffic of dialogues between them."""
+    if found.machine is None or table is None or not len(table) or not (table.n_rounds > 0).any():
+        return None
+    graph = flow(found.machine, table)
+    at, counter = _places(graph), _counts(graph)
+    with canvas(4.7, 2.3 if counter else 4.2) as figure:
+        axes = figure.subplots()
+        loudest = max((share for _, _, share in graph.edges(data="share")), default=1.0)
+        for source, target, share in graph.edges(data="share"):
+            if source != target and share >= 0.002:
+                _draw_arrow(axes, at[source], at[target], (share / loudest) ** 0.5, 0.75 if counter else 0.25)
+        for name, data in graph.nodes(data=True):
+            size = 8 + 22 * data["visits"] ** 0.5
+            axes.plot(*at[name], "o", ms=size, color=_side(data["yields"]), mec=COLOURS["paper"], mew=1.5)
+            label = name.removeprefix("vote ").replace("+0", "0")
+            below = (0, -3 - size / 2)
+            axes.annotate(label, at[name], below, textcoords="offset points", ha="center", va="top", fontsize=9)
+        axes.set_axis_off()
+        axes.margins(0.06 if counter else 0.12)
+        if counter:
+            axes.set_ylim(-0.35, 1)
+        return svg(
+            figure, f"The machine {found.machine.name}: {len(graph)} states, starting in {graph.graph['initial']}"
+        )
+
+
+def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], strength: float, bow: float) -> None:
+    style = {
+        "arrowstyle": "-|>,head_length=0.35,head_width=0.18",
+        "connectionstyle": f"arc3,rad={bow if end[0] < start[0] else -bow}",
+        "color": COLOURS["muted"],
+        "alpha": 0.2 + 0.7 * strength,
+        "lw": 0.5 + 3 * strength,
+        "shrinkA": 6,
+        "shrinkB": 7,
+    }
+    axes.annotate("", end, start, arrowprops=style)
+
+
+def _side(yields: float) -> str:
+    if np.isnan(yields) or 0.25 < yields < 0.75:
+        return COLOURS["muted"]
+    return COLOURS["second"] if yields >= 0.75 else COLOURS["first"]
+
+
+def _counts(graph: nx.DiGraph) -> bool:
+    """Whether the states are those of a vote counter."""
+    return all(str(name).startswith("vote ") for name in graph)
+
+
+def _places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
+    """Vote counters on a line by their value, other machines by the pull of their edges."""
+    if _counts(graph):
+        return {name: (float(str(name).removeprefix("vote ")), 0.0) for name in graph}
+    found = nx.kamada_kawai_layout(nx.Graph(graph)) if len(graph) > 1 else dict.fromkeys(graph, (0.0, 0.0))
+    return {name: (float(x), float(y)) for name, (x, y) in found.items()}
+
+
+def leaks(found: tuple[Leak, ...]) -> str | None:
+    """How well who yields is told by other things than the content, with what chance reaches."""
+    shown = [leak for leak in found if leak.accuracy.trials]
+    if not shown:
+        return None
+    with canvas(4.7, 0.8 + 0.32 * len(shown)) as figure:
+        axes = figure.subplots()
+        for y, leak in enumerate(shown):
+            colour = COLOURS["second"] if leak.leaks else COLOURS["first"]
+            rate = leak.accuracy
+            axes.plot([rate.low, rate.high], [y, y], color=colour, lw=2.4, solid_capstyle="round")
+            axes.plot(rate.value, y, "o", color=colour, ms=6.5)
+            axes.plot([leak.null, leak.null], [y - 0.25, y + 0.25], color=COLOURS["muted"], lw=1.6)
+        axes.axvline(0.5, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.set_yticks(range(len(shown)), [leak.source for leak in shown])
+        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_xlim(
+            min(0.45, *(leak.accuracy.low for leak in shown)), max(0.6, *(x.accuracy.high for x in shown)) + 0.01
+        )
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.set_xlabel("yielders named without the content")
+        told = ", ".join(f"{leak.source} {100 * leak.accuracy.value:.1f} %" for leak in shown)
+        return svg(figure, f"Role leaks: {told}")
+
+
+def growth(found: tuple[Learned, ...]) -> str | None:
+    """States of the automaton that answers like the network, by length of the dialogues."""
+    if not found:
+        return None
+    with canvas(4.7, 2.5) as figure:
+        axes = figure.subplots()
+        at, states = [g.length for g in found], [g.n_states for g in found]
+        axes.plot(at, states, "o-", color=COLOURS["first"], lw=1.8, ms=6.5)
+        for g in found:
+            label = str(g.n_states) if g.converged else f"more than {g.n_states - 1}"
+            axes.annotate(label, (g.length, g.n_states), (0, 7), textcoords="offset points", ha="center", fontsize=9.5)
+        axes.set_ylim(0, max(states) * 1.25)
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("rounds before the closing one, at most")
+        axes.set_ylabel("states")
+        return svg(figure, "States by length: " + ", ".join(f"{g.length}: {g.n_states}" for g in found))
+
+
+def drift(points: tuple[DriftPoint, ...]) -> str | None:
+    """Agreement of the vote in each stretch of training with the last one."""
+    if len(points) < 2:
+        return None
+    with canvas(4.7, 2.9) as figure:
+        axes = figure.subplots()
+        at = [max(p.last_episode, 1) for p in points]
+        axes.plot(
+            at,
+            [p.accuracy.value for p in points],
+            "o-",
+            color=COLOURS["first"],
+            lw=1.8,
+            ms=5,
+            label="its vote names the yielder",
+        )
+        axes.plot(
+            at,
+            [p.agreement for p in points],
+            "s-",
+            color=COLOURS["second"],
+            lw=1.8,
+            ms=5,
+            label="decides as the last vote does",
+        )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_EPISODES)
+        axes.minorticks_off()
+        axes.set_ylim(-0.02, 1.05)
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.set_xlabel("up to episode")
+        figure.legend(loc="outside upper left", ncols=1)
+        return svg(figure, "Drift of the protocol over training")
+
+
+def matrix(shares: np.ndarray, names: Sequence[str], xlabel: str, ylabel: str, label: str) -> str:
+    """A share for every run with every other."""
+    short = [name if len(name) <= 14 else f"{name[:6]}…{name[-6:]}" for name in names]
+    numbered = short if len(names) <= 6 else [str(i + 1) for i in range(len(names))]
+    rows = short if len(names) <= 6 else [f"{i + 1} {name}" for i, name in enumerate(short)]
+    return heat(shares, numbered, rows, xlabel, ylabel, f"{label}, percent")
+
+
+def alikeness(cosine: np.ndarray, names: Sequence[str]) -> str:
+    """Likeness of the vote weights of every two runs; opposite conventions in the second colour."""
+    count = len(names)
+    with canvas(4.7, 0.9 + 0.36 * count) as figure:
+        axes = figure.subplots()
+        for (y, x), value in np.ndenumerate(cosine):
+            if np.isnan(value):
+                continue
+            axes.add_patch(_cell(x, y, abs(float(value)), COLOURS["first" if value >= 0 else "second"]))
+            if count <= 12:
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=9.5)
+        short = [name if len(name) <= 14 else f"{name[:6]}…{name[-6:]}" for name in names]
+        _frame_of_cells(axes, short if count <= 6 else [str(i + 1) for i in range(count)], short)
+        return svg(figure, "Likeness of the vote weights")

@@ -1,0 +1,237 @@
+"""Several runs beside each other: who can play whom, how alike the protocols are, and what the seeds amount to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.agents.cross_play import CrossPlay, Prediction, cosines, cross_play, predict_cross_play
+from analysis.agents.players import MachinePlayer, Player
+from analysis.data.decisions import NotApplicable, decisions
+from analysis.explanation.vote_drift import Yields, behavioural_distances
+from analysis.metrics.seed_aggregation import SeedSummary, over_seeds
+from analysis.report.findings import Findings
+from analysis.report.to_json import plain
+from emcomm.dialogues import concatenate
+from emcomm.printable import printable
+from envs.negotiation import TalkRules
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one configuration, whose seeds alone differ."""
+
+    settings: str
+    """What tells the group from the others; empty where there is only one."""
+    seeds: SeedSummary
+
+    @property
+    def sentence(self) -> str:
+        """What the seeds amount to, in one line."""
+        middle, mean, formed = self.seeds.interquartile_mean, self.seeds.mean, self.seeds.formed
+        count = f"{formed.trials} run{'s' if formed.trials > 1 else ''}"
+        return (
+            f"{', '.join(filter(None, (self.settings, count)))}: interquartile mean of success "
+            f"{100 * middle.value:.2f} % [{100 * middle.low:.2f}, {100 * middle.high:.2f}], "
+            f"mean {100 * mean.value:.2f} %; a protocol formed in {formed.successes} of {formed.trials}"
+        )
+
+
+@dataclass
+class Comparison:
+    """Several runs; None where they cannot be compared, and a line in `problems` says why."""
+
+    names: tuple[str, ...]
+    sentences: tuple[str, ...]
+    groups: tuple[Group, ...]
+    played: CrossPlay | None = None
+    """Every network with every other."""
+    prediction: Prediction | None = None
+    """How well the vote weights predict it."""
+    alike: np.ndarray | None = None
+    """`[P, P]` cosine of the vote weights of the runs in `played`."""
+    distances: np.ndarray | None = None
+    """`[P, P]` share of views of their dialogues after which two of them move differently."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def others(self) -> float:
+        """Mean success in cross-play of different runs; NaN without it."""
+        if self.played is None:
+            return float("nan")
+        rates = self.played.rates
+        return float(rates[~np.eye(len(rates), dtype=np.bool_)].mean())
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables behind the figures, by name."""
+        tables = {}
+        if self.played is not None:
+            tables["crossplay"] = _matrix(self.played.rates, self.played.names)
+            for name, values in (("alike", self.alike), ("distances", self.distances)):
+                if values is not None:
+                    tables[name] = _matrix(values, self.played.names)
+        return tables
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return plain(
+            {
+                "runs": self.names, "groups": self.groups, "others": self.others, "prediction": self.prediction,
+                "problems": self.problems, "tables": self.tables(),
+            }
+        )  # fmt: skip
+
+
+def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | None:
+    """What several runs amount to; None for a single one."""
+    if len(findings) < 2:
+        return None
+    problems: list[str] = []
+    independent = _independent(findings, problems)
+    names = dict(zip(map(id, findings), distinct_names(findings), strict=True))
+    sentences = tuple(f.sentence for f in findings)
+    found = Comparison(tuple(names.values()), sentences, _groups(independent), problems=problems)
+    playing = _who_can_play(independent, problems)
+    if len(playing) < 2:
+        return found
+    rules = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing))
+    try:
+        world = playing[0].run.game()
+        games = int(np.clip(20_000 // len(playing), 200, games))
+        seats = [_seat(f) for f in playing]
+        found.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
+    except (NotApplicable, ValueError) as error:  # BadInput, too
+        found.problems.append(f"no cross-play: {error}")
+        return found
+    weights = [_weights(f) for f in playing]
+    if all(w is not None for w in weights):
+        known = [w for w in weights if w is not None]
+        found.alike = cosines(known)
+        found.prediction = predict_cross_play(found.played, known)
+    found.distances = _distances(playing, problems)
+    return found
+
+
+def distinct_names(findings: Sequence[Findings]) -> list[str]:
+    """The names of the runs; all are numbered where two share one."""
+    names = [printable(found.name) for found in findings]
+    return names if len(set(names)) == len(names) else [f"{i}-{name}" for i, name in enumerate(names, 1)]
+
+
+def _independent(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
+    """The runs without those that repeat the configuration and the seed of another."""
+    first: dict[str, Findings] = {}
+    for found in findings:
+        config = found.run.config or {}
+        repeatable = "seed" in config and found.success is not None
+        same = first.setdefault(json.dumps(config, sort_keys=True) if repeatable else str(found.run.path), found)
+        if same is not found:
+            problems.append(f"{found.run.path} has the configuration and the seed of {same.run.path}: counted once")
+    return list(first.values())
+
+
+def _groups(findings: Sequence[Findings]) -> tuple[Group, ...]:
+    """The runs that have dialogues, by configuration."""
+    members: dict[str, list[Findings]] = {}
+    for found in findings:
+        if found.success is not None:
+            members.setdefault(json.dumps(_settings(found), sort_keys=True), []).append(found)
+    settings = [_settings(group[0]) for group in members.values()]
+    varied = [key for key in {k: 0 for s in settings for k in s} if len({repr(s.get(key)) for s in settings}) > 1]
+    names = [", ".join(f"{key} {s[key]}" for key in varied if key in s) for s in settings]
+    seeds = [over_seeds([f.success.overall for f in group if f.success]) for group in members.values()]
+    return tuple(map(Group, names, seeds))
+
+
+def _settings(found: Findings) -> dict[str, Any]:
+    """The settings of a run but the seed, those of its rules among them; its path where they are not known."""
+    config = found.run.config
+    if config is None:
+        return {"run": str(found.run.path)}
+    rules = config.get("rules")
+    flat = {**config, **(rules if isinstance(rules, Mapping) else {})}
+    return {key: value for key, value in flat.items() if key not in ("rules", "seed")}
+
+
+def _distances(playing: Sequence[Findings], problems: list[str]) -> np.ndarray | None:
+    """How differently they decide after as many dialogues of each."""
+    tables = [table for f in playing if (table := f.run.sample(500)) is not None]
+    if not tables:
+        return None
+    try:
+        decided = decisions(concatenate(tables), _rules(playing[0]).n_tokens)
+        return behavioural_distances([_yields(f) for f in playing], decided.symbols, decided.n_rounds)
+    except NotApplicable as error:
+        problems.append(f"no distances: {error}")
+        return None
+
+
+def _yields(found: Findings) -> Yields:
+    """The decisions of the network or, without one, of the machine."""
+    if found.trained is not None:
+        from analysis.agents.policy_player import yielding
+
+        return partial(yielding, found.trained.policy, found.trained.config.rules)
+    machine = found.explanation.machine if found.explanation else None
+    assert machine is not None
+    return machine.yielding
+
+
+def _who_can_play(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
+    """The runs of the commonest game that have a network or a machine."""
+    able = [f for f in findings if f.trained is not None or (f.explanation and f.explanation.machine)]
+    for other in findings:
+        if other not in able:
+            problems.append(f"{other.name} is left out of cross-play: it has neither network nor machine")
+    kinds = [_game(f) for f in able]
+    common = max(kinds, key=kinds.count, default=None)
+    for other, kind in zip(able, kinds, strict=True):
+        if kind != common:
+            problems.append(f"{other.name} is left out of cross-play: it plays another game than most")
+    return [f for f, kind in zip(able, kinds, strict=True) if kind == common]
+
+
+def _game(found: Findings) -> str:
+    """What two runs must share to play each other."""
+    rules = _rules(found)
+    facts = found.run.facts
+    shared = replace(rules, window=1, round_cost=0.0)
+    return repr(((found.run.config or {}).get("env"), facts.move_names if facts else None, shared))
+
+
+def _rules(found: Findings) -> TalkRules:
+    if found.trained is not None:
+        return found.trained.config.rules
+    facts = found.run.facts
+    try:
+        return TalkRules(**(found.run.config or {})["rules"])
+    except (KeyError, TypeError, ValueError):
+        return TalkRules(n_tokens=facts.n_tokens if facts else 5, window=1)
+
+
+def _seat(found: Findings) -> Callable[[], Player]:
+    if found.trained is not None:
+        from analysis.agents.policy_player import PolicyPlayer
+
+        policy = found.trained.policy
+        return lambda: PolicyPlayer(policy)
+    machine = found.explanation.machine if found.explanation else None
+    assert machine is not None
+    return lambda: MachinePlayer(machine)
+
+
+def _weights(found: Findings) -> np.ndarray | None:
+    """The vote weights, whether or not a vote is the best explanation."""
+    return found.vote
+
+
+def _matrix(values: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(values, columns=list(names))
+    frame.insert(0, "run", list(names))
+    return frame

@@ -1,0 +1,112 @@
+"""The tables behind the figures of a report, by name: what a plot shows can be had as numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.automata.state_traffic import flow
+from analysis.explanation.result import Explanation, Play
+from analysis.explanation.vote_drift import DriftPoint
+from emcomm.dialogues import DialogueTable
+
+if TYPE_CHECKING:
+    from analysis.report.findings import Findings
+
+
+def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
+    """All tables of one run."""
+    tables: dict[str, pd.DataFrame] = {}
+    if found.success is not None:
+        tables["success"] = found.success.to_frame()
+        tables["failures"] = found.success.failures_frame()
+    if found.training is not None:
+        tables["course"] = found.training.course_frame()
+    if found.tokens is not None:
+        tables["tokens"] = found.tokens.frequency_frame()
+        tables["positions"] = found.tokens.position_frame()
+        tables["entropies"] = found.tokens.entropy_frame()
+        tables["ranks"] = found.tokens.rank_frame()
+        tables["zipf"] = found.tokens.zipf_frame()
+        tables["lengths"] = found.tokens.length_frame()
+        tables["dialogues"] = found.tokens.dialogue_frame()
+    if found.information is not None and len(found.information.bits):
+        tables["information"] = found.information.to_frame()
+    if found.explanation is not None:
+        tables["explanations"] = explanation_frame(found.explanation)
+        tables["machine"] = flow_frame(found.explanation, found.excerpts[0].table if found.excerpts else None)
+    tables |= found.causes.tables()
+    if found.drift:
+        tables["drift"] = drift_frame(found.drift)
+    return tables
+
+
+def flow_frame(explanation: Explanation, table: DialogueTable | None) -> pd.DataFrame:
+    """One row per arrow of the protocol graph: state, next, share of all rounds, rounds (the commonest, own first)."""
+    columns = ["state", "next", "share", "rounds"]
+    if explanation.machine is None or table is None or not len(table):
+        return pd.DataFrame([], columns=columns)
+    edges = flow(explanation.machine, table).edges(data=True)
+    rows = [(a, b, d["share"], ", ".join(" ".join(map(str, s)) for s in d["said"])) for a, b, d in edges]
+    return pd.DataFrame(sorted(rows, key=lambda row: -row[2]), columns=columns)
+
+
+def drift_frame(points: tuple[DriftPoint, ...]) -> pd.DataFrame:
+    """One row per stretch of training: episodes, success, held-out yielders named by its vote, likeness to the last."""
+    rows = [
+        (p.first_episode, p.last_episode, p.success.value, p.accuracy.value, p.similarity, p.agreement) for p in points
+    ]
+    return pd.DataFrame(
+        rows,
+        columns=["first_episode", "last_episode", "success", "accuracy", "cosine_with_last", "agreement_with_last"],
+    )
+
+
+def explanation_frame(explanation: Explanation) -> pd.DataFrame:
+    """One row per explanation: what `analysis.explanation.verdict.Competitor` says of it.
+
+    low and high are the 95 % interval of accuracy, random_low and random_high that of random. Where the method fails
+    its planted case, its figures are left empty.
+    """
+    rows = []
+    for one in explanation.competitors:
+        row: dict[str, Any] = {
+            "method": one.method,
+            "trusted": one.check.passed,
+            "states": one.n_states,
+            "why": str(one.check),
+        }
+        if one.check.passed:
+            row |= {
+                "accuracy": one.accuracy.value,
+                "low": one.accuracy.low,
+                "high": one.accuracy.high,
+                "random": one.random.value if one.random else None,
+                "random_low": one.random.low if one.random else None,
+                "random_high": one.random.high if one.random else None,
+                "bits": one.bits,
+                "self_play": _success(one.self_play),
+                "network_play": _success(one.network_play),
+            }
+        rows.append(row)
+    names = [
+        "method",
+        "trusted",
+        "accuracy",
+        "low",
+        "high",
+        "random",
+        "random_low",
+        "random_high",
+        "bits",
+        "states",
+        "self_play",
+        "network_play",
+        "why",
+    ]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _success(play: Play | None) -> float | None:
+    return play.success.value if play else None

@@ -1,0 +1,120 @@
+"""The report of an analysis: one self-contained HTML file, with figures, tables and a dialogue browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from analysis.data.writing import UNFINISHED, cannot_write, write_whole
+from analysis.report.browser_data import ALPHABET, LEVELS, pack
+from analysis.report.cause_chapters import comparison_section
+from analysis.report.chapters import run_section
+from analysis.report.findings import Findings
+from analysis.report.html import embedded, text
+from analysis.report.run_comparison import distinct_names
+from emcomm.errors import BadInput
+from emcomm.printable import printable
+
+NAME = "report.html"
+GENERATOR = "emcomm.analyze"
+"""Written into every report: only what bears it is ever replaced."""
+SCRIPTS = ("pattern.js", "scene.js", "browser.js")
+
+
+def write_report(folder: str | Path, findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> Path:
+    """Write `report.html` into `folder`, which is made where it is missing; returns the file.
+
+    `made_by` is the command behind it, shown at the foot. Raises BadInput where the folder cannot be used
+    (`check_folder`), Fault where it cannot be written; the report that was there is then unchanged.
+    """
+    folder = Path(folder)
+    check_folder(folder, [found.run.path for found in findings])
+    page = render(findings, comparison, made_by)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / NAME, page)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder / NAME
+
+
+def check_folder(folder: Path, runs: Sequence[Path] = ()) -> None:
+    """Raise BadInput where `folder` holds something else than a report of ours, or lies in a run."""
+    whole = Path(os.path.realpath(folder))
+    for run in runs:
+        if whole.is_relative_to(os.path.realpath(run)):
+            raise BadInput(f"{folder} lies in the run {run}: choose another --out, nothing is written into a run")
+    try:
+        if folder.is_symlink() and not folder.exists():
+            raise BadInput(f"{folder} is a link to nowhere: choose another --out")
+        above = next(parent for parent in (folder, *whole.parents) if parent.exists())
+        if not above.is_dir():
+            raise BadInput(f"{above} is {'a file' if above.is_file() else 'no folder'}: choose another --out")
+        if folder.exists() and not _is_ours(folder):
+            raise BadInput(f"{folder} exists and is no report of emcomm: choose another --out")
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be used: {error.strerror}; choose another --out") from error
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds a report of ours, or nothing but what a killed analysis left."""
+    report = folder / NAME
+    if report.is_file():
+        with report.open("rb") as file:
+            return f'content="{GENERATOR}"'.encode() in file.read(2000)
+    return not any(not any(map(path.match, UNFINISHED)) for path in folder.iterdir())
+
+
+def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
+    """The page as text."""
+    page = files("analysis.report") / "page"
+    names = distinct_names(findings)
+    buttons = "".join(
+        f'<button type="button" data-run="{i}" aria-pressed="{str(i == 0).lower()}">{text(name)}</button>'
+        for i, name in enumerate(names)
+    )
+    data = {"alphabet": ALPHABET, "levels": LEVELS, "runs": [_packed(found) for found in findings]}
+    script = "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return Template((page / "report.html").read_text(encoding="utf-8")).substitute(
+        generator=GENERATOR,
+        policy=policy(script),
+        title=text(f"emcomm: {', '.join(names)}"),
+        style=(page / "report.css").read_text(encoding="utf-8"),
+        runs=buttons,
+        comparison=comparison_section(comparison),
+        sections="".join(run_section(found, i) for i, found in enumerate(findings)),
+        footer=f"<p>Made by emcomm{f' with <code>{text(made_by)}</code>' if made_by else ''}.</p>",
+        data=embedded(data),
+        script=script,
+    )
+
+
+def policy(script: str) -> str:
+    """The Content-Security-Policy of the page: it runs `script`, and nothing else, and fetches and sends nothing.
+
+    Styles may stand anywhere, for the figures have them in attributes.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _packed(found: Findings) -> dict[str, Any]:
+    facts, config = found.run.facts, found.run.config or {}
+    rules = config.get("rules")
+    return {
+        "name": printable(found.name),
+        "nTokens": facts.n_tokens if facts else 0,
+        "moves": [printable(name, 200) for name in facts.move_names] if facts else [],
+        "agents": found.excerpts[0].table.moves.shape[1] if found.excerpts else 2,
+        "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
+        "logs": [pack(part) for part in found.excerpts if len(part.table)],
+    }

@@ -1,0 +1,75 @@
+"""The figures of one small run of the crossing stay what they are, whatever else changes.
+
+`tests/golden/run` was trained by `python -m emcomm.train --workers 0 --episodes 60000 --evaluation-games 3000 --seed 1`
+before games declared anything; `expected.json` holds what the quick analysis then said of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.data.runs import load
+from analysis.report.pipeline import QUICK, study
+from envs.crossing import CrossingGame
+from envs.negotiation import Negotiation, TalkRules
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    return study(load(GOLDEN / "run"), QUICK).to_json()
+
+
+def test_nothing_is_missing(found):
+    assert [line for line in found["problems"] if "dialogues" not in line] == []
+    assert found["sentence"] == EXPECTED["sentence"]
+
+
+@pytest.mark.parametrize("name", EXPECTED["tables"])
+def test_the_figures_are_what_they_were(found, name):
+    """Counts exactly; what the network's arithmetic has a part in, to a thousandth."""
+    then, now = EXPECTED["tables"][name], found["tables"][name]
+    assert len(now) == len(then)
+    for row_then, row_now in zip(then, now, strict=True):
+        for key, value in row_then.items():
+            if isinstance(value, float):
+                assert row_now[key] == pytest.approx(value, abs=2e-3, nan_ok=True), (name, key)
+            else:
+                assert row_now[key] == value, (name, key)
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "01463271a0b6f2c6"),
+        ({"speaking": "sequential", "order": "round"}, "4545f9ee0d57499f"),
+        ({"channel": "shuffled"}, "6639d1986c7f7585"),
+        ({"channel": "noisy", "noise": 0.3}, "91bd83364351460f"),
+        ({"channel": "oracle"}, "f346864b414a1bc7"),
+        ({"channel": "self", "opening": "talk"}, "330c23f5bfe0926e"),
+        ({"channel": "off"}, "eaf268f5ecc6a79d"),
+    ],
+)
+def test_the_rules_of_the_crossing_are_what_they_were(options, digest):
+    """600 steps of 8 games with random legal actions: all that the agents saw and got."""
+    rng = np.random.default_rng(7)
+    talk = Negotiation(CrossingGame(8, rng), TalkRules(max_rounds=6, **options), rng)
+    choose = np.random.default_rng(8)
+    talk.reset()
+    seen_and_got = hashlib.sha256()
+    for _ in range(600):
+        seen = talk.observe()
+        for part in seen:
+            seen_and_got.update(np.ascontiguousarray(part).tobytes())
+        step = talk.step((choose.random(seen.mask.shape) * seen.mask).argmax(axis=2))
+        seen_and_got.update(step.rewards.tobytes() + step.dialogues.symbols.tobytes() + step.dialogues.moves.tobytes())
+        talk.reset(step.over)
+    assert seen_and_got.hexdigest()[:16] == digest
