@@ -1,5 +1,7 @@
 """From dialogue logs (and, where one is at hand, a policy) to findings.
 
+The names below are the public ones; each is imported when it is first used, so that reading logs needs no torch.
+
 >>> import analysis
 >>> analysis.load("logs/no-such-run")
 Traceback (most recent call last):
@@ -7,23 +9,78 @@ Traceback (most recent call last):
 emcomm.errors.BadInput: there is no run folder logs/no-such-run
 """
 
-from analysis.data.export import export_corpus, write_tables
-from analysis.data.runs import LoadedRun, find_runs, load
-from analysis.metrics.failure_modes import failure_kinds
-from analysis.metrics.mutual_information import decision_information
-from analysis.metrics.seed_aggregation import over_seeds
-from analysis.metrics.success import SuccessTally
-from analysis.metrics.token_statistics import TokenTally
+from __future__ import annotations
 
-__all__ = [
-    "LoadedRun",
-    "SuccessTally",
-    "TokenTally",
-    "decision_information",
-    "export_corpus",
-    "failure_kinds",
-    "find_runs",
-    "load",
-    "over_seeds",
-    "write_tables",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.agents.cross_play import cross_play as cross_play
+    from analysis.agents.players import play_games as play_games
+    from analysis.agents.policy_player import PolicyPlayer as PolicyPlayer
+    from analysis.automata.protocol_machine import ProtocolMachine as ProtocolMachine
+    from analysis.causal.channel_controls import channel_controls as channel_controls
+    from analysis.causal.dialogue_edits import edits as edits
+    from analysis.causal.influence import influence as influence
+    from analysis.causal.influence import positive_signalling as positive_signalling
+    from analysis.causal.role_leaks import role_leaks as role_leaks
+    from analysis.data.decisions import NotApplicable as NotApplicable
+    from analysis.data.export import export_corpus as export_corpus
+    from analysis.data.export import write_tables as write_tables
+    from analysis.data.runs import LoadedRun as LoadedRun
+    from analysis.data.runs import find_runs as find_runs
+    from analysis.data.runs import load as load
+    from analysis.explanation.verdict import explain as explain
+    from analysis.metrics.decision_information import decision_bits as decision_bits
+    from analysis.metrics.failure_modes import failure_kinds as failure_kinds
+    from analysis.metrics.mutual_information import decision_information as decision_information
+    from analysis.metrics.seed_aggregation import over_seeds as over_seeds
+    from analysis.metrics.success import SuccessTally as SuccessTally
+    from analysis.metrics.token_statistics import TokenTally as TokenTally
+    from analysis.report.findings import Findings as Findings
+    from analysis.report.measure import Measure as Measure
+    from analysis.report.pipeline import study as study
+    from analysis.report.run_comparison import compare as compare
+    from analysis.report.study import QUICK as QUICK
+    from analysis.report.study import Study as Study
+    from analysis.report.write import write_report as write_report
+
+_ROOMS = {
+    "analysis.agents.cross_play": ("cross_play",),
+    "analysis.agents.players": ("play_games",),
+    "analysis.agents.policy_player": ("PolicyPlayer",),
+    "analysis.automata.protocol_machine": ("ProtocolMachine",),
+    "analysis.causal.channel_controls": ("channel_controls",),
+    "analysis.causal.dialogue_edits": ("edits",),
+    "analysis.causal.influence": ("influence", "positive_signalling"),
+    "analysis.causal.role_leaks": ("role_leaks",),
+    "analysis.data.decisions": ("NotApplicable",),
+    "analysis.data.export": ("export_corpus", "write_tables"),
+    "analysis.data.runs": ("LoadedRun", "find_runs", "load"),
+    "analysis.explanation.verdict": ("explain",),
+    "analysis.metrics.decision_information": ("decision_bits",),
+    "analysis.metrics.failure_modes": ("failure_kinds",),
+    "analysis.metrics.mutual_information": ("decision_information",),
+    "analysis.metrics.seed_aggregation": ("over_seeds",),
+    "analysis.metrics.success": ("SuccessTally",),
+    "analysis.metrics.token_statistics": ("TokenTally",),
+    "analysis.report.findings": ("Findings",),
+    "analysis.report.measure": ("Measure",),
+    "analysis.report.pipeline": ("study",),
+    "analysis.report.run_comparison": ("compare",),
+    "analysis.report.study": ("QUICK", "Study"),
+    "analysis.report.write": ("write_report",),
+}
+_HOME = {name: module for module, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

@@ -1,7 +1,8 @@
 """Asynchronous advantage actor-critic (Mnih et al. 2016), on Ray; read from top to bottom.
 
 A `Worker` steps a batch of games with its own copy of the weights and computes a gradient. The `Learner` applies
-gradients in the order in which they arrive, waiting for nobody, and fresh weights go back. Between a gradient's
+gradients in the order in which they arrive, waiting for nobody, and fresh weights go back. Which network, and how a
+trajectory becomes a gradient (`emcomm.algorithms`), neither of them knows. Between a gradient's
 weights and its application others are applied: that number of updates is its staleness. It is kept small by a limit on
 the gradients under way at once, so with more workers than cores the surplus waits for fresh weights instead of
 computing with old ones.
@@ -21,15 +22,14 @@ import numpy as np
 import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from emcomm import losses
 from emcomm.checkpoints import Checkpoint
 from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from emcomm.errors import BadInput, Fault
-from emcomm.policy import Policy
+from emcomm.networks.policy import Policy
 from emcomm.rollout import Rollout
-from emcomm.worlds import choose_device, make_negotiation, make_policy
+from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy
 from envs.saving import fitting
 
 State = dict[str, Any]
@@ -73,7 +73,7 @@ class Worker:
     def __init__(self, config: Config, index: int, seed: np.random.SeedSequence) -> None:
         self._config, device = config, choose_device(config.device)
         games_seed, action_seed = seed.spawn(2)
-        self._policy = make_policy(config, device)
+        self._policy, self._algorithm = make_policy(config, device), make_algorithm(config)
         self._negotiation = make_negotiation(config, config.games, games_seed)
         self._rng = np.random.default_rng(action_seed)
         self._rollout = Rollout(self._negotiation, self._rng)
@@ -84,26 +84,13 @@ class Worker:
         config, policy = self._config, self._policy
         vector_to_parameters(torch.from_numpy(np.array(assignment.weights)).to(policy.device), policy.parameters())
         self._negotiation.round_cost = assignment.round_cost
-        played, finished = self._rollout.play(policy, config.unroll)
-        value_t, value_tp1 = played.value[:-1], played.value[1:].detach()
-        target_t = losses.returns(played.reward, played.ended, value_tp1, config.discount, config.trace)
-        entropy = losses.weighted_mean(played.entropy, played.choice)
-        value_error = losses.value_error(value_t, target_t, played.active)
-        policy.zero_grad()
-        loss = (
-            losses.policy_gradient(played.log_prob, target_t - value_t, played.choice)
-            + config.value_weight * value_error
-            - assignment.entropy_bonus * entropy
-        )
-        loss.backward()
-        gradient = parameters_to_vector(
-            p.grad if p.grad is not None else torch.zeros_like(p) for p in policy.parameters()
-        )
-        for dialogues in finished:
-            self._collector.add(dialogues, assignment.version)
+        played, again, finished = self._rollout.play(policy, config.unroll)
+        gradient = self._algorithm(policy, played, again, config, assignment.entropy_bonus)
+        for dialogues, players in finished:
+            self._collector.add(dialogues, assignment.version, players)
         return Contribution(
-            gradient.cpu().numpy(), assignment.version, self._collector.take(), played.reward.numel(),
-            entropy.item(), value_error.item(),
+            gradient.vector.cpu().numpy(), assignment.version, self._collector.take(), played.reward.numel(),
+            gradient.entropy, gradient.value_error,
         )  # fmt: skip
 
     # -- saved between two contributions -----------------------------------------------------------------------------

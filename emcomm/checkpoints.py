@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -151,6 +152,8 @@ def _require_numbers(checkpoint: Checkpoint) -> None:
 
 def load_weights(module: torch.nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Put `weights` into `module`; raises BadInput where they do not fit."""
+    if not any("torso." in name for name in weights):  # as they were called before there were several torsos
+        weights = {re.sub(r"(^|\.)core\.", r"\1torso.cell.", name): tensor for name, tensor in weights.items()}
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:

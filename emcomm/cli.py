@@ -22,6 +22,8 @@ from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Figures
 from emcomm.printable import printable
 from emcomm.signals import Stopped, raise_stopped
+from envs.game import BadGame, Declaration
+from envs.registry import Unknown
 
 Options = TypeVar("Options")
 MOST_SAID = 4_000
@@ -57,7 +59,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     raise_stopped()
     try:
         code = command() or 0
-    except BadInput as error:
+    except (BadInput, BadGame, Unknown) as error:
         code = _say(error, 2)
     except Fault as error:
         code = _say(error, 1)
@@ -109,18 +111,17 @@ def print_figures(console: Console, rows: dict[str, Figures], title: str) -> Non
     console.print(table)
 
 
-def print_dialogues(console: Console, table: DialogueTable, move_names: Sequence[str], eot: int) -> None:
-    """Dialogues as in the talk's table: timestep, actions of each agent, outcome."""
-    agents = table.moves.shape[1]
+def print_dialogues(console: Console, table: DialogueTable, game: Declaration, eot: int) -> None:
+    """Dialogues as in the talk's table: timestep, actions of each agent, outcome in the game's words."""
     shown = Table(
-        "dialogue", "timestep", *(f"agent {i + 1}" for i in range(agents)), "outcome",
+        "dialogue", "timestep", *(escape(printable(name, 40)) for name in game.agent_names), "outcome",
         title=f"{len(table)} dialogues ({eot} = EOT)", title_justify="left",
     )  # fmt: skip
     for d in range(len(table)):
         one = table[d]
         for t, said in enumerate(one.symbols):
             shown.add_row(str(d + 1) if t == 0 else "", str(t + 1), *("-" if s < 0 else str(s) for s in said), "")
-        moves = ["-" if m < 0 else escape(printable(move_names[m], 40)) for m in one.moves[0]]
-        outcome = "success" if one.success[0] else "crash"
+        moves = ["-" if m < 0 else escape(printable(game.move_names[m], 40)) for m in one.moves[0]]
+        outcome = escape(printable(game.words.success if one.success[0] else game.words.failure, 40))
         shown.add_row("" if len(one.symbols) else str(d + 1), "move", *moves, outcome, end_section=True)
     console.print(shown)

@@ -17,8 +17,10 @@ from emcomm import files
 from emcomm.errors import BadInput
 from emcomm.schemas import RunFile, converted
 from envs.negotiation import TalkRules
+from envs.registry import outside
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
+"""2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
 
@@ -44,8 +46,13 @@ class Config:
     """Steps of each game behind one gradient (steps)."""
     hidden_size: int = 64
     """Width of the network's memory (units)."""
-    memory: Literal["gru", "window", "none"] = "gru"
-    """gru: recurrent; window: only the visible rounds of the buffer; none: not even those."""
+    torso: str = "gru"
+    """The middle of the network. gru, lstm: recurrent; window: only the visible rounds of the buffer (see --window);
+    transformer: attention over them; none: not even those; or module:Name of an emcomm.networks.torsos.Torso."""
+    policies: Literal["shared", "by-role", "separate"] = "shared"
+    """shared: one network plays for all agents; by-role: one for each role; separate: one for each agent."""
+    algorithm: str = "a3c"
+    """From trajectory to gradient: a3c, ppo; or module:Name of a function like emcomm.algorithms.a3c.a3c."""
     population: int = 1
     """Networks that play each other, two different ones in each game; 1: both agents share one (networks)."""
     learning_rate: float = 3e-3
@@ -98,8 +105,10 @@ class Config:
             raise ValueError(f"population times hidden_size² must be at most {2**24}: it would fill the memory")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
-        if self.memory not in ("gru", "window", "none"):
-            raise ValueError(f"memory must be gru, window or none, not {self.memory!r}")
+        if self.policies not in ("shared", "by-role", "separate"):
+            raise ValueError(f"policies must be shared, by-role or separate, not {self.policies!r}")
+        if self.policies != "shared" and self.population > 1:
+            raise ValueError("a population is of networks that each play for all agents: it goes with policies shared")
 
     def entropy_bonus_at(self, episodes: int) -> float:
         """The weight of the entropy after `episodes` episodes."""
@@ -120,6 +129,11 @@ class Config:
         """As nested dictionaries of plain values."""
         return dataclasses.asdict(self)
 
+    @property
+    def outside(self) -> list[str]:
+        """The names in it that stand for code outside emcomm: `module:Name`."""
+        return [name for name in (self.env, self.rules.channel, self.torso, self.algorithm) if outside(name)]
+
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Config:
         """The inverse of `to_json`; raises BadInput for a setting that is missing, unknown, or of a wrong value."""
@@ -131,6 +145,14 @@ class Config:
             return converted(saved, cls)
         except ValueError as error:
             raise BadInput(f"not a configuration of this version of emcomm: {error}") from error
+
+
+def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
+    """The settings in a config.json of an older `version`; what was added is as it was before there was a choice."""
+    if version > 1 or not isinstance(saved.get("rules"), dict):
+        return saved
+    renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
+    return {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}
 
 
 def _require_names(saved: Any, settings: Any) -> None:
@@ -154,6 +176,7 @@ def read_run_file(path: Path) -> RunFile:
         raise BadInput(f"there is no run folder {path}") from error
     if saved.version > CONFIG_VERSION:
         raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
+    saved.config = upgraded(saved.config, saved.version)
     return saved
 
 

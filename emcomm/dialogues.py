@@ -3,10 +3,15 @@
 One row per dialogue. Columns: `episode` (unique in the run), `negotiation` (index within the episode), `worker`,
 `policy_version` (updates the weights had seen), `symbols` list<list<int8>> [rounds][agents], `speakers` (the agents in
 the order in which they spoke; null where all speak at once), `moves` and `rewards` [agents], `outcome` (success or
-failure), `cut` (the talk ran into max_rounds), `n_rounds`, `private` [agents][features] (null where there is nothing).
+failure), `cut` (the talk ran into max_rounds), `n_rounds`, `private` [agents][attributes]. What is not there, or is as
+a reader expects, is null in all rows of a part: `score` (how well), `players` (which of several networks played),
+`features` [agents][features], `legal` [agents][moves], `speaks` [agents] (who could speak), `columns` [agents][agents]
+(in which order each saw the others, from three agents on) and `heard` [rounds + 1][agents × others] (before the talk
+and in each round, where it does not follow from what was said): with them a dialogue can be replayed to a network.
 
 Version history: 1 calls a failure "crash" and has no checksums. 2 checks every page, and each part names the SHA-256 of
-the part before it, so that a log is one chain whose end a checkpoint names.
+the part before it, so that a log is one chain whose end a checkpoint names. 3 has the columns from `score` on, and its
+metadata say what the game declares.
 """
 
 from __future__ import annotations
@@ -30,11 +35,11 @@ from emcomm import files
 from emcomm.errors import BadInput
 from emcomm.footer import Extent, extent_of
 from emcomm.schemas import PartFacts, decoded
-from envs.game import Bools, Floats, Ints
+from envs.game import Bools, Declaration, Floats, Ints
 from envs.negotiation import LONGEST_TALK, SILENT, Dialogues
 from envs.saving import fitting
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = pa.schema(
     {
         "episode": pa.int64(),
@@ -49,9 +54,20 @@ SCHEMA = pa.schema(
         "cut": pa.bool_(),
         "n_rounds": pa.int32(),
         "private": pa.list_(pa.list_(pa.float32())),
+        "score": pa.float32(),
+        "players": pa.list_(pa.int16()),
+        "features": pa.list_(pa.list_(pa.float32())),
+        "legal": pa.list_(pa.list_(pa.bool_())),
+        "speaks": pa.list_(pa.bool_()),
+        "columns": pa.list_(pa.list_(pa.int8())),
+        "heard": pa.list_(pa.list_(pa.int8())),
     }
 )
+OLD_NAMES = SCHEMA.names[:12]
+"""The columns of schemas 1 and 2."""
 
+
+_NONE: Any = None
 
 # -- dialogues in memory ---------------------------------------------------------------------------------------------
 
@@ -87,6 +103,35 @@ class DialogueTable:
     """`[D]`"""
     private: Floats
     """`[D, N, P]`"""
+    score: Floats = _NONE
+    """`[D]`"""
+    players: Ints = _NONE
+    """int16 `[D, N]`, or 0 columns where one network plays for all"""
+    features: Floats = _NONE
+    """`[D, N, F]`"""
+    legal: Bools = _NONE
+    """`[D, N, M]`, or 0 columns where every move is legal"""
+    speaks: Bools = _NONE
+    """`[D, N]`"""
+    columns: Ints = _NONE
+    """int8 `[D, N, N]`, or 0 columns for two agents"""
+    heard: Ints = _NONE
+    """int8 `[sum(n_rounds + 1), N * (N - 1)]`, or 0 rows where it follows from what was said"""
+
+    def __post_init__(self) -> None:
+        rows, agents = self.moves.shape
+        absent = {
+            "score": self.success.astype(np.float32),
+            "players": np.zeros((rows, 0), np.int16),
+            "features": np.zeros((rows, agents, 0), np.float32),
+            "legal": np.ones((rows, agents, 0), np.bool_),
+            "speaks": np.ones((rows, agents), np.bool_),
+            "columns": np.zeros((rows, agents, 0), np.int8),
+            "heard": np.zeros((0, agents * (agents - 1)), np.int8),
+        }
+        for name, array in absent.items():
+            if getattr(self, name) is _NONE:
+                object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
         return len(self.n_rounds)
@@ -98,21 +143,31 @@ class DialogueTable:
 
     def __getitem__(self, which: int | slice | Bools | Ints) -> DialogueTable:
         rows = np.arange(len(self))[[which] if isinstance(which, (int, np.integer)) else which]
-        counts = self.n_rounds[rows]
-        first = np.repeat(self.starts[rows] - (np.cumsum(counts) - counts), counts)
-        rounds = first + np.arange(counts.sum())
+        rounds = {"symbols": 0, "speakers": 0, "heard": 1}  # rows beyond those of a dialogue's rounds
         chosen = {
-            f.name: getattr(self, f.name)[rounds if f.name in ("symbols", "speakers") else rows]
+            f.name: getattr(self, f.name)[self._rounds_of(rows, rounds[f.name]) if f.name in rounds else rows]
             for f in fields(self)
-            if f.name != "speakers" or len(self.speakers)
+            if f.name not in rounds or len(getattr(self, f.name))
         }
-        return DialogueTable(**{"speakers": self.speakers, **chosen})
+        return DialogueTable(**{"symbols": self.symbols, "speakers": self.speakers, **chosen})
+
+    def _rounds_of(self, rows: Ints, beyond: int) -> Ints:
+        """Where the rounds of some dialogues lie, in an array that has `beyond` rows more for each dialogue."""
+        counts = self.n_rounds[rows] + beyond
+        starts = self.starts[rows] + beyond * rows
+        return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
     def drawn(self, count: int, rng: np.random.Generator) -> DialogueTable:
         """At most `count` dialogues, drawn at random, in their order; the first of a log would be the shortest."""
         if len(self) <= count:
             return self
         return self[np.sort(rng.choice(len(self), count, replace=False))]
+
+    def whole_episodes(self, count: int) -> DialogueTable:
+        """All dialogues of the first episodes, as many as have at most `count` together; those of one at least."""
+        episodes, sizes = np.unique(self.episode, return_counts=True)
+        few = max(int(np.searchsorted(np.cumsum(sizes), count, "right")), 1)
+        return self[np.isin(self.episode, episodes[:few])]
 
     def padded(self, rounds: int) -> Ints:
         """int8 `[D, rounds, N]` the first rounds of every dialogue, SILENT after its end."""
@@ -132,9 +187,13 @@ class DialogueTable:
 def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:
     """One table of all; at least one is needed."""
     tables = list(tables)
-    return DialogueTable(
-        **{f.name: np.concatenate([getattr(t, f.name) for t in tables]) for f in fields(DialogueTable)}
-    )
+    n_moves = max(t.legal.shape[2] for t in tables)
+    columns = {f.name: [getattr(t, f.name) for t in tables] for f in fields(DialogueTable)}
+    columns["legal"] = [
+        legal if legal.shape[2] == n_moves else np.ones((*legal.shape[:2], n_moves), np.bool_)
+        for legal in columns["legal"]
+    ]
+    return DialogueTable(**{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
 class EpisodeCollector:
@@ -152,8 +211,8 @@ class EpisodeCollector:
         self._waiting: list[DialogueTable] = []
         self._ended: list[Ints] = []
 
-    def add(self, done: Dialogues, policy_version: int) -> None:
-        """Take the negotiations that ended in one step."""
+    def add(self, done: Dialogues, policy_version: int, players: Ints | None = None) -> None:
+        """Take the negotiations that ended in one step; `players` `[D, N]`: which of several networks held them."""
         episode, negotiation = self._episode[done.game], self._negotiation[done.game]
         count = len(done.game)
         self._waiting.append(
@@ -170,6 +229,13 @@ class EpisodeCollector:
                 done.success,
                 done.cut,
                 done.private,
+                done.score,
+                _NONE if players is None else players,
+                done.features,
+                done.legal,
+                done.speaks,
+                done.columns,
+                done.heard,
             )
         )
         self._negotiation[done.game] += 1
@@ -234,6 +300,8 @@ def _require_waiting(table: DialogueTable, agents: int, begun: int) -> None:
             raise ValueError(f"{name} of the dialogues of episodes under way is of another shape")
     if table.n_rounds.min(initial=0) < 0 or len(table.symbols) != table.n_rounds.sum():
         raise ValueError("the dialogues of episodes under way do not fit their rounds")
+    if len(table.heard) not in (0, len(table.symbols) + len(table)):
+        raise ValueError("what was heard in the dialogues of episodes under way does not fit their rounds")
     if len(table.speakers) not in (0, len(table.symbols)):
         raise ValueError("the speakers of the dialogues of episodes under way do not fit their rounds")
     if table.episode.size and not 0 <= table.episode.min() <= table.episode.max() < begun:
@@ -249,6 +317,13 @@ _WAITING = {
     "success": ("b", "D"),
     "cut": ("b", "D"),
     "private": ("f", "D", "N", "P"),
+    "score": ("f", "D"),
+    "players": ("i", "D", "K"),
+    "features": ("f", "D", "N", "F"),
+    "legal": ("b", "D", "N", "M"),
+    "speaks": ("b", "D", "N"),
+    "columns": ("i", "D", "N", "C"),
+    "heard": ("i", "H", "E"),
 }
 """Kinds of numbers and axes of each column."""
 
@@ -277,12 +352,12 @@ class DialogueWriter:
     A part appears whole or not at all, and then lies on the disk itself. `next_episode` is the number that the next
     episode gets, `rows` counts the dialogues that wait for the next part. A failed write is raised, as OSError, by the
     next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A folder that holds
-    parts already is continued behind `start`, by default its end.
+    parts already is continued behind `start`, by default its end. `game` is what the game declares.
     """
 
     def __init__(
         self, folder: Path, n_tokens: int, move_names: tuple[str, ...], part_rows: int | None = PART_ROWS,
-        start: LogPosition | None = None,
+        start: LogPosition | None = None, game: Declaration | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._part_rows = folder, part_rows
         files.make_folder(folder)
@@ -290,7 +365,10 @@ class DialogueWriter:
             files.remove(unfinished)
         self._position = start or end_of(folder)
         self.next_episode = self._position.episodes
-        self._facts = {"schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names}
+        self._facts = {
+            "schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names,
+            "game": game and game.to_json(),
+        }  # fmt: skip
         self._tables: list[DialogueTable] = []
         self.rows = self._values = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dialogue-writer")
@@ -357,24 +435,38 @@ def _parquet(table: DialogueTable, schema: pa.Schema) -> bytes:
 
 def to_arrow(table: DialogueTable) -> pa.Table:
     """The table in the schema of the log, without copying row by row."""
-    rows, agents = table.moves.shape
+    rows, _ = table.moves.shape
+    nothing = pa.nulls(rows, pa.null())
     columns = {
         "episode": table.episode,
         "negotiation": table.negotiation,
         "worker": table.worker,
         "policy_version": table.policy_version,
         "symbols": _nested(table.symbols, table.starts),
-        "speakers": _nested(table.speakers, table.starts) if len(table.speakers) else pa.nulls(rows, pa.null()),
+        "speakers": _nested(table.speakers, table.starts) if len(table.speakers) else nothing,
         "moves": _lists(table.moves),
         "rewards": _lists(table.rewards),
         "outcome": np.where(table.success, "success", "failure"),
         "cut": table.cut,
         "n_rounds": table.n_rounds,
-        "private": _nested(table.private.reshape(rows * agents, -1), agents * np.arange(rows + 1))
-        if table.private.size
-        else pa.nulls(rows, pa.null()),
+        "private": _per_agent(table.private),
+        "score": nothing if np.array_equal(table.score, table.success) else table.score,
+        "players": _lists(table.players) if table.players.size else nothing,
+        "features": _per_agent(table.features),
+        "legal": nothing if table.legal.all() else _per_agent(table.legal),
+        "speaks": nothing if table.speaks.all() else _lists(table.speaks),
+        "columns": _per_agent(table.columns),
+        "heard": _nested(table.heard, table.starts + np.arange(rows + 1)) if len(table.heard) else nothing,
     }
     return pa.table([pa.array(columns[f.name]).cast(f.type) for f in SCHEMA], schema=SCHEMA)
+
+
+def _per_agent(values: np.ndarray) -> pa.Array:
+    """`[D, N, ·]` as D lists of lists; nulls where there is nothing."""
+    dialogues, agents, width = values.shape
+    if not values.size:
+        return pa.nulls(dialogues, pa.null())
+    return _nested(values.reshape(-1, width), agents * np.arange(dialogues + 1))
 
 
 def _lists(rows: np.ndarray) -> pa.ListArray:
@@ -400,12 +492,14 @@ class LogFacts(NamedTuple):
     schema_version: int
     n_tokens: int
     move_names: tuple[str, ...]
+    game: Declaration | None = None
+    """What the game declared; None before schema 3."""
 
 
 def facts_of(part: Path) -> LogFacts:
     """What the log says of itself; raises BadInput naming a part that is damaged or of a newer schema."""
     facts = read_facts(part)
-    return LogFacts(facts.schema_version, facts.n_tokens, facts.move_names)
+    return LogFacts(facts.schema_version, facts.n_tokens, facts.move_names, facts.game)
 
 
 def read_facts(part: Path) -> PartFacts:
@@ -486,9 +580,10 @@ _ALSO = {"moves": pa.list_(pa.int8()), "outcome": pa.dictionary(pa.int32(), pa.s
 
 
 def _require_schema(schema: pa.Schema) -> None:
-    if schema.names != SCHEMA.names:
+    if schema.names not in (SCHEMA.names, OLD_NAMES):
         raise ValueError(f"its columns are not {', '.join(SCHEMA.names)}")
-    for field in SCHEMA:
+    for name in schema.names:
+        field = SCHEMA.field(name)
         found = schema.field(field.name).type
         if found not in (field.type, _ALSO.get(field.name)):
             raise ValueError(f"{field.name} is {found}, not {field.type}")
@@ -500,7 +595,7 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
     columns = {name: arrow[name].combine_chunks() for name in arrow.column_names}
     rows = len(arrow)
     for name, column in columns.items():
-        if column.null_count and (name not in ("speakers", "private") or column.null_count < rows):
+        if column.null_count and (name not in _MAY_BE_ABSENT or column.null_count < rows):
             raise ValueError(f"it has empty cells in {name}")
     n_rounds = columns["n_rounds"].to_numpy()
     moves = _values(columns["moves"].cast(SCHEMA.field("moves").type), rows, "moves")
@@ -511,9 +606,19 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
             raise ValueError(f"n_rounds and {name} do not agree")
     if not pc.all(pc.is_in(columns["outcome"].unique(), pa.array(["success", "failure", "crash"]))).as_py() and rows:
         raise ValueError("an outcome is neither success nor failure")
-    private = columns["private"]
-    if not private.null_count and (pc.list_value_length(private).to_numpy() != agents).any():
-        raise ValueError(f"private does not have the same {agents} values everywhere")
+    there = {name for name, column in columns.items() if not column.null_count and rows}
+    if "heard" in there and not np.array_equal(pc.list_value_length(columns["heard"]).to_numpy(), n_rounds + 1):
+        raise ValueError("n_rounds and heard do not agree")
+
+    def per_agent(name: str, kind: Any) -> np.ndarray:
+        """`[D, N, ·]`"""
+        if name not in there:
+            return np.zeros((rows, agents, 0), kind)
+        column = columns[name]
+        if (pc.list_value_length(column).to_numpy() != agents).any():
+            raise ValueError(f"{name} does not have the same {agents} values everywhere")
+        return _values(column.flatten(), rows * agents, name).reshape(rows, agents, -1)
+
     return DialogueTable(
         **{name: columns[name].to_numpy() for name in ("episode", "negotiation", "worker", "policy_version")},
         n_rounds=n_rounds,
@@ -523,10 +628,19 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
         rewards=_values(columns["rewards"], rows, "rewards", agents),
         success=pc.equal(columns["outcome"], "success").to_numpy(zero_copy_only=False),
         cut=columns["cut"].to_numpy(zero_copy_only=False),
-        private=_values(private.flatten(), rows * agents, "private").reshape(rows, agents, -1)
-        if private.null_count < rows
-        else np.zeros((rows, agents, 0), np.float32),
+        private=per_agent("private", np.float32),
+        score=columns["score"].to_numpy() if "score" in there else _NONE,
+        players=_values(columns["players"], rows, "players", agents) if "players" in there else _NONE,
+        features=per_agent("features", np.float32),
+        legal=per_agent("legal", np.bool_),
+        speaks=_values(columns["speaks"], rows, "speaks", agents) if "speaks" in there else _NONE,
+        columns=per_agent("columns", np.int8),
+        heard=_values(columns["heard"].flatten(), None, "heard", agents * (agents - 1)) if "heard" in there else _NONE,
     )
+
+
+_MAY_BE_ABSENT = ("speakers", *SCHEMA.names[SCHEMA.names.index("private") :])
+"""Columns that may be null in all rows."""
 
 
 def _values(lists: pa.ListArray, count: int | None, name: str, width: int | None = None) -> np.ndarray:
@@ -550,10 +664,25 @@ def check_values(table: DialogueTable, facts: PartFacts) -> None:
         "symbols": (table.symbols, SILENT, facts.n_tokens),
         "speakers": (table.speakers, 0, table.moves.shape[1] - 1),
         "moves": (table.moves, -1, len(facts.move_names) - 1),
+        "players": (table.players, 0, 2**15),
+        "columns": (table.columns, 0, table.moves.shape[1] - 1),
+        "heard": (table.heard, SILENT, facts.n_tokens),
     }
     for name, (values, low, high) in columns.items():
         if values.size and not low <= values.min() <= values.max() <= high:
             raise ValueError(f"it has {name} outside {max(low, 0)} to {high}")
+    for name in ("score", "features"):
+        if not np.isfinite(getattr(table, name)).all():
+            raise ValueError(f"it has {name} that are no finite numbers")
+    agents, n_moves = table.moves.shape[1], len(facts.move_names)
+    if len(table) and (table.columns.shape[2] not in (0, agents) or table.legal.shape[2] not in (0, n_moves)):
+        raise ValueError("its columns or legal moves do not fit its agents and moves")
+    if (
+        len(table)
+        and facts.game is not None
+        and (facts.game.n_agents, facts.game.move_names) != (agents, facts.move_names)
+    ):
+        raise ValueError("its game declares other agents or moves")
     if not _numbered(table.episode, table.negotiation):
         raise ValueError("its episodes are not numbered one after the other, or one is there twice")
 

@@ -18,7 +18,7 @@ from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.evaluation import evaluate
 from emcomm.runs import Run
-from emcomm.worlds import choose_device, load_policy, move_names
+from emcomm.worlds import choose_device, declaration, load_policy
 from envs.negotiation import TalkRules
 
 
@@ -39,6 +39,8 @@ class EvaluateOptions:
     """Print the figures as JSON instead of tables."""
     env: str | None = None
     """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
+    code: tuple[str, ...] = ()
+    """Channels, torsos and algorithms outside emcomm that the run uses (module:Name); nothing else is executed."""
 
     @classmethod
     def of(cls, run: Path, config: Config) -> EvaluateOptions:
@@ -52,7 +54,7 @@ def options_from(args: list[str]) -> tuple[EvaluateOptions, Config]:
         raise BadInput("name a run: python -m emcomm.evaluate RUN")
     named = [arg for arg in args if arg not in ("-h", "--help")] or args
     first = parse(EvaluateOptions, named, "emcomm.evaluate", EvaluateOptions.of(tyro.MISSING, Config()))
-    folder, saved = first.run, Run.open(first.run, first.env).config
+    folder, saved = first.run, Run.open(first.run, first.env, first.code).config
     options = parse(EvaluateOptions, args, "emcomm.evaluate", EvaluateOptions.of(folder, saved))
     changed = {name: getattr(options, name) for name in ("rules", "seed", "evaluation_games", "device")}
     try:
@@ -64,7 +66,7 @@ def options_from(args: list[str]) -> tuple[EvaluateOptions, Config]:
 def main() -> int:
     """The command line."""
     options, config = options_from(sys.argv[1:])
-    console, run = Console(highlight=False), Run.open(options.run, options.env)
+    console, run = Console(highlight=False), Run.open(options.run, options.env, options.code)
     policy, checkpoint = load_policy(run, config, choose_device(config.device))
     torch.set_num_threads(os.cpu_count() or 1)
     sampled = evaluate(policy, config, config.evaluation_games)
@@ -73,12 +75,17 @@ def main() -> int:
     if options.json:
         print(json.dumps({name.replace(" ", "_"): figures.to_json() for name, figures in rows.items()}, indent=2))
         return 0
-    print_dialogues(console, sampled.shown, move_names(config), config.rules.eot)
+    print_dialogues(console, sampled.shown, declaration(config), config.rules.eot)
     print_figures(
         console, rows, f"{run.path}, channel {config.rules.channel}, {checkpoint.facts.get('episodes', 0):,} episodes"
     )
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    run()

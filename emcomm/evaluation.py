@@ -11,8 +11,8 @@ import torch
 
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, EpisodeCollector, concatenate
-from emcomm.policy import Policy
-from emcomm.rollout import draw_races, sample
+from emcomm.networks.policy import Policy
+from emcomm.rollout import draw_races, players_of, sample
 from emcomm.statistics import Rate, rate
 from emcomm.worlds import make_negotiation
 
@@ -43,7 +43,7 @@ def play(
             race = draw_races((rows, negotiation.n_actions), rng).to(policy.device)
             action = sample(policy, memory, mask, race, greedy_from)
             step = negotiation.step(action.view(batch, -1).cpu().numpy())
-            collector.add(step.dialogues, version)
+            collector.add(step.dialogues, version, players_of(policy, memory, step.dialogues, negotiation.n_agents))
             negotiation.reset(step.over)
             memory = policy.restart(memory, step.over)
             steps += 1

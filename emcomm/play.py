@@ -15,7 +15,8 @@ from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
 from emcomm.evaluation import evaluate
 from emcomm.runs import Run
-from emcomm.worlds import load_policy, move_names
+from emcomm.worlds import declaration, load_policy
+from envs.game import Declaration
 from envs.pictures import draw
 from envs.rendering import Scene, text
 
@@ -32,15 +33,15 @@ class PlayOptions:
     """Folder for one PNG per game."""
     env: str | None = None
     """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
+    code: tuple[str, ...] = ()
+    """Channels, torsos and algorithms outside emcomm that the run uses (module:Name); nothing else is executed."""
 
 
-def scenes(table: DialogueTable, move_names: tuple[str, ...], n_tokens: int) -> list[Scene]:
+def scenes(table: DialogueTable, game: Declaration, n_tokens: int) -> list[Scene]:
     """Each dialogue as it stood at its end, ready to be drawn."""
-    agents = table.moves.shape[1]
-    names = tuple(f"agent {i + 1}" for i in range(agents))
     return [
         Scene(
-            names, move_names, n_tokens, "ACT",
+            game.agent_names, game.move_names, n_tokens, "ACT", words=game.words,
             symbols=tuple(map(tuple, one.symbols.tolist())), order=tuple(map(tuple, one.speakers.tolist())),
             moves=tuple(one.moves[0].tolist()), rewards=tuple(one.rewards[0].tolist()),
             success=bool(one.success[0]), cut=bool(one.cut[0]),
@@ -54,11 +55,11 @@ def main() -> int:
     options = parse(PlayOptions, sys.argv[1:], "emcomm.play")
     if not 1 <= options.games <= 10:
         raise BadInput(f"--games must be from 1 to 10, not {options.games}")
-    run = Run.open(options.run, options.env)
+    run = Run.open(options.run, options.env, options.code)
     policy, _ = load_policy(run)
     console = Console(highlight=False)
     table = evaluate(policy, run.config, 200).shown
-    shown = scenes(table[: options.games], move_names(run.config), run.config.rules.n_tokens)
+    shown = scenes(table[: options.games], declaration(run.config), run.config.rules.n_tokens)
     if options.pictures is not None:
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)
@@ -73,5 +74,10 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    run()

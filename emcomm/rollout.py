@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from emcomm.policy import Policy
+from emcomm.networks.policy import Policy
+from envs.game import Ints
 from envs.negotiation import Dialogues, Negotiation
 
 
@@ -41,16 +43,25 @@ class Rollout:
         """Steps played so far; a sign of life."""
         negotiation.reset()
 
-    def play(self, policy: Policy, steps: int) -> tuple[Trajectory, list[Dialogues]]:
-        """Play `steps` steps; games that end are started anew."""
+    def play(
+        self, policy: Policy, steps: int
+    ) -> tuple[Trajectory, Callable[[], Trajectory], list[tuple[Dialogues, Ints | None]]]:
+        """Play `steps` steps; games that end are started anew.
+
+        Returns the trajectory; what evaluates the same observations and actions again, with the weights that the policy
+        has then; and the finished dialogues with who of several networks played them (`Policy.players`).
+        """
         negotiation = self.negotiation
         games, agents = negotiation.n_games, negotiation.n_agents
-        memory = policy.initial_memory(games * agents) if self.memory is None else self.memory
+        memory = first = policy.initial_memory(games * agents) if self.memory is None else self.memory
         memories, masks, actions, actives, rewards, endings, dialogues = [], [], [], [], [], [], []
+        inputs: list[Tensor] = []
+        starts: list[tuple[Tensor, Tensor] | None] = []
         races = draw_races((steps, games * agents, negotiation.n_actions), self._rng).to(policy.device)
         for race in races:
             seen = negotiation.observe()
-            memory = policy.remember(policy.encode(seen), memory)  # [B·N, H]
+            inputs.append(policy.encode(seen))
+            memory = policy.remember(inputs[-1], memory)  # [B·N, S]
             mask = torch.from_numpy(seen.mask).to(policy.device).view(games * agents, -1)
             actives.append(negotiation.game.active().copy())
             action = sample(policy, memory, mask, race)
@@ -62,14 +73,29 @@ class Rollout:
             rewards.append(step.rewards)
             endings.append(step.terminated | step.truncated)
             if len(step.dialogues.game):
-                dialogues.append(step.dialogues)
+                dialogues.append((step.dialogues, players_of(policy, memory, step.dialogues, agents)))
+            starts.append(None)
             if step.over.any():
                 negotiation.reset(step.over)
                 memory = policy.restart(memory, step.over)
+                starts[-1] = (torch.from_numpy(step.over.repeat(agents)).to(policy.device)[:, None], memory.detach())
         self.memory = memory.detach()
-        last = policy.remember(policy.encode(negotiation.observe()), self.memory)
-        trajectory = self._evaluate(policy, [*memories, last], masks, actions, actives, rewards, endings)
-        return trajectory, dialogues
+        inputs.append(policy.encode(negotiation.observe()))
+        last = policy.remember(inputs[-1], self.memory)
+
+        def evaluated(memories: list[Tensor]) -> Trajectory:
+            return self._evaluate(policy, memories, masks, actions, actives, rewards, endings)
+
+        def again() -> Trajectory:
+            memory, memories = first, list[Tensor]()
+            for x, start in zip(inputs, [*starts, None], strict=True):
+                memory = policy.remember(x, memory if len(memories) < steps else memory.detach())
+                memories.append(memory)
+                if start is not None:  # begins as it did, with whoever plays it
+                    memory = torch.where(start[0], start[1], memory)
+            return evaluated(memories)
+
+        return evaluated([*memories, last]), again, dialogues
 
     def _evaluate(
         self, policy: Policy, memories: list[Tensor], masks: list[Tensor], actions: list[Tensor],
@@ -87,6 +113,12 @@ class Rollout:
         choice = (mask.sum(2) > 1).float().view(shape)
         active = torch.from_numpy(np.stack(actives)).to(policy.device, torch.float32)
         return Trajectory(log_prob, entropy, value, reward, ended, choice, active)
+
+
+def players_of(policy: Policy, memory: Tensor, done: Dialogues, agents: int) -> Ints | None:
+    """int16 `[D, N]` which of several networks held each dialogue; None where there is one."""
+    players = policy.players(memory)
+    return None if players is None else players.reshape(-1, agents)[done.game]
 
 
 def draw_races(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:

@@ -24,17 +24,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emcomm import files
 from emcomm.checkpoints import Checkpoint, read_checkpoint
-from emcomm.config import CONFIG_VERSION, Config, read_run_file
+from emcomm.config import CONFIG_VERSION, Config, read_run_file, upgraded
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
 from emcomm.schemas import LARGEST_JSON, Summary
-from envs import GAMES
 
 KEPT_CHECKPOINTS = 4
 
@@ -100,19 +99,22 @@ class Run:
             raise BadInput(f"the run {path} exists: choose another --run-name, or continue it with --resume {path}")
 
     @classmethod
-    def open(cls, path: Path, env: str | None = None) -> Run:
-        """An existing run; raises BadInput where there is none, and where its game is not to be trusted.
+    def open(cls, path: Path, env: str | None = None, code: Sequence[str] = ()) -> Run:
+        """An existing run; raises BadInput where there is none, and where its code is not to be trusted.
 
-        A game outside emcomm is code. It is imported only if the user named it on the command line: `env`.
+        A game outside emcomm is code, and so are channels, torsos and algorithms. They are imported only if the user
+        named them on the command line: the game as `env`, any of them in `code`.
         """
         config = Config.from_json(read_run_file(path).config)
         if env is not None and env != config.env:
             raise BadInput(f"{path} was trained on {config.env}, not on {env}")
-        if config.env not in GAMES and env is None:
-            raise BadInput(
-                f"{path} was trained on {config.env}, which is code outside emcomm and is run only if you name it: "
-                f"--env {shlex.quote(config.env)}"
-            )
+        for name in config.outside:
+            if name not in (env, *code):
+                flag = "--env" if name == config.env else "--code"
+                raise BadInput(
+                    f"{path} uses {name}, which is code outside emcomm and is run only if you name it: "
+                    f"{flag} {shlex.quote(name)}"
+                )
         return cls(path, config)
 
     @contextlib.contextmanager
@@ -134,11 +136,11 @@ class Run:
         [before, after], with the command, versions and revision; what the run began with stays beside them.
         """
         saved = files.read_json(self.path / "config.json", self.path, LARGEST_JSON)
-        config = self.config.to_json()
-        changed = {k: [saved["config"].get(k), v] for k, v in config.items() if saved["config"].get(k) != v}
+        config, before = self.config.to_json(), upgraded(saved["config"], saved.get("version", 1))
+        changed = {k: [before.get(k), v] for k, v in config.items() if before.get(k) != v}
         resume = {"episode": episodes, "changed": changed, **provenance()}
         resumes = [*saved.get("resumes", []), resume]
-        self.save_json("config.json", {**saved, "config": config, "resumes": resumes})
+        self.save_json("config.json", {**saved, "version": CONFIG_VERSION, "config": config, "resumes": resumes})
         return len(resumes)
 
     def remove_unfinished(self) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from envs.game import Declaration
+
 LARGEST_JSON = 2**20
 """A larger JSON file of a run is refused (bytes)."""
 LARGEST_CHECKPOINT = 2**31
@@ -48,7 +50,7 @@ def converted(value: Any, kind: type[T]) -> T:
 class PartFacts(Struct, frozen=True, forbid_unknown_fields=True):
     """The metadata of a part of the dialogue log."""
 
-    schema_version: Annotated[int, Meta(ge=1, le=2)]
+    schema_version: Annotated[int, Meta(ge=1, le=3)]
     n_tokens: Annotated[int, Meta(ge=1, le=126)]
     move_names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32_767)]
     part: Count | None = None
@@ -57,6 +59,8 @@ class PartFacts(Struct, frozen=True, forbid_unknown_fields=True):
     """SHA-256 of the part before it; empty for the first, None in schema 1."""
     seal: Name | None = None
     """Checksum over the rest; None in schema 1."""
+    game: Declaration | None = None
+    """What the game declared; None before schema 3."""
 
 
 class Resume(Struct):

@@ -22,12 +22,12 @@ from emcomm.runs import Run
 from emcomm.schemas import Summary
 from emcomm.signals import Stopped, raise_stopped
 from emcomm.training import Training
-from emcomm.worlds import choose_device, make_policy, move_names, require_memory
+from emcomm.worlds import choose_device, declaration, make_algorithm, make_policy, require_memory
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train an actor-critic, or a population of them, by A3C on games with talk, and log every dialogue."""
+    """Train actor-critics on games with talk, by A3C or another algorithm, and log every dialogue."""
 
     config: Config = field(default_factory=Config)
     preset: Literal["talk", "terse", "silent"] = "talk"
@@ -41,6 +41,9 @@ class TrainOptions:
     """Continue the run in this folder from its last checkpoint, with its settings."""
     ray_address: str | None = None
     """Ray cluster to join (address, or auto); by default a local one is started and stopped."""
+    code: tuple[str, ...] = ()
+    """With --resume: channels, torsos and algorithms outside emcomm that the run uses (module:Name); nothing else is
+    executed."""
 
 
 def options_from(args: list[str]) -> TrainOptions:
@@ -51,6 +54,9 @@ def options_from(args: list[str]) -> TrainOptions:
     first.add_argument("--run-name", "--run_name", nargs="?")
     first.add_argument("--resume", type=Path, nargs="?")
     first.add_argument("--env", nargs="?")
+    for flag in ("--channel", "--torso", "--algorithm"):
+        first.add_argument(flag, nargs="?")
+    first.add_argument("--code", nargs="*", default=[])
     start, _ = first.parse_known_args(args)
     saved = PRESETS.get(start.preset, Config())
     if start.resume is not None:
@@ -58,13 +64,13 @@ def options_from(args: list[str]) -> TrainOptions:
             if getattr(start, name) is not None:
                 flag = name.replace("_", "-")
                 raise BadInput(f"--{flag} and --resume exclude each other: a resumed run keeps its settings and folder")
-        saved = Run.open(start.resume, start.env).config
+        saved = Run.open(start.resume, start.env, [*start.code, start.channel, start.torso, start.algorithm]).config
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
     if options.ray_address is not None and not options.config.workers:
         raise BadInput("--ray-address and --workers 0 exclude each other: in one process there is no Ray")
     if start.resume is None:
         return options
-    for name in ("env", "rules", "hidden_size", "memory", "population", "seed"):
+    for name in ("env", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
         if getattr(options.config, name) != getattr(saved, name):
             raise BadInput(
                 f"the checkpoint in {start.resume} does not fit: {name} is {getattr(saved, name)} there, "
@@ -83,6 +89,7 @@ def train(options: TrainOptions, console: Console) -> int:
     """Train, evaluate, and say what was made; the exit code."""
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
+    make_algorithm(config)
     if options.ray_address is None:
         require_memory(config)
     policy = make_policy(config, choose_device(config.device))
@@ -135,7 +142,7 @@ def _finish(training: Training, console: Console) -> int:
         interrupted=False,
         evaluation={"sampled": sampled.figures.to_json(), "greedy_moves": greedy.figures.to_json()},
     )
-    print_dialogues(console, sampled.shown, move_names(config), config.rules.eot)
+    print_dialogues(console, sampled.shown, declaration(config), config.rules.eot)
     print_figures(console, {"sampled": sampled.figures, "greedy moves": greedy.figures}, "the frozen policy")
     _print_end(console, summary, where)
     return 0
@@ -181,5 +188,10 @@ def main() -> int:
     return train(options_from(sys.argv[1:]), Console(highlight=False))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    run()

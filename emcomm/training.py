@@ -27,7 +27,7 @@ from emcomm.evaluation import Evaluation, evaluate
 from emcomm.progress import Course, Curves, LiveLine, Sparingly
 from emcomm.runs import Continuation, Run, command_line
 from emcomm.signals import Stop, Stopped, postponed
-from emcomm.worlds import choose_device, move_names
+from emcomm.worlds import choose_device, declaration
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Training:
         choose_device(config.device)
         use_one_core()
         self.learner = Learner(config)
+        self.game = declaration(config)
         self.events = Events()
         self._workers_started = 0
         self._states: dict[str, State] = {}
@@ -75,7 +76,7 @@ class Training:
         with self._writing():
             self._clear(resume)
             self.writer = DialogueWriter(
-                run.dialogues, config.rules.n_tokens, move_names(config), part_rows=None, start=position
+                run.dialogues, config.rules.n_tokens, self.game.move_names, None, position, self.game
             )
         self._next_save, self._saved_updates = time.monotonic() + config.checkpoint_every, self.course.updates
 
@@ -282,7 +283,7 @@ class Training:
         with self._writing():
             files.remove(complete)  # by the policy before a resume
             files.remove(unfinished)
-            writer = DialogueWriter(unfinished, config.rules.n_tokens, move_names(config))
+            writer = DialogueWriter(unfinished, config.rules.n_tokens, self.game.move_names, game=self.game)
         say = Sparingly(self._console)
 
         def keep(table: DialogueTable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,10 +112,10 @@ def _check_order(
     return int(table.episode.max()) + 1
 
 
-def check_run(path: Path, env: str | None = None) -> Checked:
+def check_run(path: Path, env: str | None = None, code: Sequence[str] = ()) -> Checked:
     """Everything that a run folder says, held against everything else; raises BadInput where there is no run.
 
-    A game outside emcomm is executed only if it is `env`; without it, whether the weights fit is left open.
+    Code outside emcomm is executed only if it is `env` or in `code`; without it, whether the weights fit is left open.
     """
     from emcomm.runs import Run
 
@@ -124,7 +125,7 @@ def check_run(path: Path, env: str | None = None) -> Checked:
     log = check_log(run.dialogues)
     _take_over(found, log, "dialogues of training", f"{log.end.episodes:,} episodes")
     _check_lineage(found, saved, log)
-    _check_checkpoints(found, run, log, env)
+    _check_checkpoints(found, run, log, env, code)
     _check_summary(found, run, log)
     for aside in (run.dialogues / "abandoned", path / "checkpoints" / "abandoned"):
         if aside.is_dir():
@@ -150,7 +151,7 @@ def _check_lineage(found: Checked, saved: RunFile, log: LogCheck) -> None:
         found.passed.append(("resumes", f"{len(saved.resumes)}, after episodes {episodes}"))
 
 
-def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None) -> None:
+def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None, code: Sequence[str]) -> None:
     from emcomm.checkpoints import load_weights, read_checkpoint
     from emcomm.runs import Run
     from emcomm.worlds import make_policy
@@ -172,7 +173,7 @@ def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None)
     else:
         found.problems.append(f"the newest checkpoint follows {newest['episodes']:,} episodes, the log has others")
     try:
-        Run.open(run.path, env)
+        Run.open(run.path, env, code)
     except BadInput as error:
         found.notes.append(f"whether the weights fit was not looked at: {error}")
         return

@@ -25,12 +25,14 @@ class VerifyOptions:
     """The run's folder."""
     env: str | None = None
     """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
+    code: tuple[str, ...] = ()
+    """Channels, torsos and algorithms outside emcomm that the run uses (module:Name); nothing else is executed."""
 
 
 def main() -> int:
     """The command line."""
     options = parse(VerifyOptions, sys.argv[1:], "emcomm.verify")
-    console, found = Console(highlight=False), check_run(options.run, options.env)
+    console, found = Console(highlight=False), check_run(options.run, options.env, options.code)
     table = Table("holds", "figures", title=str(options.run), title_justify="left")
     for name, figures in found.passed:
         table.add_row(name, figures)
@@ -44,5 +46,10 @@ def main() -> int:
     return 1 if found.problems else 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    run()

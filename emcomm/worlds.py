@@ -2,63 +2,80 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
+from emcomm.algorithms import ALGORITHMS, Algorithm
 from emcomm.checkpoints import Checkpoint, load_weights
 from emcomm.config import Config
 from emcomm.errors import BadInput
-from emcomm.policy import Policy, Population, Sizes
+from emcomm.networks.policy import Cast, Policy, Population
+from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
 from envs import GAMES
-from envs.game import Game
+from envs.channels import CHANNELS
+from envs.game import BadGame, Declaration, Game
 from envs.negotiation import Negotiation
+from envs.registry import Registry, Unknown
 
 
 def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
     """The game behind a registered id or `module:Name`; raises BadInput for one that is unknown or no Python."""
-    if env in GAMES:
-        return GAMES[env]
-    module, _, name = env.partition(":")
+    return _named(GAMES, env)
+
+
+def make_algorithm(config: Config) -> Algorithm:
+    """What turns trajectories into gradients; raises BadInput where it is unknown."""
+    return _named(ALGORITHMS, config.algorithm)
+
+
+def _named(registry: Registry[Any], name: str) -> Any:
     try:
-        game = getattr(importlib.import_module(module), name)
-        if not callable(game):
-            raise ImportError(f"{name} is no class")
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise BadInput(
-            f"unknown env {env!r} ({error}): give module:Name of a game class, or one of {', '.join(GAMES)}"
-        ) from error
-    return game
+        return registry.find(name)
+    except Unknown as error:
+        raise BadInput(str(error)) from error
 
 
 def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence) -> Negotiation:
     """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game."""
-    make_game, rng = game_class(config.env), np.random.default_rng(seed)
+    make_game, channel = game_class(config.env), _named(CHANNELS, config.rules.channel)
+    rng = np.random.default_rng(seed)
     try:
-        return Negotiation(make_game(n_games, rng), config.rules, rng)
+        return Negotiation(make_game(n_games, rng), config.rules, rng, channel)
+    except BadGame as error:
+        raise BadInput(f"the declarations of {config.env} contradict each other: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"{config.env} cannot be built as a game like envs.game.Game ({error})") from error
 
 
-def move_names(config: Config) -> tuple[str, ...]:
-    """The moves of the game."""
-    return make_negotiation(config, 1, np.random.SeedSequence(0)).game.move_names
+def declaration(config: Config) -> Declaration:
+    """What the game declares; raises BadInput for what is no game."""
+    return make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
 
 
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
-    """A new policy, its weights drawn from the configuration's seed. Raises BadInput for a population of trios."""
+    """A new policy, its weights drawn from the configuration's seed. Raises BadInput where the game does not fit it."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    declaration, torso = negotiation.declaration, _named(TORSOS, config.torso)
     if config.population > 1 and negotiation.n_agents != 2:
         raise BadInput(f"a population plays in pairs: {config.env} has {negotiation.n_agents} agents, not 2")
+    if config.population > 1 and len(declaration.roles) > 1:
+        raise BadInput(
+            f"in a population everyone plays every part, and {config.env} has {len(declaration.roles)} roles"
+        )
+    owners = {"by-role": declaration.role_of, "separate": tuple(range(negotiation.n_agents))}.get(config.policies)
     sizes = Sizes.of(negotiation, config.hidden_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        members = [Policy(sizes, config.memory) for _ in range(config.population)]
-    policy = members[0] if len(members) == 1 else Population(members)
+        try:
+            members = [Policy(sizes, torso) for _ in range(max(owners) + 1 if owners else config.population)]
+        except (TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+            raise BadInput(f"the torso {config.torso} cannot be built: {error}") from error
+    policy = Cast(members, owners) if owners else members[0] if len(members) == 1 else Population(members)
     return policy.to(device or torch.device("cpu"))
 
 
@@ -66,7 +83,7 @@ def require_memory(config: Config) -> None:
     """Raise BadInput where the workers cannot fit into this machine's memory, instead of being killed later."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
     sizes = Sizes.of(negotiation, config.hidden_size)
-    inputs = sizes.n_features + sizes.window * sizes.n_agents * (sizes.n_symbols + 1)
+    inputs = sizes.n_inputs
     weights = 3 * sizes.hidden_size * (inputs + sizes.hidden_size) * config.population
     rows = config.games * sizes.n_agents * (config.unroll + 1)
     numbers = 6 * weights + rows * (8 * sizes.hidden_size + inputs + 2 * sizes.n_actions)  # what a gradient needs

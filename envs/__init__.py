@@ -8,16 +8,22 @@ from collections.abc import Callable
 
 from pettingzoo.env_registry.registration import aec_registry, parallel_registry, register
 
+from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
-from envs.game import Game, Outcome
+from envs.game import Attribute, BadGame, Decision, Declaration, Game, Outcome, Words, declared
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
+from envs.registry import Registry, Unknown
 from envs.rendering import Scene
 
-GAMES: dict[str, Callable[..., Game]] = {
-    "emcomm/crossing-v0": CrossingGame,
-}
+GAMES: Registry[Callable[..., Game]] = Registry(
+    "game",
+    [
+        ("emcomm/crossing-v0", CrossingGame),
+    ],
+    lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
+)
 """Every registered game; called as `GAMES[env_id](n_games, rng, **options)`."""
 
 for _id, _game in GAMES.items():
@@ -27,9 +33,15 @@ for _id, _game in GAMES.items():
         register("aec", _id, "envs.parallel:env", kwargs={"game": _game})
 
 __all__ = [
+    "CHANNELS",
     "GAMES",
     "SILENT",
+    "Attribute",
+    "BadGame",
+    "Channel",
     "CrossingGame",
+    "Decision",
+    "Declaration",
     "Game",
     "GameOver",
     "IllegalAction",
@@ -40,6 +52,9 @@ __all__ = [
     "ParallelGame",
     "Scene",
     "TalkRules",
+    "Unknown",
+    "Words",
+    "declared",
     "env",
     "negotiable",
     "parallel_env",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.game import Bools, Floats, Ints, Outcome
+from envs.game import Bools, Decision, Floats, Ints, Outcome, Words
 
 MAIN, DETOUR = 0, 1
 
@@ -23,6 +23,8 @@ class CrossingGame:
     n_agents = 2
     agent_names = ("train_0", "train_1")
     move_names: tuple[str, ...] = ("main", "detour")
+    decisions = (Decision("who yields", "yields", move="detour"), Decision("the joint move"))
+    words = Words("train", failure="crash", goal="The trains part when one takes the main line and one the detour.")
     feature_bounds: tuple[Floats, Floats] = (np.zeros(0, np.float32), np.zeros(0, np.float32))
 
     def __init__(self, n_games: int, rng: np.random.Generator) -> None:
@@ -47,8 +49,12 @@ class CrossingGame:
     def active(self) -> Bools:
         return self._both
 
+    @staticmethod
+    def succeeds(moves: Ints, private: Floats) -> Bools:
+        return np.asarray(moves[:, 0] != moves[:, 1])
+
     def play(self, moves: Ints, which: Ints) -> Outcome:
-        parted = moves[:, 0] != moves[:, 1]
+        parted = self.succeeds(moves, self._nothing[which])
         rewards = np.where(parted, 1, -1).astype(np.float32)[:, None].repeat(2, axis=1)
         ended = np.ones((len(moves), 2), np.bool_)
         return Outcome(rewards, parted, ended, ~ended)

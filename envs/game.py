@@ -1,12 +1,14 @@
-"""The protocol of a batched game: reset some, observe all, play moves.
+"""The protocol of a batched game: reset some, observe all, play moves; and what a game declares of itself.
 
 A game is the rules *without* talk; `envs.negotiation` puts the talk around it. Many games are stepped at once,
-as arrays whose axes are `B` (game), `N` (agent), `M` (move), `F` (feature) and `P` (private feature).
+as arrays whose axes are `B` (game), `N` (agent), `M` (move), `F` (feature) and `P` (attribute).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +29,26 @@ class Outcome(NamedTuple):
     """`[D, N]` the agent has reached an end of the game."""
     truncated: Bools
     """`[D, N]` the agent was stopped by a limit outside the game."""
+    score: Floats | None = None
+    """`[D]` how well, where the game has degrees of success; None where it has not."""
 
 
 class Game(Protocol):
     """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`.
 
-    A game may also have `agent_names: tuple[str, ...]`; where it has none, they are `agent_0`, `agent_1`, …
+    Beside what stands below, a game may declare any of these; where it does not, the default holds.
+
+    - `agent_names`: tuple of `N` names (`agent_0`, `agent_1`, …).
+    - `roles`: for each role the indices of its agents, `{"sender": (0,), "receiver": (1,)}`. Agents of one role are
+      exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
+    - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
+    - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
+    - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
+    - `words`: the game's own `Words` for agents and outcomes.
+    - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
+    - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
+    - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
+      `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 
     A run that goes on after an interruption needs the games in progress. By default all arrays among the attributes of
     a game are saved, its numbers, strings and generators too (`envs.saving`). A game that holds something else says how
@@ -50,10 +66,13 @@ class Game(Protocol):
         """Start anew the games marked in `which` `[B]`."""
 
     def observe(self) -> Floats:
-        """`[B, N, F]` features; swapping the agents of a game swaps the rows and changes nothing else."""
+        """`[B, N, F]` features; swapping two agents of one role swaps their rows and changes nothing else."""
 
     def private(self) -> Floats:
-        """`[B, N, P]` what only that agent knows (a part of its features); `P` may be 0."""
+        """`[B, N, P]` what only that agent knows (a part of its features); `P` may be 0.
+
+        Where the game declares attributes these are their values, counted from 0; -1 for an agent that has none.
+        """
 
     def legal_moves(self) -> Bools:
         """`[B, N, M]`; every agent has at least one."""
@@ -66,3 +85,206 @@ class Game(Protocol):
 
         The move of an agent that is not active is -1.
         """
+
+
+# -- what a game declares ----------------------------------------------------------------------------------------------
+
+Kind = Literal["yields", "joint move", "move", "attribute"]
+
+
+class Attribute(NamedTuple):
+    """A discrete private fact of an agent."""
+
+    name: str
+    n_values: int
+    """Its values are 0 … n_values - 1."""
+
+
+class Decision(NamedTuple):
+    """What a dialogue can be asked about; a measure names the kind that it needs."""
+
+    name: str
+    """For the reader: "who yields"."""
+    kind: Kind = "joint move"
+    """yields: which of two exchangeable agents takes `move`, where exactly one does. joint move: all moves together.
+    move: the move of `agent`. attribute: the value of `attribute` of `agent`."""
+    agent: int | None = None
+    move: str | None = None
+    attribute: str | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """The game's own words, for people; the log always says success or failure."""
+
+    agent: str = "agent"
+    success: str = "success"
+    failure: str = "failure"
+    goal: str = ""
+    """One sentence on when the agents succeed."""
+
+    @property
+    def agents(self) -> str:
+        """More than one agent."""
+        return f"{self.agent}s"
+
+
+class BadGame(ValueError):
+    """A game whose declarations contradict each other or its arrays."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a game says of itself, with defaults filled in; plain values, so that a log can carry it.
+
+    `declared(game)` makes and checks it.
+    """
+
+    agent_names: tuple[str, ...]
+    move_names: tuple[str, ...]
+    roles: tuple[str, ...]
+    """The different roles."""
+    role_of: tuple[int, ...]
+    """`[N]` the index of each agent's role."""
+    attributes: tuple[Attribute, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    words: Words = Words()
+    tokens: tuple[int | None, ...] = ()
+    """`[N]` tokens that an agent has; None: all."""
+
+    @property
+    def n_agents(self) -> int:
+        """`N`"""
+        return len(self.agent_names)
+
+    def decision(self, kind: Kind) -> Decision | None:
+        """The first decision of a kind."""
+        return next((d for d in self.decisions if d.kind == kind), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        plain = asdict(self)
+        return {**plain, "attributes": [*map(list, self.attributes)], "decisions": [*map(list, self.decisions)]}
+
+
+def plain_declaration(n_agents: int, move_names: Sequence[str]) -> Declaration:
+    """The declaration of a game that declares nothing."""
+    names = tuple(f"agent_{i}" for i in range(n_agents))
+    return Declaration(
+        names, tuple(move_names), ("agent",), (0,) * n_agents, decisions=(Decision("the joint move"),),
+        tokens=(None,) * n_agents,
+    )  # fmt: skip
+
+
+def declared(game: Game) -> Declaration:
+    """What `game` declares; raises BadGame, which names what is wrong and what would be right."""
+    n_agents, moves = game.n_agents, tuple(game.move_names)
+    if not moves or len(set(moves)) < len(moves):
+        raise BadGame(f"move_names must be different names, at least one, not {moves}")
+    names = tuple(map(str, getattr(game, "agent_names", None) or plain_declaration(n_agents, moves).agent_names))
+    if len(names) != n_agents or len(set(names)) < n_agents:
+        raise BadGame(f"agent_names must be {n_agents} different names, one for each agent, not {names}")
+    roles, role_of = _roles(getattr(game, "roles", None), n_agents)
+    attributes = _attributes(getattr(game, "attributes", ()))
+    declaration = Declaration(
+        names, moves, roles, role_of, attributes, (), _words(getattr(game, "words", None)),
+        _tokens(getattr(game, "tokens", None), roles, role_of),
+    )  # fmt: skip
+    decisions = tuple(_decision(d, declaration) for d in getattr(game, "decisions", ()))
+    fallback = plain_declaration(n_agents, moves).decisions
+    return Declaration(**{**vars(declaration), "decisions": decisions or fallback})
+
+
+def _roles(roles: Any, n_agents: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    if roles is None:
+        return ("agent",), (0,) * n_agents
+    if not isinstance(roles, Mapping) or not roles:
+        raise BadGame(f'roles must name the agents of each role, {{"sender": (0,), "receiver": (1,)}}, not {roles!r}')
+    role_of: list[int | None] = [None] * n_agents
+    for index, (role, agents) in enumerate(roles.items()):
+        if not len(agents):
+            raise BadGame(f"the role {role!r} has no agents: name at least one, or leave it out")
+        for agent in agents:
+            if not 0 <= agent < n_agents:
+                raise BadGame(f"the role {role!r} names agent {agent}: the agents are 0 to {n_agents - 1}")
+            if role_of[agent] is not None:
+                raise BadGame(f"agent {agent} is in two roles: each agent has one")
+            role_of[agent] = index
+    if None in role_of:
+        raise BadGame(f"agent {role_of.index(None)} is in no role: each agent has one")
+    return tuple(map(str, roles)), tuple(index for index in role_of if index is not None)
+
+
+def _attributes(attributes: Any) -> tuple[Attribute, ...]:
+    found = []
+    for given in attributes:
+        try:
+            attribute = Attribute(*given)
+        except TypeError:
+            raise BadGame(f'an attribute is a name and a number of values, ("delay", 5), not {given!r}') from None
+        if isinstance(attribute.n_values, bool) or not isinstance(attribute.n_values, int) or attribute.n_values < 1:
+            raise BadGame(f"the attribute {attribute.name!r} must have at least 1 value, not {attribute.n_values!r}")
+        found.append(attribute)
+    names = [a.name for a in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadGame(f"there are two attributes {name!r}: give one of them another name")
+    return tuple(found)
+
+
+def _words(words: Any) -> Words:
+    if words is not None and not isinstance(words, Words):
+        raise BadGame(f"words must be envs.Words, not {type(words).__name__}")
+    return words or Words()
+
+
+def _tokens(tokens: Any, roles: tuple[str, ...], role_of: tuple[int, ...]) -> tuple[int | None, ...]:
+    for role, count in (tokens or {}).items():
+        if role not in roles:
+            raise BadGame(f"tokens names the role {role!r}: the roles are {', '.join(roles)}")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise BadGame(f"the role {role!r} must have a number of tokens from 0 up, not {count!r}")
+    return tuple((tokens or {}).get(roles[index]) for index in role_of)
+
+
+def _decision(decision: Any, game: Declaration) -> Decision:
+    """The decision; raises BadGame where it names what the game does not have."""
+    if not isinstance(decision, Decision):
+        raise BadGame(f"decisions must be envs.Decision, not {decision!r}")
+    says = f"the decision {decision.name!r}"
+    if decision.kind not in get_args(Kind):
+        raise BadGame(f"{says} is of no known kind: {', '.join(get_args(Kind))}")
+    if decision.kind in ("move", "attribute") and decision.agent is None:
+        raise BadGame(f"{says} names no agent: say which, from 0 to {game.n_agents - 1}")
+    if decision.agent is not None and not 0 <= decision.agent < game.n_agents:
+        raise BadGame(f"{says} names agent {decision.agent}: the agents are 0 to {game.n_agents - 1}")
+    if decision.kind == "attribute" and decision.attribute not in [a.name for a in game.attributes]:
+        raise BadGame(f"{says} names no attribute of the game, but {decision.attribute!r}")
+    if decision.kind == "yields":
+        if decision.move not in game.move_names:
+            raise BadGame(f"{says} must name the move of the one that yields: {', '.join(game.move_names)}")
+        if game.n_agents != 2 or len(game.roles) > 1 or len(game.move_names) != 2:
+            raise BadGame(f"{says} is of the kind 'yields', which is for two agents of one role with two moves")
+        if decision.move != game.move_names[-1]:
+            raise BadGame(f"{says}: put the move of the one that yields last, {decision.move!r} after the other")
+    return decision
+
+
+def require_in_range(private: Floats, declaration: Declaration) -> None:
+    """Raise BadGame where `private` `[B, N, P]` is not what the attributes of a game say."""
+    if not declaration.attributes:
+        return
+    if private.shape[2] != len(declaration.attributes):
+        raise BadGame(
+            f"private() has {private.shape[2]} columns, and there are {len(declaration.attributes)} attributes: "
+            "one column for each, in their order"
+        )
+    for p, (name, n_values) in enumerate(declaration.attributes):
+        values = private[..., p]
+        wrong = (values < -1) | (values >= n_values) | (values != np.floor(values))
+        if wrong.any():
+            agent = int(np.argwhere(wrong)[0][1])
+            raise BadGame(
+                f"the attribute {name!r} of agent {agent} is {values[wrong][0]:g}: its values are 0 to {n_values - 1}, "
+                "or -1 for an agent that has none"
+            )

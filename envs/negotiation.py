@@ -3,7 +3,9 @@
 Each game is in one of three phases. OPEN: moves and symbols are legal; if all agents move, the moves are played, if any
 agent says a symbol, the talk is entered. TALK: only symbols are legal, until all agents say EOT in the same round or
 `max_rounds` is reached. ACT: only moves are legal; they are played at the same moment, the buffer is emptied, and the
-game goes on or ends.
+game goes on or ends. With `closing="any"` one EOT ends the talk.
+
+Agents that may not speak (`Game.may_speak`) only move. Where several roles exist, an agent sees its own.
 
 Actions are one `Discrete(n_tokens + 1 + n_moves)`: the tokens, then EOT, then the moves.
 Axes: `B` game, `N` agent, `W` window of rounds, `A` action, `D` games whose moves were played in a step.
@@ -11,16 +13,15 @@ Axes: `B` game, `N` agent, `W` window of rounds, `A` action, `D` games whose mov
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 
-from envs.game import Bools, Floats, Game, Ints
+from envs.channels import CHANNELS, SILENT, Channel, Round, doubled
+from envs.game import BadGame, Bools, Floats, Game, Ints, Outcome, declared, require_in_range
 from envs.saving import fitting, restore_game, save_game
-
-SILENT = -1
-"""Marks a cell of the buffer in which nothing was said."""
 
 LONGEST_TALK = 32_767
 """The most rounds that `max_rounds` may allow (rounds)."""
@@ -34,7 +35,7 @@ _PHASE_FEATURES = np.eye(len(PHASES), dtype=np.float32)
 Opening = Literal["free", "talk"]
 Speaking = Literal["simultaneous", "sequential"]
 Order = Literal["fixed", "episode", "round"]
-Channel = Literal["open", "off", "constant", "shuffled", "self", "noisy", "oracle"]
+Closing = Literal["mutual", "any"]
 
 
 class IllegalAction(ValueError):
@@ -59,9 +60,13 @@ class TalkRules:
     """simultaneous: all speak at once; sequential: one after the other, hearing what was said before."""
     order: Order = "fixed"
     """With --speaking sequential: the order, always the same, or shuffled for every episode or every round."""
-    channel: Channel = "open"
-    """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (from another
-    dialogue), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound)."""
+    closing: Closing = "mutual"
+    """What ends a talk. mutual: EOT of all who may speak, in the same round; any: the EOT of one."""
+    channel: str = "open"
+    """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (messages of
+    other games), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound),
+    tokens_shuffled (own EOTs, tokens of other games), ends_shuffled (the reverse), delayed (a round late); or
+    module:Name of a subclass of envs.channels.Channel."""
     noise: float = 0.1
     """With --channel noisy: probability that a heard symbol is replaced by a random one (0 to 1)."""
     round_cost: float = 0.0
@@ -74,6 +79,9 @@ class TalkRules:
             value, choices = getattr(self, name), get_args(hint)
             if choices and isinstance(choices[0], str) and value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        if not isinstance(self.channel, str):
+            raise ValueError(f"channel must be a name, not {self.channel!r}")
+        CHANNELS.require(self.channel)
         for name in ("n_tokens", "max_rounds", "window"):
             value = getattr(self, name)
             unbounded = name == "max_rounds" and value is None
@@ -105,9 +113,9 @@ class Observation(NamedTuple):
     """What every agent sees; swapping two agents swaps their rows and nothing else."""
 
     features: Floats
-    """`[B, N, F + 3]` the game's features and the phase, one-hot."""
+    """`[B, N, F + 3]` the game's features, the agent's role where there are several, and the phase, one-hot."""
     buffer: Ints
-    """int8 `[B, N, W, N]` the last rounds, newest last, own column first, SILENT where empty."""
+    """int8 `[B, N, W, N]` the last rounds, newest last, own column first, then by role; SILENT where empty."""
     mask: Bools
     """`[B, N, A]` the legal actions."""
 
@@ -135,6 +143,19 @@ class Dialogues(NamedTuple):
     """`[D, N, P]` what only that agent knew."""
     last: Bools
     """`[D]` the episode ended with this move."""
+    score: Floats
+    """`[D]` how well, where the game has degrees of success; otherwise 1 for a success and 0 for a failure."""
+    features: Floats
+    """`[D, N, F]` what the agents saw of the game while they talked."""
+    legal: Bools
+    """`[D, N, M]` the moves that the game allowed."""
+    speaks: Bools
+    """`[D, N]` who could speak."""
+    columns: Ints
+    """int8 `[D, N, N]` in which order each agent saw the others, itself first; 0 columns for two agents."""
+    heard: Ints
+    """int8 `[sum(n_rounds + 1), N * (N - 1)]` what each agent heard before the talk and in each round, where it does
+    not follow from what was said; 0 rows for other channels."""
 
 
 class Step(NamedTuple):
@@ -159,11 +180,15 @@ class Negotiation:
     agent's turn, and the mask of the others leaves a single placeholder action, neither written nor heard.
     """
 
-    def __init__(self, game: Game, rules: TalkRules, rng: np.random.Generator) -> None:
+    def __init__(
+        self, game: Game, rules: TalkRules, rng: np.random.Generator, channel: type[Channel] | None = None
+    ) -> None:
         self.game, self.rules, self._rng = game, rules, rng
+        self.declaration = declared(game)
         games, agents = game.n_games, game.n_agents
         self.n_games, self.n_agents = games, agents
         self.n_actions = rules.n_tokens + 1 + len(game.move_names)
+        self._require_tokens()
         self.phase = np.full(games, OPEN)
         self.n_rounds = np.zeros(games, np.int64)
         self.round_cost = rules.round_cost
@@ -174,28 +199,57 @@ class Negotiation:
         self._row = np.full((games, agents), SILENT, np.int8)  # the round in progress
         self._heard: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
         self.cut = np.zeros(games, np.bool_)
-        self._columns = np.tile(_own_column_first(agents), (games, 1, 1))
+        self._role = np.array(self.declaration.role_of)
+        self._columns = np.tile(_own_column_first(self._role), (games, 1, 1))
         self._game_index, self._agent_index = np.arange(games)[:, None], np.arange(agents)
         self._everyone = np.ones((games, agents), np.bool_)
         self._phase_mask = _legal_by_phase(rules, len(game.move_names))
+        self._phase_features = self._constant_features()
+        self._tokens = self._token_mask()
         self._mask: Bools | None = None
+        self._may_speak: Callable[[], Bools] | None = getattr(game, "may_speak", None)
+        self._hears: Callable[[], Bools] | None = getattr(game, "hears", None)
         if rules.speaking == "sequential":
             self._chosen = np.zeros((games, agents), np.int64)
             self._turn = np.zeros(games, np.int64)
             self._order = np.tile(np.arange(agents, dtype=np.int8), (games, 1))
             self._orders: Ints = np.zeros((games, capacity, agents), np.int8)
-        if rules.channel == "oracle":
-            self._role = np.zeros((games, agents), np.int8)
-        if rules.channel == "shuffled":
-            self._bank = _DialogueBank(rules, agents, max(games, 64), capacity, rng)
-            self._donated: Ints = np.zeros((games, agents, capacity, agents), np.int8)  # what each agent will hear
+        self.channel = (channel or CHANNELS.find(rules.channel))(rules, games, agents, rng)
+        if self.channel.random:
+            self._ears: Ints = np.full((games, capacity + 1, agents * (agents - 1)), SILENT, np.int8)
+
+    def _require_tokens(self) -> None:
+        for name, count in zip(self.declaration.agent_names, self.declaration.tokens, strict=True):
+            if count is not None and count > self.rules.n_tokens:
+                raise BadGame(f"{name} has {count} tokens, and there are {self.rules.n_tokens}: --n-tokens {count}")
+
+    @property
+    def n_features(self) -> int:
+        """Length of an agent's `features`."""
+        return len(self.game.feature_bounds[0]) + self._phase_features.shape[2]
+
+    def _constant_features(self) -> Floats:
+        """float32 `[3, N, ·]` what the phase and the role add to the features."""
+        phase = _PHASE_FEATURES[:, None].repeat(self.n_agents, axis=1)
+        if len(self.declaration.roles) == 1:
+            return phase
+        role = np.eye(len(self.declaration.roles), dtype=np.float32)[self._role]
+        return np.concatenate([np.tile(role, (len(PHASES), 1, 1)), phase], axis=2)
+
+    def _token_mask(self) -> Bools | None:
+        """`[N, A]` the actions that an agent's number of tokens leaves; None where all have all."""
+        counts = self.declaration.tokens
+        if all(count is None for count in counts):
+            return None
+        most = np.array([self.rules.n_tokens if count is None else count for count in counts])
+        action = np.arange(self.n_actions)
+        return (action < most[:, None]) | (action >= self.rules.eot)
 
     # -- what the agents see -------------------------------------------------------------------------------------
 
     def observe(self) -> Observation:
         """What every agent of every game sees now."""
-        phase = _PHASE_FEATURES[self.phase][:, None].repeat(self.n_agents, axis=1)
-        features = np.concatenate([self.game.observe(), phase], axis=2)
+        features = np.concatenate([self.game.observe(), self._phase_features[self.phase]], axis=2)
         return Observation(features, self._heard.copy(), self.mask())
 
     def mask(self) -> Bools:
@@ -203,7 +257,13 @@ class Negotiation:
         if self._mask is None:
             mask = self._phase_mask[self.phase][:, None].repeat(self.n_agents, axis=1)
             mask[..., self.rules.eot + 1 :] &= self.game.legal_moves()
+            if self._tokens is not None:
+                mask &= self._tokens
             taking_part = self._acting() & self.game.active()
+            if self._may_speak is not None:
+                speakers = self._speakers()
+                mask[..., : self.rules.eot + 1] &= speakers[..., None]
+                taking_part &= speakers | (self.phase != TALK)[:, None]
             if not taking_part.all():
                 waiting = ~taking_part
                 placeholder = np.where(self.phase == ACT, self.rules.eot + 1, self.rules.eot)
@@ -225,6 +285,11 @@ class Negotiation:
             order = np.concatenate([order, self._order[game][None]])
         return said.copy(), order.copy()
 
+    def _speakers(self) -> Bools:
+        """`[B, N]` who may speak in this negotiation."""
+        active = self.game.active()
+        return active if self._may_speak is None else self._may_speak() & active
+
     def _acting(self) -> Bools:
         """`[B, N]` whose turn it is: everyone's, unless agents speak one after the other."""
         if self.rules.speaking == "simultaneous":
@@ -241,35 +306,49 @@ class Negotiation:
         if not count:
             return
         self.game.reset(which)
-        if self.n_agents > 2:  # so that a column is no identity
-            others = self._rng.permuted(self._columns[which][..., 1:], axis=2)
-            self._columns[which] = np.concatenate([self._columns[which][..., :1], others], axis=2)
-        if self.rules.channel == "oracle":
-            roles = self._rng.permuted(np.tile(np.arange(self.n_agents), (count, 1)), axis=1)
-            self._role[which] = roles % (self.rules.n_tokens + 1)
+        if self.n_agents > 2:
+            self._deal_columns(which)
+        self.channel.reset(which)
         if self.rules.speaking == "sequential":
             self._turn[which] = 0  # a round may have been in progress
             if self.rules.order != "fixed":
-                self._order[which] = self._rng.permuted(self._order[which], axis=1)
+                self._draw_order(np.flatnonzero(which))
         self._begin(which)
         self.over[which] = False  # last, for `which` may be `over` itself
 
+    def _deal_columns(self, which: Bools) -> None:
+        """Permute the columns of the others, within a role, so that a column is no identity."""
+        others = self._columns[which][..., 1:]
+        if len(self.declaration.roles) == 1:
+            others = self._rng.permuted(others, axis=2)
+        else:
+            keys = self._role[others] + self._rng.random(others.shape)
+            others = np.take_along_axis(others, keys.argsort(axis=2), 2)
+        self._columns[which] = np.concatenate([self._columns[which][..., :1], others], axis=2)
+
+    def _draw_order(self, games: Ints) -> None:
+        """Shuffle the order in which the agents speak."""
+        self._order[games] = self._rng.permuted(self._order[games], axis=1)
+
     def _begin(self, which: Bools) -> None:
         """Empty the buffer: the next decision starts."""
-        start = ACT if self.rules.channel == "off" else TALK if self.rules.opening == "talk" else OPEN
+        require_in_range(self.game.private()[which], self.declaration)
+        start = ACT if not self.channel.talk else TALK if self.rules.opening == "talk" else OPEN
         self.phase[which] = start
+        if self._may_speak is not None:
+            self.phase[which & ~self._speakers().any(axis=1)] = ACT
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT
         self.cut[which] = False
         self._mask = None
-        if self.rules.channel == "oracle":
-            self._heard[which, :, -1, 1:] = self._role[which][..., None]
-        if self.rules.channel == "shuffled":
-            donated = self._bank.draw(int(which.sum()))
-            while donated.shape[2] > self._donated.shape[2]:
-                self._donated = _doubled(self._donated, self.rules.eot)
-            self._donated[which] = donated
+        self.channel.begin(which)
+        games = np.flatnonzero(which)
+        told = self.channel.before(games)
+        if told is not None:
+            self._heard[which, :, -1, 1:] = told
+        if self.channel.random:
+            self._ears[which, 0] = self._heard[which, :, -1, 1:].reshape(len(games), -1)
 
     # -- stepping ------------------------------------------------------------------------------------------------
 
@@ -281,7 +360,7 @@ class Negotiation:
         self._check(actions)
         rules, turn = self.rules, self._acting()
         rewards = np.zeros((self.n_games, self.n_agents), np.float32)
-        spoken = turn & self.game.active() & (actions <= rules.eot)
+        spoken = turn & self._speakers() & (actions <= rules.eot)
         self._row[spoken] = actions[spoken]
         self._hear(turn)
         joint, complete = self._take_turns(actions, turn)
@@ -323,17 +402,22 @@ class Negotiation:
         """Add the completed round to the buffers of the games in `talks`; some talks end with it."""
         rules = self.rules
         if self.n_rounds[talks].max() == self._said.shape[1]:
-            self._said = _doubled(self._said)
+            self._said = doubled(self._said)
             if rules.speaking == "sequential":
-                self._orders = _doubled(self._orders)
+                self._orders = doubled(self._orders)
+            if self.channel.random:
+                self._ears = doubled(self._ears)[:, : self._said.shape[1] + 1]
         games = np.flatnonzero(talks)
         self._said[games, self.n_rounds[games]] = self._row[games]
         if rules.speaking == "sequential":
             self._orders[games, self.n_rounds[games]] = self._order[games]
             if rules.order == "round":
-                self._order[games] = self._rng.permuted(self._order[games], axis=1)
+                self._draw_order(games)
         self.n_rounds += talks
-        agreed = talks & ((self._row == rules.eot) | ~self.game.active()).all(axis=1)
+        if self.channel.random:
+            self._ears[games, self.n_rounds[games]] = self._heard[games, :, -1, 1:].reshape(len(games), -1)
+        ends = self._row == rules.eot
+        agreed = talks & (ends.any(axis=1) if rules.closing == "any" else (ends | ~self._speakers()).all(axis=1))
         self.cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or LONGEST_UNBOUNDED_TALK))
         self.phase[talks] = TALK
         self.phase[agreed | self.cut] = ACT
@@ -345,25 +429,37 @@ class Negotiation:
         truncated = terminated.copy()
         games = np.flatnonzero(plays)
         moves = np.where(self.game.active()[games], joint[games] - (self.rules.eot + 1), -1)
-        private = self.game.private()[games]
+        before = self.game.private()[games], self.game.observe()[games], self.game.legal_moves()[games]
+        speaks = self._speakers()[games]
         outcome = self.game.play(moves, games)
         rewards[games] += outcome.rewards
         terminated[games], truncated[games] = outcome.terminated, outcome.truncated
         last: Bools = np.all(outcome.terminated | outcome.truncated, axis=1)
         self.over[games] = last
-        rounds = self.n_rounds[games]
+        dialogues = self._dialogues(games, moves, outcome, before, speaks, last)
+        if len(games):
+            self.channel.finished(self._said[games], self.n_rounds[games])
+            self._begin(plays)
+        return Step(rewards, terminated, truncated, self.over.copy(), dialogues)
+
+    def _dialogues(
+        self, games: Ints, moves: Ints, outcome: Outcome, before: tuple[Floats, Floats, Bools], speaks: Bools,
+        last: Bools,
+    ) -> Dialogues:  # fmt: skip
+        """The record of the negotiations that have just ended; `before`: what the game was before the moves."""
+        rounds, (private, features, legal) = self.n_rounds[games], before
         in_use = np.arange(self._said.shape[1]) < rounds[:, None]
         symbols = self._said[games][in_use]
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
-        cut = self.cut[games]
-        dialogues = Dialogues(
-            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, cut, private, last
-        )
-        if len(games):
-            if self.rules.channel == "shuffled":
-                self._bank.add(self._said[games], rounds)
-            self._begin(plays)
-        return Step(rewards, terminated, truncated, self.over.copy(), dialogues)
+        columns = self._columns[games].astype(np.int8)
+        ears: Ints = np.zeros((0, self.n_agents * (self.n_agents - 1)), np.int8)
+        if self.channel.random:
+            ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
+        return Dialogues(
+            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, self.cut[games],
+            private, last, _scores(outcome), features, legal, speaks,
+            columns if self.n_agents > 2 else columns[..., :0], ears,
+        )  # fmt: skip
 
     # -- hearing -------------------------------------------------------------------------------------------------
 
@@ -374,7 +470,7 @@ class Negotiation:
             return
         heard, columns = self._heard[games], self._columns[games]
         said: Ints = self._row[games[:, None, None], columns]  # [b, N, N]
-        row = self._distort(said, games, columns)
+        row = self._as_heard(said, games, columns)
         if self.rules.speaking == "simultaneous":
             heard[:, :, :-1] = heard[:, :, 1:]
             heard[:, :, -1] = row
@@ -382,42 +478,28 @@ class Negotiation:
             first = self._turn[games] == 0
             heard[first, :, :-1] = heard[first, :, 1:]
             heard[first, :, -1] = self._silence(games)[first]
-            own = self.rules.channel == "self"
-            filled = turn[games][:, :, None] if own else np.take_along_axis(turn[games][:, None], columns, 2)
+            filled = np.take_along_axis(turn[games][:, None], columns, 2)
+            if self.rules.channel == "self":  # an echo comes when one has spoken
+                filled = turn[games][:, :, None]
             heard[:, :, -1] = np.where(filled, row, heard[:, :, -1])
         self._heard[games] = heard
 
     def _silence(self, games: Ints) -> Ints:
         """A round in which nobody has spoken yet, as heard: `[b, N, N]`."""
         silence = np.full((len(games), self.n_agents, self.n_agents), SILENT, np.int8)
-        if self.rules.channel == "oracle":
-            silence[..., 1:] = self._role[games][..., None]
+        told = self.channel.before(games)
+        if told is not None:
+            silence[..., 1:] = told
         return silence
 
-    def _distort(self, row: Ints, games: Ints, columns: Ints) -> Ints:
+    def _as_heard(self, row: Ints, games: Ints, columns: Ints) -> Ints:
         """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
-        rules, others = self.rules, row[..., 1:]
-        if rules.channel == "constant":
-            others[...] = 0
-        elif rules.channel == "self":
-            others[...] = row[..., :1]
-        elif rules.channel == "noisy":
-            replaced = self._rng.random(others.shape) < rules.noise
-            random = self._rng.integers(rules.n_tokens + 1, size=others.shape, dtype=np.int8)
-            others[...] = np.where(replaced, random, others)
-        elif rules.channel == "oracle":
-            others[...] = self._role[games][..., None]
-        elif rules.channel == "shuffled":
-            others[...] = self._recall(games, columns[..., 1:])
+        at = Round(games, self.n_rounds[games], columns[..., 1:], self._said)
+        row[..., 1:] = self.channel.hear(row[..., :1], row[..., 1:], at)
+        if self._hears is not None:
+            reaches = np.take_along_axis(self._hears()[games], columns[..., 1:], 2)
+            row[..., 1:] = np.where(reaches, row[..., 1:], SILENT)
         return row
-
-    def _recall(self, games: Ints, columns: Ints) -> Ints:
-        """`[b, N, N - 1]` what each agent hears in `columns` of the dialogue donated to it; EOT after its end."""
-        rounds, capacity = self.n_rounds[games, None, None], self._donated.shape[2]
-        heard = self._donated[
-            games[:, None, None], self._agent_index[:, None], np.minimum(rounds, capacity - 1), columns
-        ]
-        return np.where(rounds < capacity, heard, self.rules.eot)
 
     # -- saving --------------------------------------------------------------------------------------------------
 
@@ -430,8 +512,10 @@ class Negotiation:
         if game is None:
             return None
         talk = {name: getattr(self, name).copy() for name in self._ranges()}
-        bank = self._bank.state() if self.rules.channel == "shuffled" else {}
-        return {"random": self._rng.bit_generator.state, "talk": talk, "bank": bank, "game": game}
+        channel = save_game(self.channel, self._rng)
+        if channel is None:
+            return None
+        return {"random": self._rng.bit_generator.state, "talk": talk, "channel": channel, "game": game}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, in a new negotiation of the same size and rules.
@@ -440,11 +524,10 @@ class Negotiation:
         """
         try:
             talk = {k: fitting(k, state["talk"][k], getattr(self, k), *ends) for k, ends in self._ranges().items()}
-            rooms = {talk[name].shape[1] for name in ("_said", "_orders") if name in talk}
+            rooms = {talk[name].shape[1] - (name == "_ears") for name in ("_said", "_orders", "_ears") if name in talk}
             if len(rooms) != 1 or talk["n_rounds"].max() > min(rooms):
                 raise ValueError("n_rounds and the symbols said do not agree")
-            if self.rules.channel == "shuffled":
-                self._bank.restore(state["bank"])
+            restore_game(self.channel, state.get("channel", {}))
             restore_game(self.game, state["game"])
             self._rng.bit_generator.state = state["random"]
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -468,66 +551,23 @@ class Negotiation:
             "_turn": (0, last, None),
             "_order": (0, last, None),
             "_orders": (0, last, 1),
-            "_role": (0, eot, None),
-            "_donated": (SILENT, eot, 2),
+            "_ears": (SILENT, eot, 1),
         }
         return {name: ends for name, ends in ranges.items() if hasattr(self, name)}
 
 
-class _DialogueBank:
-    """The last finished dialogues, from which `--channel shuffled` lets agents hear.
-
-    Two agents of one game never share a donor dialogue: hearing opposite sides of the same one would tell them apart.
-    """
-
-    def __init__(self, rules: TalkRules, agents: int, size: int, capacity: int, rng: np.random.Generator) -> None:
-        self._rng, self._eot, self._next = rng, rules.eot, 0
-        shape = (size, capacity, agents)
-        # until there is something better
-        self._symbols: Ints = rng.integers(rules.n_tokens + 1, size=shape, dtype=np.int8)
-
-    def state(self) -> dict[str, Any]:
-        """The dialogues of the bank."""
-        return {"symbols": self._symbols.copy(), "next": self._next}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; raises ValueError where it does not fit."""
-        symbols = fitting("the bank", state["symbols"], self._symbols, SILENT, self._eot, 1)
-        if type(state["next"]) is not int or not 0 <= state["next"] < len(symbols):
-            raise ValueError("the bank has no such place")
-        self._symbols, self._next = symbols, state["next"]
-
-    def add(self, said: Ints, n_rounds: Ints) -> None:
-        talked = n_rounds > 0
-        said, n_rounds = said[talked], n_rounds[talked]
-        while said.shape[1] > self._symbols.shape[1]:
-            self._symbols = _doubled(self._symbols, self._eot)
-        slots = (self._next + np.arange(len(said))) % len(self._symbols)
-        self._next = int(self._next + len(said)) % len(self._symbols)
-        self._symbols[slots] = self._eot  # also what is heard after a dialogue's end
-        self._symbols[slots, : said.shape[1]] = np.where(
-            (np.arange(said.shape[1]) < n_rounds[:, None])[..., None], said, self._eot
-        )
-
-    def draw(self, games: int) -> Ints:
-        """`[games, N, rounds, N]` a whole dialogue for each agent, all different within a game; EOT after its end."""
-        size, agents = len(self._symbols), self._symbols.shape[2]
-        first = self._rng.integers(size, size=(games, 1))
-        step = self._rng.integers(1, max(size // agents, 2), size=(games, 1))
-        return self._symbols[(first + step * np.arange(agents)) % size]
+def _scores(outcome: Outcome) -> Floats:
+    """`[D]` the score; where a game has none, 1 for a success."""
+    return outcome.success.astype(np.float32) if outcome.score is None else np.asarray(outcome.score, np.float32)
 
 
-def _own_column_first(agents: int) -> Ints:
-    """`[N, N]` the agents in the order in which agent i sees them: itself, then the others."""
-    return np.array([[i, *(j for j in range(agents) if j != i)] for i in range(agents)])
+def _own_column_first(role: Ints) -> Ints:
+    """`[N, N]` the agents in the order in which agent i sees them: itself, then the others by their role."""
+    agents = range(len(role))
+    return np.array([[i, *sorted((j for j in agents if j != i), key=lambda j: (role[j], j))] for i in agents])
 
 
 def _legal_by_phase(rules: TalkRules, n_moves: int) -> Bools:
     """`[3, A]` symbols are legal in OPEN and TALK, moves in OPEN and ACT."""
     symbol = np.arange(rules.n_tokens + 1 + n_moves) <= rules.eot
     return np.stack([np.ones_like(symbol), symbol, ~symbol])
-
-
-def _doubled(rounds: Ints, fill: int = SILENT) -> Ints:
-    """A buffer `[..., rounds, N]` with room for twice as many rounds."""
-    return np.concatenate([rounds, np.full_like(rounds, fill)], axis=-2)

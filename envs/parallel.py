@@ -46,7 +46,8 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
 
     A `Dict` for every agent; nothing in it tells identical agents apart but what has been said.
 
-    - `observation`: float32 `[F + 3]`, the game's own features (none for the crossing) and the phase, one-hot;
+    - `observation`: float32 `[F + 3]`, the game's own features (none for the crossing), where there are several roles
+      the agent's own, one-hot, and the phase, one-hot;
     - `buffer`: int8 `[window, n_agents]`, the last rounds as heard, newest last, own column first, -1 where nothing
       was said;
     - `action_mask`: int8 `[n_actions]`, 1 for legal actions. With sequential speaking a step is one agent's turn, and
@@ -59,9 +60,9 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
 
     ### Arguments
 
-    The fields of `TalkRules`, which explains them: `n_tokens`, `max_rounds`, `opening`, `speaking`, `order`, `channel`,
-    `noise`, `round_cost`, `window`; what the game itself takes; and `render_mode`: None, `ansi` (the dialogue as a
-    table), `rgb_array` (a picture) or `human` (a window). Nothing is drawn unless `render` is called.
+    The fields of `TalkRules`, which explains them: `n_tokens`, `max_rounds`, `opening`, `speaking`, `order`, `closing`,
+    `channel`, `noise`, `round_cost`, `window`; what the game itself takes; and `render_mode`: None, `ansi` (the
+    dialogue as a table), `rgb_array` (a picture) or `human` (a window). Nothing is drawn unless `render` is called.
 
     ### Errors
 
@@ -82,7 +83,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         self._talk = self._start(np.random.default_rng())
         game = self._talk.game
         self.metadata = {"name": type(game).__name__, "render_modes": list(RENDER_MODES), "render_fps": 2}
-        names = getattr(game, "agent_names", None) or [f"agent_{i}" for i in range(game.n_agents)]
+        names = getattr(game, "agent_names", None) or self._talk.declaration.agent_names
         self.possible_agents = list(names)
         self.agents: list[str] = []
         self._observation_spaces = {name: _observation_space(self._talk) for name in names}
@@ -229,7 +230,8 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         )
 
     def _empty_scene(self) -> Scene:
-        return Scene(tuple(map(str, self.possible_agents)), self._talk.game.move_names, self._rules.n_tokens)
+        game = self._talk.declaration
+        return Scene(tuple(map(str, self.possible_agents)), game.move_names, self._rules.n_tokens, words=game.words)
 
     def render(self) -> np.ndarray | str | None:
         """Show `scene()` in the way of `render_mode`; a step never does."""
@@ -290,7 +292,7 @@ def env(**options: Any) -> AECEnv[str, Seen, int | None]:
 
 def _observation_space(talk: Negotiation) -> gymnasium.spaces.Dict:
     low, high = talk.game.feature_bounds
-    phase = np.zeros(len(PHASES), np.float32)
+    phase = np.zeros(talk.n_features - len(low), np.float32)  # and the role, where there are several
     return gymnasium.spaces.Dict(
         {
             "observation": Box(np.concatenate([low, phase]), np.concatenate([high, phase + 1]), dtype=np.float32),

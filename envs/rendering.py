@@ -6,13 +6,14 @@ keyboard are shown alike. The pictures themselves are painted in `envs.pictures`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.negotiation import SILENT
+from envs.channels import SILENT
+from envs.game import Words
 
 RenderMode = Literal["ansi", "rgb_array", "human"]
 RENDER_MODES: tuple[str, ...] = get_args(RenderMode)
@@ -43,6 +44,8 @@ class Scene:
     """Whether the joint move did what the game asks for; None until it is made."""
     cut: bool = False
     """The talk ran into its limit of rounds."""
+    words: Words = field(default_factory=Words)
+    """The game's own."""
 
     def __str__(self) -> str:
         return text(self)
@@ -54,10 +57,10 @@ class Scene:
 
     @property
     def outcome(self) -> str:
-        """`success`, and `crash` (trains) or `failure` (other games); empty until the moves are made."""
+        """Success or failure in the game's own words; empty until the moves are made."""
         if self.success is None:
             return ""
-        return "success" if self.success else "crash" if self.on_track else "failure"
+        return self.words.success if self.success else self.words.failure
 
     def move_name(self, agent: int) -> str:
         """What an agent did; `-` if it takes no part any more."""

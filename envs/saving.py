@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from envs.game import Game
-
 _PLAIN = (bool, int, float, str, type(None))
-_DECLARED = ("n_agents", "move_names", "agent_names", "feature_bounds")
-"""What a game says of itself, and so never changes."""
+_DECLARED = (
+    "n_agents", "move_names", "agent_names", "feature_bounds", "roles", "tokens", "attributes", "decisions", "words",
+    "rules",
+)  # fmt: skip
+"""What a game or a channel says of itself, and so never changes."""
 
 
-def save_game(game: Game, shared: np.random.Generator) -> dict[str, Any] | None:
-    """The state of all games of a batch: arrays and plain values by name; None where it cannot be saved.
+def save_game(game: Any, shared: np.random.Generator) -> dict[str, Any] | None:
+    """The state of all games of a batch, or of a channel: arrays and plain values by name; None where it cannot be
+    saved.
 
     A game with the methods `state()` and `restore(state)` says what that is. Of any other all attributes are taken:
     arrays of numbers, plain values, tuples of them, and generators. A game that holds anything else, such as an
@@ -23,7 +25,7 @@ def save_game(game: Game, shared: np.random.Generator) -> dict[str, Any] | None:
     the game was made with: its owner saves it.
     """
     if _saves_itself(game):
-        return {name: np.array(value) for name, value in game.state().items()}  # type: ignore[attr-defined]
+        return {name: np.array(value) for name, value in game.state().items()}
     state: dict[str, Any] = {}
     for name, value in vars(game).items() if hasattr(game, "__dict__") else [("", game)]:
         if value is shared or name in _DECLARED:
@@ -40,7 +42,7 @@ def save_game(game: Game, shared: np.random.Generator) -> dict[str, Any] | None:
     return None if any(np.may_share_memory(one, other) for one, other in combinations(arrays, 2)) else state
 
 
-def _saves_itself(game: Game) -> bool:
+def _saves_itself(game: Any) -> bool:
     return callable(getattr(game, "state", None)) and callable(getattr(game, "restore", None))
 
 
@@ -53,10 +55,10 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
-def restore_game(game: Game, state: dict[str, Any]) -> None:
+def restore_game(game: Any, state: dict[str, Any]) -> None:
     """The inverse of `save_game`, for a new game of the same size; raises ValueError where `state` does not fit."""
     if _saves_itself(game):
-        game.restore(state)  # type: ignore[attr-defined]
+        game.restore(state)
         return
     for name, value in state.items():
         if name not in vars(game):

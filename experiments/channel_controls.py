@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,13 @@ import seaborn as sns
 
 from analysis.causal.channel_controls import channel_controls
 from emcomm.runs import Run
-from envs.negotiation import Channel
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import network_of
 from experiments.running import main
 from experiments.writing import by_condition, formed, mean_of, number, panels, percent, seeds_of
 
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
-MUST_TALK: tuple[Channel, ...] = ("constant", "shuffled", "self")
+CHANNELS = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
+MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 
 def measure(run: Run, quick: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import seaborn as sns
 from analysis.agents.cross_play import CrossPlay, cosines, cross_play, predict_cross_play
 from analysis.agents.policy_player import PolicyPlayer
 from analysis.explanation.vote_drift import vote_weights
-from emcomm.policy import Policy, Population
+from emcomm.networks.policy import Policy, Population
 from emcomm.runs import Run
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results
 from experiments.measures import evaluation_of, network_of

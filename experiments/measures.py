@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from emcomm.dialogues import DialogueTable, concatenate, iterate
-from emcomm.policy import Policy
+from emcomm.networks.policy import Policy
 from emcomm.runs import Run
 from emcomm.worlds import load_policy
 

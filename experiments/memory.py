@@ -52,7 +52,7 @@ def _told(by_name: dict[str, pd.DataFrame], name: str) -> str:
 
 
 def _window(rounds: int, config: Config = SHORT) -> Config:
-    return dataclasses.replace(with_rules(config, window=rounds), memory="window")
+    return dataclasses.replace(with_rules(config, window=rounds), torso="window")
 
 
 EXPERIMENT = Experiment(
@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
     expected="At most 50 % without memory (identical views). The first difference has to be remembered to the end of "
     "the talk: a window of w rounds suffices for talks of w + 1, or where what is said repeats it.",
     conditions={
-        "none": dataclasses.replace(SHORT, memory="none"),
+        "none": dataclasses.replace(SHORT, torso="none"),
         **{f"window {w}": _window(w) for w in WINDOWS},
         "recurrent": SHORT,
         f"window 1{PRICE}": _window(1, SHORT_TERSE),

@@ -16,7 +16,7 @@ from emcomm.dialogues import concatenate, iterate
 from emcomm.errors import BadInput
 from emcomm.play import scenes
 from emcomm.runs import Run
-from emcomm.worlds import move_names
+from emcomm.worlds import declaration
 from envs.pictures import draw
 
 
@@ -42,7 +42,7 @@ def main() -> int:
     bins = list(zip(np.concatenate([[0], edges[:-1]]), edges, strict=True))
     played = concatenate(iterate(run.evaluation, print))
     typical = np.flatnonzero(played.success & (played.n_rounds == int(np.median(played.n_rounds))))[0]
-    [scene] = scenes(played[int(typical)], move_names(run.config), run.config.rules.n_tokens)
+    [scene] = scenes(played[int(typical)], declaration(run.config), run.config.rules.n_tokens)
     sns.set_theme(style="ticks", context="talk")
     figure, (course, picture) = plt.subplots(1, 2, figsize=(17, 5.2), width_ratios=[1, 1.15], layout="constrained")
     course.plot(edges, [100 * success[a:b].mean() for a, b in bins], color="#1f77b4", lw=3)

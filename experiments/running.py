@@ -320,8 +320,8 @@ def _revision(folder: Path) -> str | None:
 def best_possible(config: Config) -> Optimum | None:
     """What identical agents can reach at best; None where the theory does not reach."""
     rules = config.rules
-    if rules.channel == "off" or config.memory == "none":  # nothing tells the agents apart when they move
+    if rules.channel == "off" or config.torso == "none":  # nothing tells the agents apart when they move
         return Optimum(0.5, 0.0, 0.0, np.zeros((0, rules.n_tokens + 3)))
-    if rules.channel != "open" or rules.speaking != "simultaneous" or config.memory != "gru" or config.population > 1:
+    if rules.channel != "open" or rules.speaking != "simultaneous" or config.torso != "gru" or config.population > 1:
         return None
     return optimum(rules.n_tokens, rules.max_rounds, rules.opening, rules.round_cost)

@@ -29,7 +29,7 @@ from emcomm.cli import parse, run_command
 from emcomm.cluster import start_ray
 from emcomm.config import Config
 from emcomm.dialogues import DialogueWriter
-from emcomm.worlds import choose_device, make_negotiation, make_policy, move_names
+from emcomm.worlds import choose_device, declaration, make_negotiation, make_policy
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def learner_rate(config: Config, seconds: float, log: bool = True) -> tuple[floa
     ray = start_ray() if config.workers else contextlib.nullcontext()
     with ray as cluster, tempfile.TemporaryDirectory() as folder:
         source = OnRay(config, 0, cluster, lambda _: None) if cluster else InProcess(config)
-        writer = DialogueWriter(Path(folder), config.rules.n_tokens, move_names(config))
+        game = declaration(config)
+        writer = DialogueWriter(Path(folder), config.rules.n_tokens, game.move_names, game=game)
         joined: set[int] = set()
         steps = updates = staleness = 0
         begun: float | None = None

@@ -37,9 +37,13 @@ def test_nothing_is_missing(found):
 def test_the_figures_are_what_they_were(found, name):
     """Counts exactly; what the network's arithmetic has a part in, to a thousandth."""
     then, now = EXPECTED["tables"][name], found["tables"][name]
+    if name == "controls":  # there are more channels now
+        now = [row for row in now if row["channel"] in [known["channel"] for known in then]]
     assert len(now) == len(then)
     for row_then, row_now in zip(then, now, strict=True):
         for key, value in row_then.items():
+            if key in ("meaning", "why"):  # words for the reader
+                continue
             if isinstance(value, float):
                 assert row_now[key] == pytest.approx(value, abs=2e-3, nan_ok=True), (name, key)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emcomm import losses
+from emcomm.algorithms import losses
 
 REWARD = torch.tensor([1.0, 0.0, 2.0])
 VALUE_TP1 = torch.tensor([10.0, 20.0, 30.0])

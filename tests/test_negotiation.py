@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from envs import CrossingGame, GameOver, IllegalAction, Negotiation, NegotiationEnv, Outcome, TalkRules
-from envs.negotiation import ACT, OPEN, TALK, _DialogueBank
+from envs.channels import Shuffled
+from envs.negotiation import ACT, OPEN, TALK
 
 EOT, MAIN, DETOUR = 5, 6, 7  # of the crossing with five tokens
 SYMBOLS, MOVES = [0, 1, 2, 3, 4, 5], [6, 7]
@@ -662,16 +663,17 @@ def test_before_any_dialogue_has_ended_shuffled_speech_is_noise():
 
 def bank_of(tokens, agents, size):
     """A bank that was given dialogues of one round, in which all agents said the token."""
-    bank = _DialogueBank(TalkRules(n_tokens=100), agents, size, 1, np.random.default_rng(0))
+    bank = Shuffled(TalkRules(n_tokens=100, max_rounds=1), size, agents, np.random.default_rng(0))
+    bank.bank = bank.bank[:size]
     for batch in tokens:
         said = np.repeat(np.array(batch, np.int8)[:, None, None], agents, axis=2)
-        bank.add(said, np.ones(len(batch), np.int64))
+        bank.finished(said, np.ones(len(batch), np.int64))
     return bank
 
 
 @pytest.mark.parametrize("agents", [2, 3, 4])
 def test_all_donors_of_a_game_differ_and_all_dialogues_are_donors(agents):
-    drawn = bank_of([range(64)], agents, 64).draw(5000)
+    drawn = bank_of([range(64)], agents, 64)._drawn(5000)
     assert drawn.shape == (5000, agents, 1, agents)
     donors = drawn[:, :, 0, 0]
     assert (np.diff(np.sort(donors, axis=1)) > 0).all()
@@ -682,14 +684,14 @@ def test_all_donors_of_a_game_differ_and_all_dialogues_are_donors(agents):
 
 
 def test_two_donors_meet_in_many_pairs():
-    donors = bank_of([range(64)], 2, 64).draw(2000)[:, :, 0, 0].astype(int)
+    donors = bank_of([range(64)], 2, 64)._drawn(2000)[:, :, 0, 0].astype(int)
     assert len(np.unique((donors[:, 1] - donors[:, 0]) % 64)) > 25
 
 
 def test_short_dialogues_of_the_bank_end_with_eot_where_longer_ones_join_them():
     bank = bank_of([[1, 2, 3]], 2, 4)
-    bank.add(np.full((1, 3, 2), 9, np.int8), np.array([3]))
-    drawn = bank.draw(500)
+    bank.finished(np.full((1, 3, 2), 9, np.int8), np.array([3]))
+    drawn = bank._drawn(500)
     assert np.unique(drawn.reshape(1000, 4, 2)[..., 0], axis=0).tolist() == [
         [1, 100, 100, 100],
         [2, 100, 100, 100],
@@ -700,9 +702,9 @@ def test_short_dialogues_of_the_bank_end_with_eot_where_longer_ones_join_them():
 
 def test_the_newest_dialogues_replace_the_oldest():
     bank = bank_of([[1, 2, 3], [4, 5, 6]], 2, 4)
-    assert np.unique(bank.draw(500)).tolist() == [3, 4, 5, 6]
+    assert np.unique(bank._drawn(500)).tolist() == [3, 4, 5, 6]
     bank = bank_of([[1, 2, 3], [4, 5, 6], [7]], 2, 4)
-    assert np.unique(bank.draw(500)).tolist() == [4, 5, 6, 7]
+    assert np.unique(bank._drawn(500)).tolist() == [4, 5, 6, 7]
 
 
 def test_the_oracle_writes_the_role_into_the_columns_of_the_others_only():

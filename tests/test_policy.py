@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from emcomm.policy import Memory, Policy, Population, Sizes
+from emcomm.networks.policy import Policy, Population
+from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.rollout import Rollout, draw_races, sample
 from envs.crossing import CrossingGame
 from envs.negotiation import Negotiation, TalkRules
@@ -17,9 +18,9 @@ def crossing(games: int, **options: object) -> Negotiation:
     return Negotiation(CrossingGame(games, rng), TalkRules(window=1, **options), rng)  # type: ignore[arg-type]
 
 
-def policy_for(negotiation: Negotiation, memory: Memory = "gru") -> Policy:
+def policy_for(negotiation: Negotiation, memory: str = "gru") -> Policy:
     torch.manual_seed(0)
-    return Policy(Sizes.of(negotiation, 16), memory)
+    return Policy(Sizes.of(negotiation, 16), TORSOS[memory])
 
 
 def test_symbols_are_one_hot_with_a_column_for_silence() -> None:
@@ -65,7 +66,7 @@ def test_greedy_moves_leave_symbols_sampled() -> None:
 
 
 @pytest.mark.parametrize("memory", ["gru", "window", "none"])
-def test_memory_starts_anew_with_every_episode(memory: Memory) -> None:
+def test_memory_starts_anew_with_every_episode(memory: str) -> None:
     """With no talk an episode is one step, so every step's value is that of an untouched memory."""
     negotiation = crossing(4, channel="off")
     policy = policy_for(negotiation, memory)
@@ -102,8 +103,8 @@ def test_gradients_reach_what_was_said_rounds_before() -> None:
     policy = policy_for(crossing(8, opening="talk", max_rounds=None))
     played, _ = Rollout(crossing(8, opening="talk", max_rounds=None), np.random.default_rng(0)).play(policy, 6)
     played.log_prob[5].sum().backward()
-    assert policy.core.weight_hh.grad is not None  # type: ignore[union-attr]
-    assert policy.core.weight_hh.grad.abs().sum() > 0  # type: ignore[union-attr]
+    assert policy.torso.cell.weight_hh.grad is not None  # type: ignore[union-attr]
+    assert policy.torso.cell.weight_hh.grad.abs().sum() > 0  # type: ignore[union-attr]
 
 
 def test_without_memory_the_buffer_is_not_seen() -> None:
@@ -164,4 +165,4 @@ def test_a_population_learns_like_one_policy() -> None:
     played, _ = Rollout(negotiation, np.random.default_rng(0)).play(population, 6)
     played.log_prob.sum().backward()
     for member in population.members:
-        assert member.core.weight_ih.grad.abs().sum() > 0
+        assert member.torso.cell.weight_ih.grad.abs().sum() > 0

@@ -84,7 +84,9 @@ def play_games(
     batch = min(batch, games)
     negotiation = Negotiation(make_game(batch, world), rules, world)
     collector = EpisodeCollector(batch, worker=-1, limit=games)
-    for player, rng in zip(players, seats, strict=True):
+    for i, (player, rng) in enumerate(zip(players, seats, strict=True)):
+        if (take_seat := getattr(player, "take_seat", None)) is not None:
+            take_seat(i)
         player.begin(batch, rng)
     negotiation.reset()
     while not collector.complete:

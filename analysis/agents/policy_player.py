@@ -1,10 +1,12 @@
 """Feeding dialogues to a trained network: what would it do after hearing this?
 
-The observations are exactly those that the network's own channel would show, as far as the log determines them.
-Axes: `D` dialogue, `R` round, `N` agent, `A` action, `M` move.
+Dialogues are replayed through the rules of talk (`envs.replay`), so the network sees exactly what it saw.
+Axes: `D` dialogue, `R` round, `N` agent, `A` action, `M` move, `S` memory.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,85 +15,174 @@ from analysis.agents.players import Seen, draw
 from analysis.automata.protocol_machine import Actions, Probabilities, actions_of, surprise
 from analysis.automata.query_learning import Ask
 from analysis.data.decisions import Decisions, NotApplicable
-from emcomm.policy import Policy
-from envs.game import Bools, Floats, Ints
-from envs.negotiation import ACT, OPEN, SILENT, TALK, Channel, Observation, TalkRules
+from emcomm.dialogues import DialogueTable
+from emcomm.networks.policy import Policy, Population
+from envs.channels import CHANNELS
+from envs.game import Bools, Declaration, Floats, Ints
+from envs.negotiation import SILENT, Observation, TalkRules
+from envs.replay import NotReplayable, Replay, Setting, plain_setting
 
-N_PHASES = 3
+AT_ONCE = 8_192
+"""Dialogues that are replayed at once."""
 
 
-def action_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
+@dataclass(frozen=True)
+class Situation:
+    """What `D` dialogues began with: what stood around them, and what the network remembered."""
+
+    setting: Setting
+    memory: torch.Tensor
+    """`[D, N, S]`"""
+
+    def __getitem__(self, which: Ints | Bools | slice) -> Situation:
+        rows = np.arange(len(self.memory))[which]
+        return Situation(self.setting[rows], self.memory[torch.from_numpy(rows)])
+
+
+def plain_situation(policy: Policy, rules: TalkRules, dialogues: int) -> Situation:
+    """Dialogues that nobody held: first of their episode, in a game that shows its agents nothing."""
+    n_agents, n_moves = policy.sizes.n_agents, policy.sizes.n_actions - rules.eot - 1
+    if isinstance(policy, Population):
+        raise NotApplicable("which networks of the population would play is open")
+    memory = policy.initial_memory(dialogues * n_agents)
+    setting = plain_setting(dialogues, n_agents, tuple(map(str, range(n_moves))))
+    return Situation(setting, memory.view(dialogues, n_agents, -1))
+
+
+def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: Declaration) -> Situation:
+    """What the dialogues of `table` began with, as the log has it.
+
+    Of an episode with several negotiations all that came before must be in the table. Raises NotApplicable where the
+    log lacks what the network saw or who of several networks played.
+    """
+    dialogues, n_agents = table.moves.shape
+    memory = policy.initial_memory(dialogues * n_agents).view(dialogues, n_agents, -1)
+    if isinstance(policy, Population):
+        if not table.players.size:
+            raise NotApplicable("which networks of the population played is not in the log")
+        memory[..., -1] = torch.from_numpy(table.players.astype(np.float32)).to(memory.device)
+    found = Situation(_setting_of(table, game, CHANNELS.find(rules.channel).random), memory)
+    before = _rows_before(table)
+    for number in range(1, int(table.negotiation.max(initial=0)) + 1):
+        later = np.flatnonzero(table.negotiation == number)
+        earlier = table[before[later]]
+        _, memory[torch.from_numpy(later)] = _replayed(
+            policy, rules, earlier.padded(max(int(earlier.n_rounds.max(initial=0)), 1)), earlier.n_rounds,
+            found[before[later]],
+        )  # fmt: skip
+    return found
+
+
+def _rows_before(table: DialogueTable) -> Ints:
+    """`[D]` the row of the negotiation before each one, in its episode; -1 for the first."""
+    rows = {key: row for row, key in enumerate(zip(table.episode.tolist(), table.negotiation.tolist(), strict=True))}
+    before = np.full(len(table), -1)
+    for (episode, negotiation), row in rows.items() if table.negotiation.any() else ():
+        if negotiation:
+            if (episode, negotiation - 1) not in rows:
+                raise NotApplicable("an episode lacks the negotiations before one of its dialogues")
+            before[row] = rows[episode, negotiation - 1]
+    return before
+
+
+def _setting_of(table: DialogueTable, game: Declaration, random: bool) -> Setting:
+    rounds, n_agents = int(table.n_rounds.max(initial=0)), table.moves.shape[1]
+    heard = order = None
+    if random and len(table.heard):
+        heard = np.full((len(table), rounds + 1, n_agents, n_agents - 1), SILENT, np.int8)
+        heard[np.arange(rounds + 1) <= table.n_rounds[:, None]] = table.heard.reshape(-1, n_agents, n_agents - 1)
+    if len(table.speakers):
+        order = np.tile(np.arange(n_agents, dtype=np.int8), (len(table), max(rounds, 1), 1))
+        order[:, :rounds][np.arange(rounds) < table.n_rounds[:, None]] = table.speakers
+    return Setting(
+        game, table.features, table.legal, table.speaks, table.moves >= 0,
+        table.columns if table.columns.size else None, heard, order,
+    )  # fmt: skip
+
+
+def action_probabilities(
+    policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints, situation: Situation | None = None
+) -> Floats:
     """float32 `[D, R + 1, N, A]` what each agent would do before each round and, at `n_rounds`, as its move.
 
-    `symbols` is `[D, R, N]` with R ≥ `n_rounds`; after the move there is NaN. Raises NotApplicable where the
-    observations cannot be rebuilt: features of the game's own, sequential speaking, more than two agents, or a channel
-    over which agents hear what no log holds.
+    `symbols` is `[D, R, N]` with R ≥ `n_rounds`; after the move there is NaN. Without a `situation` the dialogues are
+    the first of their episode, in a game that shows its agents nothing. Raises NotApplicable where that does not fit.
     """
-    _check(policy, rules)
-    games, rounds, agents = symbols.shape
-    out = np.full((games, rounds + 1, agents, policy.sizes.n_actions), np.nan, np.float32)
-    if not games:
-        return out
-    buffer: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)
-    memory = policy.initial_memory(games * agents)
-    is_symbol = np.arange(policy.sizes.n_actions) <= rules.eot
-    with torch.no_grad():
-        for t in range(min(rounds, int(n_rounds.max(initial=0))) + 1):
-            going = np.flatnonzero(t <= n_rounds)
-            if t:
-                buffer[going, :, :-1] = buffer[going, :, 1:]
-                buffer[going, :, -1] = _heard(symbols[going, t - 1], rules.channel)
-            phase = np.where((t == n_rounds[going]) & (t > 0), ACT, TALK)
-            if t == 0 and rules.opening == "free":
-                phase[:] = OPEN
-            if rules.channel == "off":
-                phase[:] = ACT
-            mask = np.where((phase == ACT)[:, None], ~is_symbol, is_symbol) | (phase == OPEN)[:, None]
-            mask = mask[:, None].repeat(agents, axis=1)
-            features = np.eye(N_PHASES, dtype=np.float32)[phase][:, None].repeat(agents, axis=1)
-            rows = torch.from_numpy((going[:, None] * agents + np.arange(agents)).ravel()).to(policy.device)
-            seen = Observation(features, buffer[going], mask)
-            kept = policy.remember(policy.encode(seen), memory[rows])
-            memory[rows] = kept
-            log_probs = policy.log_probs(kept, torch.from_numpy(mask.reshape(len(rows), -1)).to(policy.device))
-            out[going, t] = log_probs.exp().cpu().numpy().reshape(len(going), agents, -1)
-    return out
+    situation = situation or plain_situation(policy, rules, len(symbols))
+    return _replayed(policy, rules, symbols, n_rounds, situation)[0]
 
 
-def _heard(said: Ints, channel: Channel) -> Ints:
-    """`[D, 2, 2]` what each agent hears of a round `[D, 2]`, own column first."""
-    heard = np.stack([said, said[:, ::-1]], axis=1)
-    if channel == "constant":
-        heard[..., 1] = 0
-    elif channel == "self":
-        heard[..., 1] = heard[..., 0]
-    return heard
+def _replayed(
+    policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints, situation: Situation
+) -> tuple[Floats, torch.Tensor]:
+    """The probabilities of `action_probabilities`, and `[D, N, S]` what the network remembers after its move."""
+    dialogues, rounds, n_agents = symbols.shape
+    out = np.full((dialogues, rounds + 1, n_agents, policy.sizes.n_actions), np.nan, np.float32)
+    after = situation.memory.clone()
+    by_length = np.argsort(n_rounds, kind="stable")
+    for rows in _portions(by_length, n_rounds):
+        length = max(int(n_rounds[rows].max(initial=0)), 1)
+        _replay(policy, rules, symbols[rows, :length], n_rounds[rows], situation[rows], rows, out, after)
+    return out, after
 
 
-def _check(policy: Policy, rules: TalkRules) -> None:
-    if policy.sizes.n_features != N_PHASES:
-        raise NotApplicable("the network also sees features of the game, which a dialogue does not hold")
-    if rules.speaking != "simultaneous" or policy.sizes.n_agents != 2:
-        raise NotApplicable("dialogues are fed to networks of two agents that speak at the same time")
-    if rules.channel in ("shuffled", "noisy", "oracle"):
-        raise NotApplicable(f"what was heard over the channel {rules.channel!r} is not in the log")
+def _portions(by_length: Ints, n_rounds: Ints) -> list[Ints]:
+    """Dialogues of about the same length, so that few wait for the longest."""
+    portions, start = [], 0
+    while start < len(by_length):
+        most = 1.25 * n_rounds[by_length[start]] + 1
+        end = start + int(np.searchsorted(n_rounds[by_length[start : start + AT_ONCE]], most, "right"))
+        portions.append(by_length[start:end])
+        start = end
+    return portions
 
 
-def move_probabilities(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
+def _replay(
+    policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints, situation: Situation, rows: Ints, out: Floats,
+    after: torch.Tensor,
+) -> None:  # fmt: skip
+    """Fill `out` and `after` in the `rows` of these dialogues."""
+    n_agents = symbols.shape[2]
+    try:
+        replay = Replay(symbols, n_rounds, rules, situation.setting)
+        if (replay.n_features, replay.n_agents) != (policy.sizes.n_features, policy.sizes.n_agents):
+            raise NotApplicable("the network sees other features or agents than the dialogues hold")
+        memory = situation.memory.clone()
+        with torch.no_grad():
+            for moment in replay.moments():
+                at = torch.from_numpy(moment.rows).to(memory.device)
+                kept = policy.remember(policy.encode(moment.seen), memory[at].flatten(0, 1))
+                memory[at] = kept.view(len(at), n_agents, -1)
+                mask = torch.from_numpy(moment.seen.mask.reshape(len(kept), -1)).to(policy.device)
+                found = policy.log_probs(kept, mask).exp().cpu().numpy().reshape(len(at), n_agents, -1)
+                dialogue, agent = np.nonzero(moment.acting)
+                out[rows[moment.rows[dialogue]], moment.round[dialogue], agent] = found[dialogue, agent]
+        after[torch.from_numpy(rows)] = memory
+    except NotReplayable as error:
+        raise NotApplicable(str(error)) from error
+
+
+def move_probabilities(
+    policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints, situation: Situation | None = None
+) -> Floats:
     """`[D, N, M]` the probabilities of the moves after the whole dialogues `[D, R, N]`."""
-    every = action_probabilities(policy, rules, symbols, n_rounds)
+    every = action_probabilities(policy, rules, symbols, n_rounds, situation)
     moves = every[np.arange(len(symbols)), n_rounds][..., rules.eot + 1 :]
     return moves / moves.sum(axis=-1, keepdims=True)
 
 
-def yielding(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Floats:
+def yielding(
+    policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints, situation: Situation | None = None
+) -> Floats:
     """`[D, N]` the probability of the last move, to yield."""
-    return move_probabilities(policy, rules, symbols, n_rounds)[..., -1]
+    return move_probabilities(policy, rules, symbols, n_rounds, situation)[..., -1]
 
 
-def network_bits(policy: Policy, rules: TalkRules, decided: Decisions) -> tuple[float, float]:
+def network_bits(
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None = None
+) -> tuple[float, float]:
     """The network's mean surprise at the actions of the dialogues, and its mean entropy there (bits per action)."""
-    every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds).astype(np.float64)
+    every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation).astype(np.float64)
     actions = actions_of(decided, every.shape[-1] - rules.eot - 1, rules.opening)
     both: Probabilities = np.concatenate([every[:, :, 0], every[:, :, 1]])[actions.view, actions.round]
     return surprise(both, actions, rules.n_tokens), _entropy(both, actions)
@@ -136,7 +227,14 @@ class PolicyPlayer:
     """
 
     def __init__(self, policy: Policy, greedy_moves: bool = False) -> None:
-        self.policy, self._greedy = policy, greedy_moves
+        if isinstance(policy, Population):
+            raise NotApplicable("several networks play each other, and a seat takes one")
+        self._whole = self.policy = policy
+        self._greedy = greedy_moves
+
+    def take_seat(self, agent: int) -> None:
+        """Play for an agent; where each role has a network of its own, with that of its role."""
+        self.policy = self._whole.seat(agent) if isinstance(self._whole, Policy) else self._whole
 
     def begin(self, games: int, rng: np.random.Generator) -> None:
         self._memory = self.policy.initial_memory(games)

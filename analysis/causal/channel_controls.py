@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emcomm.config import Config
 from emcomm.evaluation import evaluate
-from emcomm.policy import Policy
+from emcomm.networks.policy import Policy
 from emcomm.statistics import Rate
-from envs.negotiation import Channel
-
-CHANNELS: tuple[Channel, ...] = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
+from envs.channels import CHANNELS
 
 
 @dataclass(frozen=True)
 class Control:
     """The same network with another channel."""
 
-    channel: Channel
+    channel: str
     success: Rate
     mean_rounds: float
     cut: float
@@ -26,7 +25,7 @@ class Control:
 
 
 def channel_controls(
-    policy: Policy, config: Config, games: int = 5_000, channels: tuple[Channel, ...] = CHANNELS
+    policy: Policy, config: Config, games: int = 5_000, channels: Sequence[str] = tuple(CHANNELS)
 ) -> tuple[Control, ...]:
     """Success with each channel. That with `open` minus that with `constant` or `shuffled` is what the content does.
 

@@ -7,15 +7,16 @@ probabilities before and after; no sampling is involved, so a network that ignor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.agents.policy_player import yielding
+from analysis.agents.policy_player import Situation, move_probabilities
 from analysis.data.decisions import Decisions
-from emcomm.policy import Policy
+from emcomm.networks.policy import Policy
 from emcomm.statistics import Rate, rate
-from envs.game import Floats, Ints
+from envs.channels import SILENT
+from envs.game import Bools, Floats, Ints
 from envs.negotiation import TalkRules
 
 # -- channel controls --------------------------------------------------------------------------------------------------
@@ -35,40 +36,86 @@ class Edit:
     """Mean total variation between the move probabilities before and after (0 to 1)."""
 
 
-Change = Callable[[Ints, Ints, int, np.random.Generator], Ints]
-"""Symbols `[D, R, 2]`, rounds `[D]`, number of tokens -> edited symbols, the closing round untouched."""
+@dataclass(frozen=True)
+class Spoken:
+    """Dialogues to be edited."""
+
+    symbols: Ints
+    """int8 `[D, R, N]`"""
+    n_rounds: Ints
+    """`[D]`"""
+    n_tokens: int
+    """Of the agent whose symbols are edited."""
+    speaker: int
+    """Whose symbols are edited: the first agent that may speak."""
+    twin: int
+    """Who may be taken for it: the next one of its role that may speak; itself where there is none."""
 
 
-def edits(policy: Policy, rules: TalkRules, decided: Decisions, seed: int = 0) -> tuple[Edit, ...]:
+Change = Callable[[Spoken, np.random.Generator], Ints]
+"""Dialogues -> edited symbols, the closing round untouched."""
+
+
+def edits(
+    policy: Policy, rules: TalkRules, decided: Decisions, seed: int = 0, situation: Situation | None = None
+) -> tuple[Edit, ...]:
     """The effect of each edit in `EDITS`; dialogues of fewer than two rounds, with nothing to edit, are left out."""
-    decided = decided[decided.n_rounds >= 2]
-    before = yielding(policy, rules, decided.symbols, decided.n_rounds)
+    chosen = np.flatnonzero(decided.n_rounds >= 2)
+    decided = decided[chosen]
+    situation = situation[chosen] if situation is not None else None
+    n_agents = decided.symbols.shape[2]
+    spoken = Spoken(decided.symbols, decided.n_rounds, *_who_speaks(decided, situation))
+    before = move_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)
     found = []
     for name, change in EDITS.items():
-        edited = change(decided.symbols.copy(), decided.n_rounds, decided.n_tokens, np.random.default_rng(seed))
-        after = yielding(policy, rules, edited, decided.n_rounds)
-        seats = {"replace own": [0], "replace other's": [1]}.get(name, [0, 1])
-        switched = (before[:, seats] > 0.5) != (after[:, seats] > 0.5)
-        shift = float(np.abs(before - after)[:, seats].mean()) if len(before) else float("nan")
+        if change is _swap and spoken.twin == spoken.speaker:
+            continue
+        copied = replace(spoken, symbols=decided.symbols.copy())
+        edited = change(copied, np.random.default_rng(seed))
+        after = move_probabilities(policy, rules, edited, decided.n_rounds, situation)
+        others = [i for i in range(n_agents) if i != spoken.speaker]
+        seats = {"replace own": [spoken.speaker], "replace other's": others}.get(name, [*range(n_agents)])
+        switched: Bools = np.asarray(before.argmax(axis=2) != after.argmax(axis=2))[:, seats]
+        distance = np.abs(before - after).sum(axis=2)[:, seats] / 2
+        shift = float(distance.mean()) if len(before) else float("nan")
         found.append(Edit(name, rate(int(switched.mean(axis=1).sum()), len(switched)), shift))
     return tuple(found)
 
 
-def _nothing(symbols: Ints, n_rounds: Ints, n_tokens: int, rng: np.random.Generator) -> Ints:
-    return symbols
+def _who_speaks(decided: Decisions, situation: Situation | None) -> tuple[int, int, int]:
+    """Tokens, speaker and twin, as `Spoken` has them."""
+    n_agents = decided.symbols.shape[2]
+    if situation is None:
+        return decided.n_tokens, 0, min(1, n_agents - 1)
+    setting = situation.setting
+    speaks = np.ones((1, n_agents), np.bool_) if setting.speaks is None else setting.speaks
+    can = np.flatnonzero(speaks.any(axis=0)).tolist() or [0]
+    speaker = can[0]
+    role = setting.game.role_of
+    twins = [i for i in can[1:] if role[i] == role[speaker]]
+    own = setting.game.tokens[speaker] if setting.game.tokens else None
+    return decided.n_tokens if own is None else own, speaker, twins[0] if twins else speaker
 
 
-def _replace(symbols: Ints, n_rounds: Ints, n_tokens: int, rng: np.random.Generator) -> Ints:
-    """One symbol of agent 0, in a random round but the last, becomes another token."""
-    row, at = np.arange(len(symbols)), (rng.random(len(symbols)) * (n_rounds - 1)).astype(np.int64)
-    said = symbols[row, at, 0]
+def _nothing(spoken: Spoken, rng: np.random.Generator) -> Ints:
+    return spoken.symbols
+
+
+def _replace(spoken: Spoken, rng: np.random.Generator) -> Ints:
+    """One symbol of the speaker, in a random round but the last, becomes another token."""
+    symbols, n_tokens = spoken.symbols, max(spoken.n_tokens, 1)
+    row, at = np.arange(len(symbols)), (rng.random(len(symbols)) * (spoken.n_rounds - 1)).astype(np.int64)
+    said = symbols[row, at, spoken.speaker]
     token = rng.integers(n_tokens, size=len(symbols))
-    symbols[row, at, 0] = np.where(token == said, (token + 1) % n_tokens, token)
+    other = np.where(token == said, (token + 1) % n_tokens, token)
+    symbols[row, at, spoken.speaker] = np.where(said == SILENT, said, other)
     return symbols
 
 
-def _swap(symbols: Ints, n_rounds: Ints, n_tokens: int, rng: np.random.Generator) -> Ints:
-    return symbols[..., ::-1].copy()
+def _swap(spoken: Spoken, rng: np.random.Generator) -> Ints:
+    pair = [spoken.speaker, spoken.twin]
+    spoken.symbols[..., pair] = spoken.symbols[..., pair[::-1]]
+    return spoken.symbols
 
 
 def _reorder(keys: Floats, symbols: Ints, n_rounds: Ints) -> Ints:
@@ -77,12 +124,13 @@ def _reorder(keys: Floats, symbols: Ints, n_rounds: Ints) -> Ints:
     return np.take_along_axis(symbols, np.argsort(keys, axis=1, kind="stable")[..., None], 1)
 
 
-def _shuffle(symbols: Ints, n_rounds: Ints, n_tokens: int, rng: np.random.Generator) -> Ints:
-    return _reorder(rng.random(symbols.shape[:2], np.float32), symbols, n_rounds)
+def _shuffle(spoken: Spoken, rng: np.random.Generator) -> Ints:
+    return _reorder(rng.random(spoken.symbols.shape[:2], np.float32), spoken.symbols, spoken.n_rounds)
 
 
-def _reverse(symbols: Ints, n_rounds: Ints, n_tokens: int, rng: np.random.Generator) -> Ints:
-    return _reorder(-np.tile(np.arange(symbols.shape[1], dtype=np.float32), (len(symbols), 1)), symbols, n_rounds)
+def _reverse(spoken: Spoken, rng: np.random.Generator) -> Ints:
+    rounds = np.arange(spoken.symbols.shape[1], dtype=np.float32)
+    return _reorder(-np.tile(rounds, (len(spoken.symbols), 1)), spoken.symbols, spoken.n_rounds)
 
 
 EDITS: dict[str, Change] = {
@@ -93,7 +141,7 @@ EDITS: dict[str, Change] = {
     "shuffle rounds": _shuffle,
     "reverse rounds": _reverse,
 }
-"""`nothing` is the null. A replaced symbol of agent 0 is one of its own to agent 0, one of the other's to agent 1."""
+"""`nothing` is the null. A replaced symbol is one of its own to the speaker, one of another's to all others."""
 
 
 # -- influence ---------------------------------------------------------------------------------------------------------

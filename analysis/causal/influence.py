@@ -8,10 +8,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from analysis.agents.policy_player import action_probabilities
+from analysis.agents.policy_player import Situation, action_probabilities
 from analysis.data.decisions import Decisions
-from emcomm.policy import Policy
-from envs.game import Floats
+from emcomm.networks.policy import Policy
+from envs.channels import SILENT
+from envs.game import Floats, Ints
 from envs.negotiation import Observation, TalkRules
 
 
@@ -34,31 +35,63 @@ class Influence:
     """
 
 
-def influence(policy: Policy, rules: TalkRules, decided: Decisions, dialogues: int = 500, seed: int = 0) -> Influence:
-    """Replace symbols of agent 0 in at most `dialogues`, watch agent 1; NaN where no dialogue has two rounds."""
+def influence(
+    policy: Policy, rules: TalkRules, decided: Decisions, dialogues: int = 500, seed: int = 0,
+    situation: Situation | None = None,
+) -> Influence:  # fmt: skip
+    """Replace symbols of the first agent that may speak, in at most `dialogues`, and watch the others.
+
+    NaN where no dialogue has two rounds.
+    """
     rng, n_symbols = np.random.default_rng(seed), decided.n_tokens + 1
-    decided = decided[rng.permutation(np.flatnonzero(decided.n_rounds >= 2))[:dialogues]]
+    speaks = situation.setting.speaks if situation is not None else None
+    speaker = 0 if speaks is None else int(speaks.any(axis=0).argmax())
+    possible = decided.n_rounds >= 2
+    if speaks is not None:
+        possible &= speaks[:, speaker]
+    chosen = rng.permutation(np.flatnonzero(possible))[:dialogues]
+    decided, situation = decided[chosen], situation[chosen] if situation is not None else None
     if not len(decided):
         return Influence(*[float("nan")] * 4)
+    hearers = [i for i in range(decided.symbols.shape[2]) if i != speaker]
     row, at = np.arange(len(decided)), (rng.random(len(decided)) * (decided.n_rounds - 1)).astype(np.int64)
-    # EOT against EOT would close the talk early: it is not tried.
-    speaking = action_probabilities(policy, rules, decided.symbols, decided.n_rounds)[row, at, 0, :n_symbols]
-    closes = decided.symbols[row, at, 1] == decided.n_tokens
-    speaking = speaking * ~(closes[:, None] & (np.arange(n_symbols) == decided.n_tokens))
-    weight = speaking.astype(np.float64) / np.maximum(speaking.sum(axis=1, keepdims=True), 1e-30)
+    weight = _what_could_be_said(policy, rules, decided, situation, speaker, at)
     following, moves, deaf = [], [], []
     for symbol in [None, *range(n_symbols)]:
         tried = decided.symbols.copy()
         if symbol is not None:
-            tried[row, at, 0] = symbol
-        every = action_probabilities(policy, rules, tried, decided.n_rounds)
-        following.append(every[row, at + 1, 1])
-        moves.append(every[row, decided.n_rounds, 1, n_symbols:])
-        unheard = action_probabilities(cast(Policy, _Deaf(policy)), rules, tried, decided.n_rounds)
-        deaf.append(unheard[row, decided.n_rounds, 1, n_symbols:])
+            tried[row, at, speaker] = np.where(weight[:, symbol] > 0, symbol, tried[row, at, speaker])
+        every = action_probabilities(policy, rules, tried, decided.n_rounds, situation)
+        following.append(_of_hearers(every[row, at + 1], hearers))
+        moves.append(_of_hearers(every[row, decided.n_rounds][..., n_symbols:], hearers))
+        unheard = action_probabilities(cast(Policy, _Deaf(policy)), rules, tried, decided.n_rounds, situation)
+        deaf.append(_of_hearers(unheard[row, decided.n_rounds][..., n_symbols:], hearers))
+    weight = np.tile(weight, (len(hearers), 1))
     on_next, _ = _divergence(following, weight)
     on_move, shift = _divergence(moves, weight)
     return Influence(on_next, on_move, shift, _divergence(deaf, weight)[0])
+
+
+def _of_hearers(probabilities: Floats, hearers: list[int]) -> Floats:
+    """`[D, N, A]` -> `[D × hearers, A]`"""
+    return np.concatenate([probabilities[:, i] for i in hearers])
+
+
+def _what_could_be_said(
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None, speaker: int, at: Ints
+) -> np.ndarray:
+    """`[D, S]` the speaker's probabilities in the rounds `at`, without an EOT that would close the talk."""
+    row, n_tokens = np.arange(len(decided)), decided.n_tokens
+    every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)
+    speaking = every[row, at, speaker, : n_tokens + 1].astype(np.float64)
+    others = np.delete(decided.symbols[row, at], speaker, axis=1)
+    closes = ((others == n_tokens) | (others == SILENT)).all(axis=1) | (rules.closing == "any")
+    speaking *= ~(closes[:, None] & (np.arange(n_tokens + 1) == n_tokens))
+    said = decided.symbols[row, at, speaker]
+    total = speaking.sum(axis=1, keepdims=True)
+    nothing_else = (total[:, 0] <= 0) & (said != SILENT)
+    speaking[nothing_else, said[nothing_else]] = 1
+    return speaking / np.maximum(speaking.sum(axis=1, keepdims=True), 1e-30)
 
 
 class _Deaf:
@@ -72,7 +105,7 @@ class _Deaf:
 
     def encode(self, seen: Observation) -> torch.Tensor:
         buffer = seen.buffer.copy()
-        buffer[..., 1] = np.minimum(buffer[..., 1], 0)  # SILENT stays
+        buffer[..., 1:] = np.minimum(buffer[..., 1:], 0)  # SILENT stays
         return self._policy.encode(seen._replace(buffer=buffer))
 
 
@@ -85,20 +118,33 @@ def _divergence(distributions: list[Floats], weight: np.ndarray) -> tuple[float,
     return float(kl.mean()), float(np.abs(actual - mean).sum(axis=1).mean() / 2)
 
 
-def positive_signalling(policy: Policy, rules: TalkRules, decided: Decisions) -> tuple[float, ...]:
+def positive_signalling(
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None = None
+) -> tuple[float, ...]:
     """Bits of what a speaker says that depend on what it knows, per round: I(symbol; view so far) (Lowe et al. 2019).
 
     The entropy of the mean distribution over symbols less the mean of their entropies, both from the network's own
-    probabilities. What an agent of the plain crossing knows is the talk so far: the first round is 0.
+    probabilities; for each role of the game apart, and their mean. What an agent of the plain crossing knows is the
+    talk so far: the first round is 0.
     """
-    every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds)[..., : rules.eot + 1]
+    every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)[..., : rules.eot + 1]
+    setting = situation.setting if situation else None
+    n_agents = decided.symbols.shape[2]
+    roles = np.array(setting.game.role_of if setting else [0] * n_agents)
+    speaks = setting.speaks if setting is not None and setting.speaks is not None else None
     found = []
     for t in range(decided.symbols.shape[1]):
-        said = every[decided.n_rounds > t, t].reshape(-1, rules.eot + 1).astype(np.float64)
-        if not len(said):
+        bits = []
+        for role in np.unique(roles):
+            there = np.tile((decided.n_rounds > t)[:, None], (1, int((roles == role).sum())))
+            there &= True if speaks is None else speaks[:, roles == role]
+            said = every[:, t, roles == role][there].astype(np.float64)
+            if len(said):
+                said = said / said.sum(axis=1, keepdims=True)
+                bits.append(max(_entropy(said.mean(axis=0)) - float(np.mean([_entropy(p) for p in said])), 0.0))
+        if not bits:
             break
-        said = said / said.sum(axis=1, keepdims=True)
-        found.append(max(_entropy(said.mean(axis=0)) - float(np.mean([_entropy(p) for p in said])), 0.0))
+        found.append(float(np.mean(bits)))
     return tuple(found)
 
 

@@ -14,9 +14,9 @@ from analysis.data.decisions import Decisions, NotApplicable, decisions
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
 from envs.game import Floats
-from envs.negotiation import SILENT, Channel
+from envs.negotiation import SILENT
 
-WITHOUT_CONTENT: tuple[Channel, ...] = ("constant", "shuffled", "self", "oracle")
+WITHOUT_CONTENT: tuple[str, ...] = ("constant", "shuffled", "self", "oracle")
 """Channels over which nothing is heard of what the other said."""
 
 
@@ -37,7 +37,7 @@ class Leak:
 
 
 def role_leaks(
-    table: DialogueTable, n_tokens: int, channel: Channel = "open", permutations: int = 40, seed: int = 0
+    table: DialogueTable, n_tokens: int, channel: str = "open", permutations: int = 40, seed: int = 0
 ) -> tuple[Leak, ...]:
     """One row per source, and one for all of them together; empty where no dialogue parted.
 
@@ -58,7 +58,7 @@ def role_leaks(
     return tuple(_audit(name, values, yielded, fitting, permutations, rng) for name, values in sources.items())
 
 
-def _sources(table: DialogueTable, decided: Decisions, channel: Channel) -> dict[str, Floats]:
+def _sources(table: DialogueTable, decided: Decisions, channel: str) -> dict[str, Floats]:
     """`[D, F]` of each source, from agent 0's point of view."""
     ones = np.ones((len(decided), 1), np.float32)
     opening = (decided.symbols[:, 0] == SILENT) & (decided.n_rounds > 0)[:, None]

@@ -61,6 +61,12 @@ class Decisions:
         return symbols, np.tile(self.n_rounds, 2), self.moves.T.ravel()
 
 
+def any_decisions(table: DialogueTable, n_tokens: int) -> Decisions:
+    """The dialogues of a table, of any number of agents and moves; for those who do not ask who yields."""
+    rounds = int(table.n_rounds.max(initial=0))
+    return Decisions(table.padded(max(rounds, 1)), table.n_rounds, table.moves, n_tokens)
+
+
 def decisions(table: DialogueTable, n_tokens: int, limit: int | None = None) -> Decisions:
     """At most `limit` dialogues of a table, drawn at random.
 
@@ -72,8 +78,7 @@ def decisions(table: DialogueTable, n_tokens: int, limit: int | None = None) -> 
         raise NotApplicable("who yields is defined for two agents")
     if len(table) and not np.isin(table.moves, (0, 1)).all():
         raise NotApplicable("who yields is defined for two moves")
-    rounds = int(table.n_rounds.max(initial=0))
-    return Decisions(table.padded(max(rounds, 1)), table.n_rounds, table.moves, n_tokens)
+    return any_decisions(table, n_tokens)
 
 
 def split(everything: Decisions, seed: int = 0) -> tuple[Decisions, Decisions]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,11 +22,11 @@ from emcomm.errors import BadInput
 from emcomm.verification import check_log
 from envs import GAMES
 from envs.crossing import CrossingGame
-from envs.game import Game
+from envs.game import BadGame, Declaration, Game, declared, plain_declaration
 
 if TYPE_CHECKING:
     from emcomm.config import Config
-    from emcomm.policy import Policy
+    from emcomm.networks.policy import Policy
 
 LOGS = ("dialogues", "evaluation")
 PARTS = "part-*.parquet"
@@ -57,6 +57,8 @@ class LoadedRun:
     """The readable parts of each log, in order."""
     env: str | None = None
     """A game outside emcomm that the user has named: no other code is executed."""
+    code: Sequence[str] = ()
+    """Channels, torsos and algorithms outside emcomm that the user has named."""
     _n_agents: int | None = field(default=None, repr=False)  # of the first dialogues that were read
 
     @property
@@ -97,10 +99,8 @@ class LoadedRun:
         from emcomm.worlds import load_policy
 
         try:
-            run = Run.open(self.path, self.env)
+            run = Run.open(self.path, self.env, self.code)
             policy, saved = load_policy(run, version=self._version())
-            if run.config.population > 1:
-                raise BadInput(f"{run.path} trained {run.config.population} networks, and this takes one at a time")
         except (BadInput, OSError, ValueError, TypeError) as error:
             self._note(f"no policy: {error}")
             return None
@@ -127,6 +127,20 @@ class LoadedRun:
                 self._note(f"{self.path}: {advice}; taken for the crossing, whose moves it has")
             return CrossingGame
         return game_class(env)
+
+    def declaration(self) -> Declaration:
+        """What the game declares: as the log has it, or else as the game itself says; by default nothing."""
+        if self.facts is not None and self.facts.game is not None:
+            return self.facts.game
+        agents = self._n_agents or next((t.moves.shape[1] for log in LOGS for t in self._stream(log)), 2)
+        try:
+            game = declared(self.game()(1, np.random.default_rng(0)))
+        except (BadInput, BadGame, TypeError, AttributeError):
+            game = None
+        moves = self.facts.move_names if self.facts is not None else ("move",)
+        if game is None or game.move_names != moves or game.n_agents != agents:
+            return plain_declaration(agents, moves)
+        return game
 
     def check(self) -> None:
         """Note where a part is missing or was changed: the quick part of `python -m emcomm.verify`."""
@@ -164,11 +178,12 @@ class LoadedRun:
             self.problems.append(line)
 
 
-def load(path: str | Path, env: str | None = None) -> LoadedRun:
+def load(path: str | Path, env: str | None = None, code: Sequence[str] = ()) -> LoadedRun:
     """Open one run folder for reading; raises BadInput where `path` is none.
 
     A folder without config.json can be analysed as long as it holds dialogues. A run folder is data: where its game is
-    code outside emcomm, that is executed only if it is `env`, and otherwise only what needs no game can be found out.
+    code outside emcomm, that is executed only if it is `env` (channels, torsos and algorithms: if they are in `code`),
+    and otherwise only what needs no code can be found out.
     """
     path = Path(path)
     if not path.is_dir():
@@ -176,7 +191,7 @@ def load(path: str | Path, env: str | None = None) -> LoadedRun:
     if not is_run(path):
         raise BadInput(_why_no_run(path))
     config, problem = _config(path)
-    run = LoadedRun(path, config, None, [problem] if problem else [], {}, env)
+    run = LoadedRun(path, config, None, [problem] if problem else [], {}, env, code)
     facts = {log: _facts(run, log) for log in LOGS}
     run.facts = _common({**facts["dialogues"], **facts["evaluation"]}, config)
     for log, of_part in facts.items():
@@ -279,11 +294,15 @@ def _draw(tables: Iterator[DialogueTable], n: int, rng: np.random.Generator) -> 
     kept: DialogueTable | None = None
     keys = np.zeros(0)
     for table in tables:
-        keys = np.concatenate([keys, rng.random(len(table))])
+        drawn = rng.random(len(table))
+        if table.negotiation.any():  # whole episodes, for what was said before belongs to it
+            _, first, episode = np.unique(table.episode, return_index=True, return_inverse=True)
+            drawn = drawn[first][episode.reshape(-1)]
+        keys = np.concatenate([keys, drawn])
         if len(keys) <= n:
             kept = table if kept is None else concatenate([kept, table])
             continue
-        chosen = np.sort(np.argpartition(keys, n - 1)[:n]) if n > 0 else np.zeros(0, np.intp)
+        chosen = np.flatnonzero(keys < np.partition(keys, n)[n])  # of an episode all or nothing
         keys = keys[chosen]
         held = 0 if kept is None else len(kept)
         new = table[chosen[chosen >= held] - held]

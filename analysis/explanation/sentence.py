@@ -9,7 +9,7 @@ from analysis.explanation.selection import AT_LEAST, Family
 from emcomm.statistics import Rate, rate  # noqa: F401 (rate: the doctest)
 
 
-def _sentence(
+def sentence_of(
     family: Family,
     verdict: Verdict,
     best: Competitor | None,
@@ -18,16 +18,18 @@ def _sentence(
     undecided: tuple[tuple[str, str], ...],
     network: NetworkFigures | None,
     competitors: tuple[Competitor, ...],
+    agents: str = "agents",
 ) -> str:
+    """What the talk does; `agents` is the game's own word."""
     if best is None:
         return _no_family(competitors)
     ranks = f"the agent who says the earlier of {' '.join(order or ())} yields{_passed_over(undecided)}"
     parts = {
-        "vote": f"The trains vote: {_for_and_against(weights or {})}",
+        "vote": f"The {agents} vote: {_for_and_against(weights or {})}",
         "first difference": f"The first difference decides: {ranks}",
         "last difference": f"The last difference decides: {ranks}",
         "cyclic order": "The first telling pair of symbols decides, and symbols beat each other in a circle",
-        "silent": "The trains do not talk",
+        "silent": f"The {agents} do not talk",
     }
     claims = []
     if family != "silent":

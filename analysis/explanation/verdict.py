@@ -20,14 +20,14 @@ from analysis.explanation.candidates import METHODS, Fitted, Frame, Method, fit
 from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Play, Verdict
 from analysis.explanation.selection import AT_LEAST, Asked, Family, choose
 from analysis.explanation.self_check import self_check
-from analysis.explanation.sentence import _sentence
+from analysis.explanation.sentence import sentence_of
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
 from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 if TYPE_CHECKING:
-    from emcomm.policy import Policy
+    from emcomm.networks.policy import Policy
 
 WITHIN = 0.02
 """How far a machine's success may lie from the network's."""
@@ -48,12 +48,14 @@ def explain(
     games: int = 5_000,
     seed: int = 0,
     kv_length: int = 0,
+    agents: str = "trains",
 ) -> Explanation:
     """Fit, score and play the competing explanations of the dialogues of one frozen policy.
 
     `dialogues` are taken from the table at random, half of them to fit; each machine plays `games` games. `rules` are
     those of the run (default: the talk's game). With a `kv_length` and a network, KV asks about random dialogues up to
-    that many rounds, which takes some seconds. Raises NotApplicable where there are not two agents with two moves.
+    that many rounds, which takes some seconds. `agents` is what they are called. Raises NotApplicable where
+    there are not two agents with two moves.
     """
     rules = rules or TalkRules(n_tokens=n_tokens)
     rng = np.random.default_rng(seed)
@@ -93,7 +95,7 @@ def explain(
     best = _best(family, competitors, network)
     verdict = _verdict(best, network)
     weights, order, undecided = _meaning(fitted[best.method].rule if best else None, family, n_tokens)
-    sentence = _sentence(family, verdict, best, weights, order, undecided, network, competitors)
+    sentence = sentence_of(family, verdict, best, weights, order, undecided, network, competitors, agents)
     return Explanation(family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table))
 
 

@@ -6,6 +6,7 @@ dialogues is about D² / 2^65: 3 in a million at 10 million. Memory is 24 bytes 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -105,6 +106,26 @@ class DistinctTally:
         for key, dialogue in zip(hashes[top].tolist(), at[top].tolist(), strict=True):
             if key not in self._examples:
                 self._examples[key] = table.symbols[starts[dialogue] : starts[dialogue + 1]].copy()
+
+
+def one_of_twins(table: DialogueTable) -> DialogueTable:
+    """The dialogues of two agents, each as it or its mirror image is: first whoever says the larger symbol at the first
+    difference. Those of more agents, or of agents that speak one after the other, as they are.
+
+    >>> from analysis.data.dialogue_text import table_of
+    >>> one_of_twins(table_of([[(1, 1), (2, 4)], [(1, 1), (4, 2)]])).symbols.tolist()
+    [[1, 1], [4, 2], [1, 1], [4, 2]]
+    """
+    if table.symbols.shape[1] != 2 or len(table.speakers) or not len(table.symbols):
+        return table
+    difference = np.sign(table.symbols[:, 1].astype(np.int64) - table.symbols[:, 0])
+    told = np.flatnonzero(difference)
+    starts = table.starts
+    first = told[np.minimum(np.searchsorted(told, starts[:-1]), max(len(told) - 1, 0))] if len(told) else starts[:-1]
+    swapped = (first >= starts[:-1]) & (first < starts[1:])
+    swapped[swapped] = difference[first[swapped]] > 0
+    symbols = np.where(np.repeat(swapped, table.n_rounds)[:, None], table.symbols[:, ::-1], table.symbols)
+    return replace(table, symbols=symbols)
 
 
 class _Counted(NamedTuple):

@@ -5,7 +5,6 @@ Rates carry Wilson intervals (Wilson 1927). `SuccessTally` adds up a log of any 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.metrics.failure_modes import KINDS, failure_kinds, parted
+from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
 from envs.game import Bools, Ints
@@ -88,14 +87,14 @@ class SuccessTally:
         self,
         table: DialogueTable,
         move_probs: NDArray[np.floating] | None = None,
-        succeeds: Callable[[Ints], Bools] = parted,
+        joint: JointMoves | None = None,
     ) -> None:
-        """Count in the dialogues of `table`; `move_probs` and `succeeds` as for `failure_kinds`."""
+        """Count in the dialogues of `table`; `move_probs` and `joint` as for `failure_kinds`."""
         if not len(table):
             return
         self._by_rounds = add_up(self._by_rounds, _pairs(table.n_rounds, table.success))
         self._cut += _pairs(table.cut.astype(np.int64), table.success, 2)
-        kinds = failure_kinds(table, move_probs, succeeds)
+        kinds = failure_kinds(table, move_probs, joint)
         self._failures += np.bincount(kinds[kinds >= 0], minlength=len(KINDS))
         self._course.add(table)
 

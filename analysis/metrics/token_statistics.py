@@ -14,13 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.data.dialogue_text import line
-from analysis.metrics.dialogue_diversity import DistinctReport, DistinctTally
+from analysis.metrics.dialogue_diversity import DistinctReport, DistinctTally, one_of_twins
 from analysis.metrics.entropy import Entropy, conditional_entropy, entropy
 from analysis.metrics.success import add_up
 from analysis.metrics.zipf import ZipfFit, fit_zipf
 from emcomm.dialogues import DialogueTable
 from emcomm.printable import printable
-from envs.game import Ints
+from envs.game import Declaration, Ints
 from envs.negotiation import SILENT
 
 Counts = NDArray[np.int64]
@@ -58,6 +58,11 @@ class TokenReport:
     tokens_said: Counts
     """`[R + 1]` agents by number of tokens they said in a dialogue: length without EOT."""
     dialogues: DistinctReport
+    twins: DistinctReport
+    """The same with a dialogue and its mirror image as one, where agents are exchangeable."""
+    roles: tuple[str, ...] = ("agent",)
+    by_role: Counts | None = None
+    """`[Q, S]` how often the agents of each role said each symbol."""
 
     @property
     def counts(self) -> Counts:
@@ -134,6 +139,21 @@ class TokenReport:
         ]
         return pd.DataFrame(rows, columns=["dialogue", "count", "share", "success"])
 
+    def twin_frame(self) -> pd.DataFrame:
+        """The same as `dialogue_frame`, a dialogue and its mirror image counted as one."""
+        rows = [
+            (line(f.symbols), f.uses, f.uses / max(self.twins.dialogues, 1), f.successes / f.uses)
+            for f in self.twins.frequent
+        ]
+        return pd.DataFrame(rows, columns=["dialogue", "count", "share", "success"])
+
+    def role_tables(self) -> dict[str, pd.DataFrame]:
+        """One row per symbol and a share for each role; nothing where there is one role."""
+        if len(self.roles) < 2 or self.by_role is None:
+            return {}
+        shares = {f"share of {printable(name, 200)}": _shares(self.by_role[q]) for q, name in enumerate(self.roles)}
+        return {"roles": pd.DataFrame({"symbol": self._symbols(), **shares})}
+
     def _symbols(self) -> list[str]:
         return [*map(str, range(len(self.counts) - 1)), "EOT"]
 
@@ -151,7 +171,12 @@ class TokenTally:
     ['4 2 · 5 5', '3 0 · 1 5 · 5 5']
     """
 
-    def __init__(self, n_tokens: int, move_names: tuple[str, ...] = ("main", "detour")) -> None:
+    def __init__(
+        self, n_tokens: int, move_names: tuple[str, ...] = ("main", "detour"), game: Declaration | None = None
+    ) -> None:
+        self._roles = game.roles if game else ("agent",)
+        self._role_of = game.role_of if game else ()
+        self._by_role = np.zeros((len(self._roles), n_tokens + 1), np.int64)
         self._n_tokens, self._move_names = n_tokens, move_names
         size = n_tokens + 1
         if size > TRIGRAMS_UP_TO:
@@ -161,7 +186,7 @@ class TokenTally:
         self._trigrams = np.zeros(size**3, np.int64)
         self._n_rounds = np.zeros(0, np.int64)
         self._tokens_said = np.zeros(0, np.int64)
-        self._distinct = DistinctTally()
+        self._distinct, self._twins = DistinctTally(), DistinctTally()
 
     def add(self, table: DialogueTable) -> None:
         """Count in the dialogues of `table`."""
@@ -177,10 +202,13 @@ class TokenTally:
             counted = np.bincount(cell, minlength=longest * moves * cells).reshape(longest, moves, cells)
             self._by_move = add_up(self._by_move, counted)
             self._add_successions(said, within)
+            role = self._role_of[agent] if self._role_of else 0
+            self._by_role[role] += np.bincount(said[said != SILENT], minlength=self._n_tokens + 1)
         said_by_each = table.n_tokens_said(self._n_tokens)
         self._tokens_said = add_up(self._tokens_said, np.bincount(said_by_each.ravel()))
         self._n_rounds = add_up(self._n_rounds, np.bincount(table.n_rounds))
         self._distinct.add(table)
+        self._twins.add(table if len(self._roles) > 1 else one_of_twins(table))
 
     def result(self, top: int = 20) -> TokenReport:
         """The statistics over all dialogues so far, with the `top` most frequent dialogues."""
@@ -207,6 +235,9 @@ class TokenTally:
             n_rounds=self._n_rounds,
             tokens_said=self._tokens_said,
             dialogues=self._distinct.result(top),
+            twins=self._twins.result(top),
+            roles=self._roles,
+            by_role=self._by_role,
         )
 
     def _add_successions(self, said: Ints, within: Ints) -> None:

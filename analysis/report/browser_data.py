@@ -17,7 +17,7 @@ from analysis.data.runs import TrainedPolicy
 from analysis.metrics.decision_predictor import held_out
 from analysis.metrics.mutual_information import known_at
 from emcomm.dialogues import DialogueTable, LogFacts
-from envs.game import Floats, Ints
+from envs.game import Declaration, Floats, Ints
 from envs.negotiation import SILENT
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_" + "".join(map(chr, range(256, 320)))
@@ -45,17 +45,21 @@ class Excerpt:
 
 
 def excerpt(
-    title: str, of: int, table: DialogueTable, facts: LogFacts, trained: TrainedPolicy | None, budget: int
-) -> Excerpt:
+    title: str, of: int, table: DialogueTable, facts: LogFacts, trained: TrainedPolicy | None, budget: int,
+    game: Declaration,
+) -> Excerpt:  # fmt: skip
     """The dialogues of `table`, as far as their symbols stay within `budget` characters."""
     table = within(table, budget)
     yielding = None
     if trained is not None and len(facts.move_names) == 2:
         try:
-            yielding = yielding_by_round(trained, table)
+            yielding = yielding_by_round(trained, table, game)
         except NotApplicable:
             yielding = None
-    decided = decided_by_network(yielding, table.n_rounds) if yielding is not None else decided_by_log(table, facts)
+    if yielding is not None:
+        decided = decided_by_network(yielding, table.n_rounds)
+    else:
+        decided = decided_by_log(table, facts if game.decision("yields") else None)
     return Excerpt(title, of, table, yielding, decided)
 
 
@@ -66,21 +70,23 @@ def within(table: DialogueTable, budget: int, seed: int = 0) -> DialogueTable:
     return table[np.sort(order[cells <= budget])]
 
 
-def yielding_by_round(trained: TrainedPolicy, table: DialogueTable) -> Floats:
+def yielding_by_round(trained: TrainedPolicy, table: DialogueTable, game: Declaration) -> Floats:
     """float32 `[D, R + 1, N]` what each agent would do if the talk were cut after 0, 1, … rounds; NaN after the end."""
-    from analysis.agents.policy_player import action_probabilities, move_probabilities
+    from analysis.agents.policy_player import action_probabilities, move_probabilities, situation_of
 
     policy, rules = trained.policy, trained.config.rules
     rounds = int(table.n_rounds.max(initial=0))
     symbols = table.padded(max(rounds, 1))
     out = np.full((len(table), rounds + 1, table.moves.shape[1]), np.nan, np.float32)
-    opening = action_probabilities(policy, rules, symbols[:1], np.zeros(1, np.int64))[0, 0, :, rules.eot + 1 :]
+    situation = situation_of(policy, rules, table, game)
+    before = action_probabilities(policy, rules, symbols[:, :1], np.zeros(len(table), np.int64), situation)
+    opening = before[:, 0, :, rules.eot + 1 :]
     with np.errstate(invalid="ignore"):
-        out[:, 0] = opening[:, -1] / opening.sum(axis=1)  # nothing to say where agents may not move before they talk
+        out[:, 0] = opening[..., -1] / opening.sum(axis=2)  # nothing to say where agents may not move before they talk
     for t in range(1, rounds + 1):
         there = np.flatnonzero(table.n_rounds >= t)
         cut_here = np.full(len(there), t)
-        out[there, t] = move_probabilities(policy, rules, symbols[there, :t], cut_here)[..., -1]
+        out[there, t] = move_probabilities(policy, rules, symbols[there, :t], cut_here, situation[there])[..., -1]
     return out
 
 
@@ -99,10 +105,13 @@ def decided_by_network(yielding: Floats, n_rounds: Ints) -> Ints:
     return np.where(first <= n_rounds, first, UNKNOWN)
 
 
-def decided_by_log(table: DialogueTable, facts: LogFacts, rounds: int = 64, seed: int = 0) -> Ints:
-    """`[D]` rounds after which a predictor that has not met the dialogue knows who yields; -1 for never or unknown."""
+def decided_by_log(table: DialogueTable, facts: LogFacts | None, rounds: int = 64, seed: int = 0) -> Ints:
+    """`[D]` rounds after which a predictor that has not met the dialogue knows who yields; -1 for never or unknown.
+
+    `facts` is None where nobody is said to yield.
+    """
     decided = np.full(len(table), UNKNOWN)
-    if table.moves.shape[1] != 2:
+    if facts is None or table.moves.shape[1] != 2:
         return decided
     parted = np.flatnonzero((table.moves == len(facts.move_names) - 1).sum(axis=1) == 1)
     longest = min(int(table.n_rounds[parted].max(initial=0)), rounds)

@@ -1,30 +1,42 @@
-"""What a report says about one run: key figures, then chapters, each measure explained in one sentence."""
+"""What a report says about one run: key figures, then chapters, each measure explained in a sentence or two."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from analysis.report import figures
-from analysis.report.cause_chapters import causes_chapter, drift_card, growth_card
 from analysis.report.findings import Findings
 from analysis.report.html import card, chapter, fact, shown, table, text
-from analysis.report.tables import explanation_frame, flow_frame
+from analysis.report.measure import Line, Measure
+from analysis.report.study import Study
+from emcomm.printable import printable
 
 VERDICTS = {
     "explained": "explained: it predicts, it holds on random dialogues, and it plays like the network",
     "describes": "described, not explained: it predicts, but not all tests of a cause were passed or possible",
     "none": "no rule found",
 }
+CHAPTERS = {
+    "success": ("Do they succeed?", "{goal}"),
+    "mechanism": ("How does it work?", "Which rule turns a dialogue into a decision, and does it play alike?"),
+    "causes": ("What does the talk cause?", "The talk is interfered with; only the audit of leaks reads the log."),
+    "decision": ("When is it decided?", "How much has the dialogue told by each round, and how long does it go on?"),
+    "tokens": ("What do they say?", "The look of the language; it does not show what the talk does."),
+    "more": ("More", "Measures that were added."),
+}
+"""Key of a chapter -> its title and what it is about."""
 
 
 def run_section(found: Findings, number: int) -> str:
     """One run, from the sentence down to the tables."""
-    verdict = found.explanation.verdict if found.explanation else "none"
-    chapters = (_success(found), _mechanism(found), causes_chapter(found), _decision(found), _tokens(found))
+    verdict = found.explanation.verdict if found.explanation else ""
+    says = f'<p class="verdict {verdict}">{VERDICTS[verdict]}</p>' if verdict else ""
     return (
         f'<article class=run id="run-{number}" data-run="{number}" aria-label="run {text(found.name)}">'
         f"<header class=hero><p class=eyebrow>run <b>{text(found.name)}</b> {_setting(found)}</p>"
-        f"<h2>{text(found.sentence)}</h2>"
-        f'<p class="verdict {verdict}">{VERDICTS[verdict]}</p></header>'
-        f"{_problems(found)}<dl class=facts>{''.join(_facts(found))}</dl>{''.join(chapters)}</article>"
+        f"<h2>{text(found.sentence)}</h2>{says}</header>"
+        f"{_problems(found)}<dl class=facts>{''.join(_facts(found))}</dl>{''.join(_chapters(found))}"
+        f"{_absent(found)}</article>"
     )
 
 
@@ -48,142 +60,129 @@ def _problems(found: Findings) -> str:
     return f"<aside class=problems><h3>What was missing</h3><ul>{lines}</ul></aside>"
 
 
+def _absent(found: Findings) -> str:
+    """What does not apply, each measure once with the reason."""
+    lines = "".join(f"<li>{text(says)}</li>" for says in not_shown(found))
+    return f"<aside class=absent><h3>Not shown here</h3><ul>{lines}</ul></aside>" if lines else ""
+
+
+def not_shown(found: Findings) -> list[str]:
+    """The measures that do not apply, those with one reason in one line."""
+    by_reason: dict[str, list[str]] = {}
+    headings = {measure.name: measure.heading for measure in found.measures}
+    for name, why in found.absent.items():
+        by_reason.setdefault(why, []).append(headings[name])
+    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
+
+
+def key_lines(found: Findings) -> Iterator[Line]:
+    """The key figures of a run, from the measures that have one."""
+    for measure in found.measures:
+        if measure.line is not None and measure.name in found.results and found.study is not None:
+            line = measure.line(found.results[measure.name], found.study)
+            if line is not None:
+                yield line
+
+
 def _facts(found: Findings) -> list[str]:
-    """The key figures."""
-    facts = []
-    if found.success is not None:
-        rate = found.success.overall
-        says = f"of {shown(rate.trials)} dialogues of the frozen policy, 95 % interval "
-        says += f"{100 * rate.low:.2f} to {100 * rate.high:.2f} %"
-        facts.append(fact(shown(rate.value, share=True), "success", says))
-    foreign = next((c for c in found.causes.controls if c.channel == "shuffled"), None)
-    if foreign is not None:
-        facts.append(
-            fact(shown(foreign.success.value, share=True), "without content", "when it hears another dialogue")
-        )
-    if found.success is not None:
-        facts.append(fact(f"{found.success.mean_rounds:.2f}", "rounds", "of talk on average, the closing one included"))
-    if found.information is not None and found.information.trusted and len(found.information.bits):
-        bits = found.information.bits
-        says = f"of the one bit “who yields” is told by round 1, {bits[-1]:.2f} by the end"
-        facts.append(fact(f"{bits[0]:.2f} bit", "after round 1", says))
-    if found.tokens is not None and found.tokens.dialogues.dialogues:
-        distinct = found.tokens.dialogues
-        says = f"{shown(distinct.distinct_share, share=True)} of all that were held"
-        facts.append(fact(shown(distinct.distinct), "different dialogues", says))
-    best = found.explanation.best if found.explanation else None
-    if best is not None and best.accuracy.trials:
-        says = "of the yielders in unseen dialogues are named by this rule"
-        facts.append(fact(shown(best.accuracy.value, share=True), best.method, says))
-    return facts
+    return [fact(line.figure, line.name, line.remark) for line in key_lines(found)]
 
 
-def crossing(found: Findings) -> bool:
-    """Whether the game is that of the two trains."""
-    return found.run.facts is not None and found.run.facts.move_names == ("main", "detour")
+def words_of(study: Study) -> dict[str, str]:
+    """What the words in braces of a caption stand for."""
+    words, moves = study.game.words, study.facts.move_names
+    return {
+        "agent": printable(words.agent, 100),
+        "agents": printable(words.agents, 100),
+        "failure": printable(words.failure, 100),
+        "goal": printable(words.goal, 400) or "Success is what the game says it is.",
+        "yields": printable(moves[-1], 100),
+        "stays": printable(moves[0], 100),
+    }
 
 
-def _success(found: Findings) -> str:
-    cards = []
-    if found.training is not None:
-        says = (
-            "Each point is a stretch of training, the band its 95 % Wilson interval; the dashed line is the best that "
-            "identical trains reach without talk."
-        )
-        numbers = table(found.training.course_frame(), "Table: course of training")
-        cards.append(
-            card("Course of training", figures.course(found.training, 0.5 if crossing(found) else None), says, numbers)
-        )
-    if found.success is not None:
-        says = "How often the trains part after dialogues of each length, with frozen weights."
-        numbers = table(found.success.to_frame(), "Table: success by length")
-        cards.append(card("Success by length", figures.by_rounds(found.success), says, numbers))
-        says = (
-            "Every failure by the first cause that fits. A tie: nothing had told the trains apart. A slip: the most "
-            "probable moves would have been right. A misreading: even those were wrong."
-        )
-        numbers = table(found.success.failures_frame(), "Table: failures by kind")
-        cards.append(card("Why it failed", figures.failures(found.success), says, numbers))
-    cards.append(drift_card(found))
-    return chapter("Do they succeed?", "Trains part when one takes the main line and the other the detour.", cards)
+def _chapters(found: Findings) -> Iterator[str]:
+    if found.study is None:
+        return
+    words = words_of(found.study)
+    for key, (title, says) in CHAPTERS.items():
+        cards = [_card(measure, found, found.study, words) for measure in found.measures if _place(measure) == key]
+        yield chapter(title, says.format(**words), cards)
 
 
-def _mechanism(found: Findings) -> str:
-    explanation = found.explanation
-    if explanation is None or not explanation.competitors:
+def _place(measure: Measure) -> str:
+    return measure.chapter if measure.chapter in CHAPTERS or not measure.chapter else "more"
+
+
+def _card(measure: Measure, found: Findings, study: Study, words: dict[str, str]) -> str:
+    """One measure; nothing where it has neither a figure, nor a table, nor a remark."""
+    if measure.name not in found.results:
         return ""
-    dialogues = found.excerpts[0].table if found.excerpts else None
-    competition = (
-        "Each rule or machine is fitted on one half of the dialogues and scored on the other; one that merely "
-        "correlates fails on random dialogues, or when it has to play."
+    result = found.results[measure.name]
+    figure = measure.figure(result, study) if measure.figure else None
+    remark = measure.remark(result, study) if measure.remark else ""
+    frames = {name: frame for name, frame in measure.tables_of(result).items() if len(frame)}
+    numbers = "".join(
+        table(frame, f"Table: {name.replace('_', ' ')}", measure.rows if not i else 0)
+        for i, (name, frame) in enumerate(frames.items())
     )
-    machine = (
-        "A circle is what a train remembers, seen from that train, its size how often it is there; arrows are rounds "
-        "of talk, thicker where more dialogues pass. Orange states yield, blue ones take the main line."
+    caption = measure.caption
+    for word, value in words.items():
+        caption = caption.replace("{" + word + "}", value)
+    return card(measure.heading, figure, " ".join(filter(None, (caption, remark))), numbers, bool(remark))
+
+
+def comparison_section(found: object) -> str:
+    """Several runs beside each other; empty for one."""
+    from analysis.report.run_comparison import Comparison
+
+    if not isinstance(found, Comparison):
+        return ""
+    says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in found.groups)
+    sentences = "".join(
+        f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
+        for i, (name, sentence) in enumerate(zip(found.names, found.sentences, strict=True))
     )
-    vote = "Each symbol that a train says adds its weight; the train with the larger sum yields: it takes the detour."
-    traffic = flow_frame(explanation, dialogues)
+    tables = found.tables()
+    prediction = ""
+    if found.prediction is not None and found.prediction.correlation == found.prediction.correlation:
+        prediction = (
+            f" Over {found.prediction.pairs} pairs the likeness of the vote weights predicts it with "
+            f"r = {found.prediction.correlation:.2f}."
+        )
     cards = [
         card(
-            "Explanations in competition",
-            figures.explanations(explanation),
-            competition,
-            table(explanation_frame(explanation), "Table: explanations"),
+            "Who can play whom",
+            figures.matrix(found.played.rates, found.played.names, "second seat", "first seat", "Cross-play")
+            if found.played
+            else None,
+            "Success in percent of every network with every other, rows in the first seat. A private language succeeds "
+            f"on the diagonal only.{prediction}",
+            table(tables["crossplay"], "Table: cross-play") if found.played else "",
         ),
-        card("Weights of the vote", figures.weights(explanation), vote),
         card(
-            "The protocol as a machine",
-            figures.protocol_graph(explanation, dialogues),
-            machine,
-            table(traffic, "Table: traffic between the states") if len(traffic) else "",
+            "How alike the protocols are",
+            figures.alikeness(found.alike, found.played.names)
+            if found.alike is not None and found.played is not None
+            else None,
+            "Cosine of the weights that the best-fitting vote gives to the symbols: 1 for the same convention, -1 for "
+            "the opposite one.",
+            table(tables["alike"], "Table: likeness") if "alike" in tables else "",
         ),
-        growth_card(found),
+        card(
+            "How differently they decide",
+            figures.matrix(found.distances, found.played.names, "", "", "Distance between the protocols")
+            if found.distances is not None and found.played is not None
+            else None,
+            "Distance between two protocols: in how many views of a dialogue, in percent, their likelier moves differ. "
+            "The dialogues are those of all these runs; opposite conventions reach 100.",
+            table(tables["distances"], "Table: distances") if "distances" in tables else "",
+        ),
     ]
-    return chapter("How does it work?", "Which rule turns a dialogue into a decision, and does it play alike?", cards)
-
-
-def _decision(found: Findings) -> str:
-    information, tokens = found.information, found.tokens
-    cards = []
-    if information is not None and information.trusted:
-        says = (
-            "A predictor guesses who yields in dialogues that it has not met. The bits are a lower bound on what the "
-            "talk tells; the dashed line is what it finds where there is nothing to find."
-        )
-        numbers = table(information.to_frame(), "Table: information by round")
-        cards.append(card("Information by round", figures.bits_by_round(information), says, numbers))
-    elif information is not None:
-        cards.append(f"<p class=refused>Information by round is not shown: {text(information.why)}.</p>")
-    if tokens is not None:
-        says = "A dialogue ends when all say EOT in the same round, or when it is cut."
-        numbers = table(tokens.length_frame(), "Table: lengths")
-        cards.append(card("Length of the dialogues", figures.lengths(tokens), says, numbers))
-    says = "Who yields is one bit: how much of it has the dialogue told by then, and how long do they go on?"
-    return chapter("When is it decided?", says, cards)
-
-
-def _tokens(found: Findings) -> str:
-    tokens = found.tokens
-    if tokens is None:
-        return ""
-    frequent, fit = tokens.dialogue_frame(), tokens.zipf["tokens"]
-    by_role = "How often those who then take each move say each symbol: a hint at meaning, not a proof."
-    by_round = "Percent of the symbols said in each round; EOT closes a dialogue when all say it at once."
-    rank = (
-        "In natural languages the share falls with the rank to the power -1 (Zipf's law); here the exponent is "
-        f"{shown(fit.exponent)} and the largest gap to the fitted law {shown(fit.distance)}."
+    notes = "".join(f"<li>{text(line)}</li>" for line in found.problems)
+    aside = f"<aside class=problems><h3>What was missing</h3><ul>{notes}</ul></aside>" if notes else ""
+    return (
+        "<section class='chapter comparison' aria-label='comparison of the runs'><h3>The runs beside each other</h3>"
+        f"{says}<ul class=sentences>{sentences}</ul>{aside}"
+        f"<div class=cards>{''.join(cards)}</div></section>"
     )
-    talk = "As in the talk's table: what each train says, round by round, a dot between the rounds."
-    positions, roles = tokens.position_frame(), tokens.frequency_frame()
-    numbers = (
-        table(tokens.rank_frame(), "Table: ranks")
-        + table(tokens.zipf_frame(), "Table: Zipf fits")
-        + table(tokens.entropy_frame(), "Table: entropies (bits)")
-    )
-    cards = [
-        card("Symbols by role", figures.symbols_by_role(tokens), by_role, table(roles, "Table: frequencies")),
-        card("Symbols by round", figures.symbols_by_round(tokens), by_round, table(positions, "Table: positions")),
-        card("Rank and frequency", figures.rank_frequency(tokens), rank, numbers),
-        card("Most frequent dialogues", None, talk, table(frequent.head(12), "The twelve commonest", unfolded=True)),
-    ]
-    return chapter("What do they say?", "The look of the language; it does not show what the talk does.", cards)

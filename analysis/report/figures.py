@@ -15,6 +15,7 @@ from analysis.automata.state_traffic import flow
 from analysis.causal.role_leaks import Leak
 from analysis.explanation.result import Explanation, Play
 from analysis.explanation.vote_drift import DriftPoint
+from analysis.metrics.decision_information import Bits
 from analysis.metrics.mutual_information import Information
 from analysis.metrics.success import SuccessReport
 from analysis.metrics.token_statistics import TokenReport
@@ -234,6 +235,26 @@ def bits_by_round(found: Information, rounds: int = 24) -> str | None:
         figure.legend(loc="outside upper left", ncols=1)
         told = f"{found.bits[0]:.2f} bits after round 1, {found.bits[count - 1]:.2f} at the end"
         return svg(figure, f"Information about who yields: {told}")
+
+
+def decision_bits(found: tuple[Bits, ...]) -> str | None:
+    """Bits about each decision by round, with interval, and the entropies of the answers."""
+    if not found:
+        return None
+    with canvas(4.7, 3.2) as figure:
+        axes = figure.subplots()
+        hues = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
+        for i, one in enumerate(found[: len(hues)]):
+            axes.fill_between(one.rounds, one.low, one.high, color=hues[i], alpha=0.2, lw=0)
+            axes.plot(one.rounds, one.bits, "o-", color=hues[i], lw=1.8, ms=4.5, label=printable(one.decision, 60))
+            axes.axhline(one.entropy, color=hues[i], lw=0.9, ls=(0, (4, 3)))
+        axes.axhline(0, color=COLOURS["muted"], lw=0.8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("after round")
+        axes.set_ylabel("bits")
+        figure.legend(loc="outside upper left", ncols=1)
+        told = ", ".join(f"{one.decision} {one.bits[-1]:.2f} of {one.entropy:.2f}" for one in found)
+        return svg(figure, f"Bits about the decisions at the end: {told}")
 
 
 def rank_frequency(report: TokenReport) -> str | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.causal.summary import Causes
@@ -16,34 +15,32 @@ from analysis.metrics.mutual_information import Information
 from analysis.metrics.success import SuccessReport
 from analysis.metrics.token_statistics import TokenReport
 from analysis.report.browser_data import Excerpt
-from analysis.report.tables import tables_of
+from analysis.report.measure import Measure
 from analysis.report.to_json import plain
+
+if TYPE_CHECKING:
+    from analysis.report.study import Study
 
 
 @dataclass
 class Findings:
-    """What is known about one run; None where it could not be found out, and a line in `problems` says why."""
+    """What the measures made of one run."""
 
     run: LoadedRun
     problems: list[str]
-    success: SuccessReport | None = None
-    """Of the frozen policy."""
-    training: SuccessReport | None = None
-    """Over the course of training."""
-    tokens: TokenReport | None = None
-    """Of the frozen policy."""
-    information: Information | None = None
-    explanation: Explanation | None = None
-    causes: Causes = field(default_factory=Causes)
-    vote: np.ndarray | None = None
-    """`[n_tokens + 1]` the weight of each token and EOT in the vote that fits best, whether or not a vote explains."""
-    drift: tuple[DriftPoint, ...] = ()
-    """The vote over the course of training."""
-    trained: TrainedPolicy | None = None
+    """What was missing, damaged or failed, one line each."""
+    results: dict[str, Any] = field(default_factory=dict)
+    """By the names of the measures."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Measures that do not apply, by name, and why."""
+    measures: tuple[Measure, ...] = ()
+    """All that were tried, in their order."""
+    study: Study | None = None
+    """The run as the measures saw it; None where nothing could be read."""
     excerpts: tuple[Excerpt, ...] = ()
     """Dialogues for the browser."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """What each step took."""
+    """What each measure took."""
 
     @property
     def name(self) -> str:
@@ -57,16 +54,72 @@ class Findings:
             return self.explanation.sentence
         if self.success is None:
             return "There are no dialogues that can be read."
-        return "What the talk does could not be found out."
+        why = self.absent.get("explanations") or self.absent.get("explanation")
+        return f"No rule is looked for: {why}." if why else "What the talk does could not be found out."
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
-        return tables_of(self)
+        tables: dict[str, pd.DataFrame] = {}
+        for measure in self.measures:
+            if measure.name in self.results:
+                tables |= measure.tables_of(self.results[measure.name])
+        return tables
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, without dialogues."""
-        skipped = ("run", "excerpts", "trained", "seconds")
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
-        config = self.run.config
-        head = {"name": self.name, "path": str(self.run.path), "sentence": self.sentence, "config": config}
-        return plain({**head, **parts, "tables": self.tables()})
+        shown = {m.name: self.results[m.name] for m in self.measures if m.in_json and m.name in self.results}
+        head = {
+            "name": self.name, "path": str(self.run.path), "sentence": self.sentence, "config": self.run.config,
+            "game": self.study.game.to_json() if self.study else None, "problems": self.problems,
+            "absent": self.absent,
+        }  # fmt: skip
+        return plain({**head, **shown, "tables": self.tables()})
+
+    # -- the results that have a name of their own ---------------------------------------------------------------------
+
+    @property
+    def trained(self) -> TrainedPolicy | None:
+        """The network behind the dialogues."""
+        return self.study.trained if self.study else None
+
+    @property
+    def success(self) -> SuccessReport | None:
+        """Of the frozen policy."""
+        return self.results.get("success")
+
+    @property
+    def training(self) -> SuccessReport | None:
+        """Over the course of training."""
+        return self.results.get("course")
+
+    @property
+    def tokens(self) -> TokenReport | None:
+        """Of the frozen policy."""
+        return self.results.get("tokens")
+
+    @property
+    def information(self) -> Information | None:
+        """Bits on who yields."""
+        return self.results.get("information")
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """Which rule decides who yields."""
+        return self.results.get("explanations")
+
+    @property
+    def vote(self) -> Any:
+        """`[n_tokens + 1]` the weight of each token and EOT in the vote that fits best, whether or not it explains."""
+        return self.results.get("vote")
+
+    @property
+    def drift(self) -> tuple[DriftPoint, ...]:
+        """The vote over the course of training."""
+        return self.results.get("drift", ())
+
+    @property
+    def causes(self) -> Causes:
+        """The interventions and the audit of leaks."""
+        names = ("controls", "edits", "influence", "signalling", "leaks", "growth")
+        found = {name: self.results[name] for name in names if name in self.results}
+        return Causes(channel=self.study.channel if self.study else "open", **found)

@@ -54,15 +54,15 @@ def embedded(value: Any) -> str:
     return packed.encode("utf-8", "backslashreplace").decode()  # halves of characters, as JSON writes them
 
 
-def table(frame: pd.DataFrame, caption: str, unfolded: bool = False) -> str:
-    """A data frame, folded away under its caption; long ones are shortened and say so."""
+def table(frame: pd.DataFrame, caption: str, unfolded: int = 0) -> str:
+    """A data frame, folded away under its caption; long ones are shortened and say so.
+
+    With `unfolded`, so many rows stand open.
+    """
+    most = unfolded or MOST_ROWS
     head = "".join(f'<th scope="col">{text(str(name).replace("_", " "))}</th>' for name in frame.columns)
-    body = "".join(_row(row, list(frame.columns)) for row in frame.head(MOST_ROWS).itertuples(index=False))
-    more = (
-        f"<p class=more>{len(frame) - MOST_ROWS} more rows: --csv writes them all.</p>"
-        if len(frame) > MOST_ROWS
-        else ""
-    )
+    body = "".join(_row(row, list(frame.columns)) for row in frame.head(most).itertuples(index=False))
+    more = f"<p class=more>{len(frame) - most} more rows: --csv writes them all.</p>" if len(frame) > most else ""
     return (
         f"<details class=numbers{' open' if unfolded else ''}><summary>{text(caption)}</summary>"
         f'<div class=scroll tabindex=0 role=region aria-label="{text(caption)}">'
@@ -100,12 +100,15 @@ def shown(value: Any, share: bool = False) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def card(title: str, figure: str | None, says: str, numbers: str = "", wide: bool = False) -> str:
-    """A figure with what it says in one sentence and its table; nothing where there is no figure and no table."""
-    if figure is None and not numbers:
+def card(title: str, figure: str | None, says: str, numbers: str = "", always: bool = False) -> str:
+    """A figure with what it says in one sentence and its table; nothing where there is no figure and no table.
+
+    With `always`, what it says stands alone.
+    """
+    if figure is None and not numbers and not always:
         return ""
     return (
-        f"<figure class='card{' wide' if wide else ''}'><h4>{text(title)}</h4>"
+        f"<figure class='card'><h4>{text(title)}</h4>"
         f"{figure or ''}<figcaption>{text(says)}</figcaption>{numbers}</figure>"
     )
 

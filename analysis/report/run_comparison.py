@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from analysis.report.to_json import plain
 from emcomm.dialogues import concatenate
 from emcomm.printable import printable
 from envs.negotiation import TalkRules
+
+if TYPE_CHECKING:
+    from emcomm.networks.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
         return found
     rules = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing))
     try:
-        world = playing[0].run.game()
+        world, game = playing[0].run.game(), playing[0].run.declaration()
+        if game.n_agents != 2:
+            raise NotApplicable(f"it is for two agents, and the game has {game.n_agents}")
         games = int(np.clip(20_000 // len(playing), 200, games))
         seats = [_seat(f) for f in playing]
         found.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
@@ -174,10 +179,11 @@ def _distances(playing: Sequence[Findings], problems: list[str]) -> np.ndarray |
 
 def _yields(found: Findings) -> Yields:
     """The decisions of the network or, without one, of the machine."""
-    if found.trained is not None:
+    policy = _network(found)
+    if policy is not None:
         from analysis.agents.policy_player import yielding
 
-        return partial(yielding, found.trained.policy, found.trained.config.rules)
+        return partial(yielding, policy, _rules(found))
     machine = found.explanation.machine if found.explanation else None
     assert machine is not None
     return machine.yielding
@@ -185,16 +191,24 @@ def _yields(found: Findings) -> Yields:
 
 def _who_can_play(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
     """The runs of the commonest game that have a network or a machine."""
-    able = [f for f in findings if f.trained is not None or (f.explanation and f.explanation.machine)]
+    able = [f for f in findings if _network(f) is not None or (f.explanation and f.explanation.machine)]
     for other in findings:
         if other not in able:
-            problems.append(f"{other.name} is left out of cross-play: it has neither network nor machine")
+            problems.append(f"{other.name} is left out of cross-play: it has neither one network nor a machine")
     kinds = [_game(f) for f in able]
     common = max(kinds, key=kinds.count, default=None)
     for other, kind in zip(able, kinds, strict=True):
         if kind != common:
             problems.append(f"{other.name} is left out of cross-play: it plays another game than most")
     return [f for f, kind in zip(able, kinds, strict=True) if kind == common]
+
+
+def _network(found: Findings) -> Policy | None:
+    """The network that plays for all; None where there is none, or several that play each other."""
+    from emcomm.networks.policy import Population
+
+    trained = found.trained
+    return None if trained is None or isinstance(trained.policy, Population) else trained.policy
 
 
 def _game(found: Findings) -> str:
@@ -216,10 +230,10 @@ def _rules(found: Findings) -> TalkRules:
 
 
 def _seat(found: Findings) -> Callable[[], Player]:
-    if found.trained is not None:
+    policy = _network(found)
+    if policy is not None:
         from analysis.agents.policy_player import PolicyPlayer
 
-        policy = found.trained.policy
         return lambda: PolicyPlayer(policy)
     machine = found.explanation.machine if found.explanation else None
     assert machine is not None

@@ -12,34 +12,7 @@ from analysis.explanation.vote_drift import DriftPoint
 from emcomm.dialogues import DialogueTable
 
 if TYPE_CHECKING:
-    from analysis.report.findings import Findings
-
-
-def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
-    """All tables of one run."""
-    tables: dict[str, pd.DataFrame] = {}
-    if found.success is not None:
-        tables["success"] = found.success.to_frame()
-        tables["failures"] = found.success.failures_frame()
-    if found.training is not None:
-        tables["course"] = found.training.course_frame()
-    if found.tokens is not None:
-        tables["tokens"] = found.tokens.frequency_frame()
-        tables["positions"] = found.tokens.position_frame()
-        tables["entropies"] = found.tokens.entropy_frame()
-        tables["ranks"] = found.tokens.rank_frame()
-        tables["zipf"] = found.tokens.zipf_frame()
-        tables["lengths"] = found.tokens.length_frame()
-        tables["dialogues"] = found.tokens.dialogue_frame()
-    if found.information is not None and len(found.information.bits):
-        tables["information"] = found.information.to_frame()
-    if found.explanation is not None:
-        tables["explanations"] = explanation_frame(found.explanation)
-        tables["machine"] = flow_frame(found.explanation, found.excerpts[0].table if found.excerpts else None)
-    tables |= found.causes.tables()
-    if found.drift:
-        tables["drift"] = drift_frame(found.drift)
-    return tables
+    pass
 
 
 def flow_frame(explanation: Explanation, table: DialogueTable | None) -> pd.DataFrame:

@@ -13,13 +13,13 @@ from typing import Any
 
 from analysis.data.writing import UNFINISHED, cannot_write, write_whole
 from analysis.report.browser_data import ALPHABET, LEVELS, pack
-from analysis.report.cause_chapters import comparison_section
-from analysis.report.chapters import run_section
+from analysis.report.chapters import comparison_section, run_section
 from analysis.report.findings import Findings
 from analysis.report.html import embedded, text
 from analysis.report.run_comparison import distinct_names
 from emcomm.errors import BadInput
 from emcomm.printable import printable
+from envs.game import Words
 
 NAME = "report.html"
 GENERATOR = "emcomm.analyze"
@@ -109,12 +109,17 @@ def policy(script: str) -> str:
 
 def _packed(found: Findings) -> dict[str, Any]:
     facts, config = found.run.facts, found.run.config or {}
-    rules = config.get("rules")
+    rules, game = config.get("rules"), found.study.game if found.study else None
+    words = game.words if game else Words()
     return {
         "name": printable(found.name),
         "nTokens": facts.n_tokens if facts else 0,
         "moves": [printable(name, 200) for name in facts.move_names] if facts else [],
         "agents": found.excerpts[0].table.moves.shape[1] if found.excerpts else 2,
+        "agent": printable(game.words.agent, 60) if game else "agent",
+        "names": [printable(name, 60) for name in game.agent_names] if game else [],
+        "outcomes": [printable(word, 60) for word in (words.failure, words.success)],
+        "onTrack": config.get("env") == "emcomm/crossing-v0",
         "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
         "logs": [pack(part) for part in found.excerpts if len(part.table)],
     }

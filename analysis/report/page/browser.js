@@ -37,10 +37,10 @@ function dialogue(log, i) {
     yielding: rows(yielding.map((c) => (c === NOTHING ? null : c / DATA.levels))),
   };
 }
-const onTrack = (run) => run.agents === 2 && run.moves.join() === "main,detour";
-const agentName = (run, i) => `${onTrack(run) ? "train" : "agent"} ${"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i] || i + 1}`;
+const onTrack = (run) => run.onTrack;
+const agentName = (run, i) => `${run.agent} ${"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i] || i + 1}`;
 const word = (run, s) => (s < 0 ? "–" : s === run.nTokens ? "EOT" : String(s));
-const outcome = (run, d) => (d.success ? "success" : onTrack(run) ? "crash" : "failure");
+const outcome = (run, d) => run.outcomes[Number(d.success)];
 
 // -- filters -------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ function paintList() {
       (s[i] === run.nTokens ? `<span class=e>${s[i]}</span>` : s[i] < 0 ? "–" : s[i])).join(" ")}${d.symbols.length ? "" : i ? "" : "(no talk)"}</span>`).slice(0, 2).join("");
     const spoken = d.symbols.slice(0, 12).map((s) => s.map((x) => word(run, x)).join(" ")).join(", ");
     html += `<div class=row role=option id="row-${r}" data-row="${r}" style="top:${r * ROW}px" aria-selected="${r === state.at}" aria-setsize="${rows.length}" aria-posinset="${r + 1}"`
-      + ` aria-label="${result}, ${plural(d.symbols.length, "round")}: ${spoken}"><span class="mark ${d.success ? "success" : "crash"}" aria-hidden=true>${d.success ? "✓" : "✕"}</span>`
+      + ` aria-label="${result}, ${plural(d.symbols.length, "round")}: ${spoken}"><span class="mark ${d.success ? "success" : "failure"}" aria-hidden=true>${d.success ? "✓" : "✕"}</span>`
       + `<span class=score aria-hidden=true>${score}</span><span class=size aria-hidden=true>${plural(d.symbols.length, "round")}${d.cut ? "<br>cut" : ""}</span></div>`;
   }
   by("spacer").innerHTML = html;
@@ -189,7 +189,7 @@ function paintScene() {
 function paintStage() {
   const run = DATA.runs[state.run], d = state.current, end = d.symbols.length + 1, step = state.step, result = outcome(run, d);
   by("which").textContent = `Episode ${number(d.episode)}`;
-  by("outcome").className = d.success ? "success" : "crash";
+  by("outcome").className = d.success ? "success" : "failure";
   by("outcome").textContent = `${result} · ${plural(d.symbols.length, "round")}${d.cut ? " · cut" : ""}${d.decided > 0 ? ` · decided after round ${d.decided}` : ""}`;
   by("step").textContent = step === end ? "the moves" : step === 0 ? "before the talk" : `round ${step} of ${d.symbols.length}`;
   by("first").disabled = by("back").disabled = step === 0;

@@ -44,3 +44,27 @@ def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
     tensor(1.5000)
     """
     return (x * weight).sum() / weight.sum().clamp(min=1)
+
+
+def clipped_surrogate(log_ratio_t: Tensor, advantage_t: Tensor, weight_t: Tensor, clip: float) -> Tensor:
+    """`-min(ρ A, clip(ρ, 1 - ε, 1 + ε) A)` with `ρ = exp(log_ratio)`, mean over the steps with weight 1.
+
+    Source: Schulman et al. 2017, equation 7.
+
+    >>> one = torch.ones(3)
+    >>> clipped_surrogate(torch.tensor([0.0, 1.0, -1.0]).exp().log(), torch.tensor([1.0, 1.0, -1.0]), one, 0.2)
+    tensor(-0.4667)
+    """
+    ratio_t, advantage_t = log_ratio_t.exp(), advantage_t.detach()
+    worse_t = torch.minimum(ratio_t * advantage_t, ratio_t.clamp(1 - clip, 1 + clip) * advantage_t)
+    return -weighted_mean(worse_t, weight_t)
+
+
+def normalised(x: Tensor, weight: Tensor) -> Tensor:
+    """`x` less its mean, divided by its standard deviation, both taken where `weight` is 1.
+
+    >>> normalised(torch.tensor([1.0, 3.0, 9.0]), torch.tensor([1.0, 1.0, 0.0]))[:2]
+    tensor([-1.0000,  1.0000])
+    """
+    centred = x - weighted_mean(x, weight)
+    return centred / (weighted_mean(centred.square(), weight).sqrt() + 1e-8)

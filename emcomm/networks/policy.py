@@ -1,37 +1,17 @@
-"""The recurrent actor-critic: one network that all agents share, or a population of which two play each game."""
+"""The actor-critic: one network that all agents share, one for each role or agent, or a population."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import permutations
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from envs.game import Bools, Floats
-from envs.negotiation import SILENT, Negotiation, Observation
-
-Memory = Literal["gru", "window", "none"]
-
-
-class Sizes(NamedTuple):
-    """What fixes the shapes of a policy."""
-
-    n_features: int
-    n_agents: int
-    window: int
-    n_symbols: int
-    """Free tokens and EOT."""
-    n_actions: int
-    hidden_size: int
-
-    @classmethod
-    def of(cls, negotiation: Negotiation, hidden_size: int) -> Sizes:
-        """The sizes that fit the observations and actions of `negotiation`."""
-        rules, features = negotiation.rules, len(negotiation.game.feature_bounds[0]) + 3
-        return cls(features, negotiation.n_agents, rules.window, rules.n_tokens + 1, negotiation.n_actions, hidden_size)
+from emcomm.networks.torsos import Gru, Sizes, Torso
+from envs.game import Bools, Floats, Ints
+from envs.negotiation import SILENT, Observation
 
 
 class Policy(nn.Module):
@@ -40,12 +20,10 @@ class Policy(nn.Module):
     dealt = 0
     """The next pair of members to play, in a population (see `Population`)."""
 
-    def __init__(self, sizes: Sizes, memory: Memory = "gru") -> None:
+    def __init__(self, sizes: Sizes, torso: type[Torso] = Gru) -> None:
         super().__init__()
-        self.sizes, self._kind = sizes, memory
-        n_inputs = sizes.n_features + sizes.window * sizes.n_agents * (sizes.n_symbols + 1)
-        core = nn.GRUCell if memory == "gru" else nn.Linear
-        self.core = core(n_inputs, sizes.hidden_size)
+        self.sizes = sizes
+        self.torso = torso(sizes)
         self.actor = nn.Linear(sizes.hidden_size, sizes.n_actions)
         self.critic = nn.Linear(sizes.hidden_size, 1)
         # Where both agents are undecided, E[reward] has a saddle: the gain of one agent's leaning is proportional to
@@ -59,32 +37,40 @@ class Policy(nn.Module):
         """Where the weights are."""
         return self.actor.weight.device
 
+    def seat(self, agent: int) -> Policy:
+        """The network that plays for an agent."""
+        return self
+
     def initial_memory(self, rows: int) -> Tensor:
-        """`[R, H]` the memory at the start of an episode."""
-        return torch.zeros(rows, self.sizes.hidden_size, device=self.device)
+        """`[R, S]` the memory at the start of an episode."""
+        return torch.zeros(rows, self.torso.memory_size, device=self.device)
+
+    def players(self, memory: Tensor) -> Ints | None:
+        """`[R]` which of several networks plays each row; None where there is one."""
+        return None
 
     def require_memory(self, memory: Floats) -> None:
-        """Raise ValueError where `memory` `[R, H]` is none of this policy."""
+        """Raise ValueError where `memory` `[R, S]` is none of this policy."""
 
     def restart(self, memory: Tensor, over: Bools) -> Tensor:
-        """`[R, H]` the memory, with that at the start of an episode in the games marked in `over` `[B]`."""
+        """`[R, S]` the memory, with that at the start of an episode in the games marked in `over` `[B]`."""
         return torch.where(_rows_of(over, memory)[:, None], 0.0, memory)
 
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
         rows = seen.features.shape[0] * seen.features.shape[1]
-        buffer = np.full_like(seen.buffer, SILENT) if self._kind == "none" else seen.buffer
+        buffer = seen.buffer if self.torso.sees_talk else np.full_like(seen.buffer, SILENT)
         symbols = self._one_hot[buffer.reshape(rows, -1)].reshape(rows, -1)
         inputs = np.concatenate([seen.features.reshape(rows, -1), symbols], axis=1)
         return torch.from_numpy(inputs).to(self.device)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
-        """`[R, H]` the memory after seeing `inputs` `[R, I]`."""
-        return self.core(inputs, memory) if self._kind == "gru" else torch.tanh(self.core(inputs))
+        """`[R, S]` the memory after seeing `inputs` `[R, I]`."""
+        return self.torso(inputs, memory)
 
     def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` unnormalised log-probabilities of the actions; -1e9 where `mask` forbids one."""
-        return torch.where(mask, self.actor(memory), -1e9)
+        return torch.where(mask, self.actor(self.torso.read(memory)), -1e9)
 
     def log_probs(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` log-probabilities of the actions; -1e9 or less where `mask` forbids one."""
@@ -92,7 +78,7 @@ class Policy(nn.Module):
 
     def value(self, memory: Tensor) -> Tensor:
         """`[...]` the expected return."""
-        return self.critic(memory).squeeze(-1)
+        return self.critic(self.torso.read(memory)).squeeze(-1)
 
 
 def _rows_of(over: Bools, memory: Tensor) -> Tensor:
@@ -100,42 +86,29 @@ def _rows_of(over: Bools, memory: Tensor) -> Tensor:
     return torch.from_numpy(over.repeat(len(memory) // len(over))).to(memory.device)
 
 
-class Population(Policy):
-    """Several networks that play each other, as one policy.
-
-    The ordered pairs of different members are dealt in turn to the games that start. Who plays is part of the memory:
-    its last column, `[R, H + 1]`. Row r = 2·b + seat.
-    """
+class Ensemble(Policy):
+    """Several networks as one policy. Which one plays is part of the memory: its last column, `[R, S + 1]`."""
 
     def __init__(self, members: Sequence[Policy]) -> None:
         nn.Module.__init__(self)
         self.sizes = members[0].sizes
         self.members = tuple(members)
         self._registered = nn.ModuleList(members)
-        self._pairs = torch.tensor(list(permutations(range(len(members)), 2)), dtype=torch.float32)
-        self.dealt = 0
+
+    @property
+    def torso(self) -> Torso:  # type: ignore[override]
+        return self.members[0].torso
 
     @property
     def device(self) -> torch.device:
         return self.members[0].device
 
-    def initial_memory(self, rows: int) -> Tensor:
-        """`[R, H + 1]` the memory at the start of an episode, with the members that play it."""
-        empty = torch.zeros(rows, self.sizes.hidden_size + 1, device=self.device)
-        return self.restart(empty, np.ones(rows // 2, np.bool_))
-
-    def restart(self, memory: Tensor, over: Bools) -> Tensor:
-        """`[R, H + 1]` the memory, with that at the start of an episode and the next pairs in the games in `over`."""
-        games = int(over.sum())
-        next_pairs = (self.dealt + torch.arange(games)) % len(self._pairs)
-        self.dealt = (self.dealt + games) % len(self._pairs)
-        owner = memory[:, -1].clone()
-        owner[_rows_of(over, memory)] = self._pairs[next_pairs].flatten().to(self.device)
-        return torch.cat([super().restart(memory[:, :-1], over), owner[:, None]], dim=1)
+    def players(self, memory: Tensor) -> Ints:
+        return memory[:, -1].cpu().numpy().astype(np.int16)
 
     def require_memory(self, memory: Floats) -> None:
         if not np.isin(memory[:, -1], np.arange(len(self.members))).all():
-            raise ValueError("the memory names members that the population does not have")
+            raise ValueError("the memory names networks that there are not")
 
     def encode(self, seen: Observation) -> Tensor:
         return self.members[0].encode(seen)
@@ -152,9 +125,55 @@ class Population(Policy):
         return self._answer(lambda member, own, rows: member.value(own)[:, None], memory)[..., 0]
 
     def _answer(self, answer: Callable[[Policy, Tensor, Tensor], Tensor], memory: Tensor) -> Tensor:
-        """`[..., ·]` what each member answers, given its part of `memory` `[..., H + 1]` and where that lies in it."""
+        """`[..., ·]` what each member answers, given its part of `memory` `[..., S + 1]` and where that lies in it."""
         owner, memories = memory[..., -1].flatten().long(), memory[..., :-1].flatten(0, -2)
         by_owner = owner.argsort(stable=True)
         rows = by_owner.split(owner.bincount(minlength=len(self.members)).tolist())
         answers = [answer(m, memories.index_select(0, own), own) for m, own in zip(self.members, rows, strict=True)]
         return torch.cat(answers).index_select(0, by_owner.argsort()).unflatten(0, memory.shape[:-1])
+
+
+class Population(Ensemble):
+    """Networks that play each other, two different ones in each game.
+
+    The ordered pairs of different members are dealt in turn to the games that start. Row r = 2·b + seat.
+    """
+
+    def __init__(self, members: Sequence[Policy]) -> None:
+        super().__init__(members)
+        self._pairs = torch.tensor(list(permutations(range(len(members)), 2)), dtype=torch.float32)
+        self.dealt = 0
+
+    def initial_memory(self, rows: int) -> Tensor:
+        """`[R, S + 1]` the memory at the start of an episode, with the members that play it."""
+        empty = torch.zeros(rows, self.torso.memory_size + 1, device=self.device)
+        return self.restart(empty, np.ones(rows // 2, np.bool_))
+
+    def restart(self, memory: Tensor, over: Bools) -> Tensor:
+        """`[R, S + 1]` the memory, with that at the start of an episode and the next pairs in the games in `over`."""
+        games = int(over.sum())
+        next_pairs = (self.dealt + torch.arange(games)) % len(self._pairs)
+        self.dealt = (self.dealt + games) % len(self._pairs)
+        owner = memory[:, -1].clone()
+        owner[_rows_of(over, memory)] = self._pairs[next_pairs].flatten().to(self.device)
+        return torch.cat([super().restart(memory[:, :-1], over), owner[:, None]], dim=1)
+
+
+class Cast(Ensemble):
+    """One network for each role, or for each agent: agent i is played by member `owners[i]`."""
+
+    def __init__(self, members: Sequence[Policy], owners: Sequence[int]) -> None:
+        super().__init__(members)
+        self.owners = tuple(owners)
+
+    def seat(self, agent: int) -> Policy:
+        return self.members[self.owners[agent]]
+
+    def initial_memory(self, rows: int) -> Tensor:
+        """`[R, S + 1]` the memory at the start of an episode; row r = N·b + agent."""
+        owner = torch.tensor(self.owners, dtype=torch.float32).repeat(rows // len(self.owners))
+        empty = torch.zeros(rows, self.torso.memory_size, device=self.device)
+        return torch.cat([empty, owner[:, None].to(self.device)], dim=1)
+
+    def restart(self, memory: Tensor, over: Bools) -> Tensor:
+        return torch.cat([super().restart(memory[:, :-1], over), memory[:, -1:]], dim=1)

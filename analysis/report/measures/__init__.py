@@ -1,0 +1,45 @@
+"""The registry of measures, in the order in which they are taken and shown."""
+
+from __future__ import annotations
+
+from analysis.report.measure import Measure
+from analysis.report.measures import causes, decision, mechanism, success, tokens
+from envs.registry import Registry
+
+
+def _no_measure(thing: object) -> str | None:
+    return None if isinstance(thing, Measure) else "it must be an analysis.Measure"
+
+
+MEASURES: Registry[Measure] = Registry(
+    "measure",
+    [
+        (measure.name, measure)
+        for measure in (
+            success.SUCCESS,
+            success.COURSE,
+            success.BY_LENGTH,
+            success.FAILURES,
+            tokens.TOKENS,
+            tokens.POSITIONS,
+            decision.LENGTHS,
+            decision.INFORMATION,
+            decision.DECISION_BITS,
+            tokens.RANKS,
+            tokens.DIALOGUES_MEASURE,
+            mechanism.EXPLANATIONS,
+            mechanism.WEIGHTS,
+            mechanism.MACHINE,
+            causes.LEAKS,
+            causes.CONTROLS,
+            causes.EDITS,
+            causes.INFLUENCE,
+            causes.SIGNALLING,
+            mechanism.GROWTH,
+            success.VOTE,
+            success.DRIFT,
+        )
+    ],
+    _no_measure,
+)
+"""Every registered measure."""

@@ -1,0 +1,160 @@
+"""What does the talk cause? Interventions on the network; only the audit of leaks reads the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.causal.influence import Influence
+from analysis.causal.role_leaks import Leak, role_leaks
+from analysis.causal.summary import Causes, meaning
+from analysis.report import figures
+from analysis.report.html import shown
+from analysis.report.measure import DIALOGUES, NETWORK, PLAYABLE, WHO_YIELDS, Line, Measure
+from analysis.report.study import Study
+from envs.channels import CHANNELS
+
+
+def _tables(name: str) -> Any:
+    """The tables of `Causes` that one result is behind."""
+    return lambda found: Causes(**{name: found}).tables()
+
+
+def _controls(study: Study) -> Any:
+    from analysis.causal.channel_controls import channel_controls
+
+    assert study.trained is not None
+    policy, config = study.trained.policy, study.trained.config
+    own = () if config.rules.channel in CHANNELS else (config.rules.channel,)
+    return channel_controls(policy, config, study.depth.games, (*own, *CHANNELS))
+
+
+def _control_line(found: Any, study: Study) -> Line | None:
+    rate = next((c.success for c in found if c.channel == "shuffled"), None)
+    if rate is None:
+        return None
+    return Line("shuffled channel", shown(rate.value, share=True), "success with messages of other games")
+
+
+CONTROLS = Measure(
+    "controls",
+    _controls,
+    "Controls of the channel",
+    "The same network plays while its channel is changed. What it loses with messages of other games (shuffled) is "
+    "what the content does.",
+    chapter="causes",
+    needs=(NETWORK, PLAYABLE),
+    tables=lambda found: Causes(controls=found).tables(),
+    figure=lambda found, study: figures.rates({meaning(c.channel, study.channel): c.success for c in found}),
+    remark=lambda found, study: "" if study.channel == "oracle" else "Not retrained, so oracle is no upper bound here.",
+    line=_control_line,
+)
+
+
+def _edits(study: Study) -> Any:
+    from analysis.causal.dialogue_edits import edits
+
+    assert study.trained is not None
+    return edits(study.trained.policy, study.trained.config.rules, study.spoken, situation=study.situation)
+
+
+EDITS = Measure(
+    "edits",
+    _edits,
+    "Edits of the dialogue",
+    "A finished dialogue is edited and replayed to the network. Where swapping the symbols of two {agents} turns each "
+    "decision, it lies in who said what. Where rounds can be shuffled, it does not matter when.",
+    chapter="causes",
+    needs=(DIALOGUES, NETWORK),
+    tables=_tables("edits"),
+    figure=lambda found, study: figures.rates(
+        {e.name: e.changed for e in found}, "likelier move changes, with 95 % interval"
+    ),
+)
+
+
+def _influence(study: Study) -> Any:
+    from analysis.causal.influence import influence
+
+    assert study.trained is not None
+    return influence(study.trained.policy, study.trained.config.rules, study.spoken, situation=study.situation)
+
+
+def _influence_says(found: Influence, study: Study) -> str:
+    if found.on_move != found.on_move:
+        return "No dialogue has two rounds: there is nothing to replace."
+    agent = study.game.words.agent
+    return (
+        f"Had a {agent} said something else in one round, the next action of the others would shift by "
+        f"{found.on_next:.3f} bits and their move by {found.on_move:.3f} bits on average "
+        f"({shown(found.shift_of_move, share=True)} of the probability). For a network that hears 0 whatever is said, "
+        f"the same measure gives {abs(found.null):.3f}."
+    )
+
+
+INFLUENCE = Measure(
+    "influence",
+    _influence,
+    "Influence",
+    "Counterfactual influence of one symbol (Jaques et al. 2019).",
+    chapter="causes",
+    needs=(DIALOGUES, NETWORK),
+    tables=_tables("influence"),
+    remark=_influence_says,
+)
+
+
+def _signalling(study: Study) -> Any:
+    from analysis.causal.influence import positive_signalling
+
+    assert study.trained is not None
+    return positive_signalling(study.trained.policy, study.trained.config.rules, study.spoken, study.situation)
+
+
+SIGNALLING = Measure(
+    "signalling",
+    _signalling,
+    "Positive signalling",
+    "Bits of what a {agent} says that depend on what it knows and has heard, round by round (Lowe et al. 2019).",
+    chapter="causes",
+    needs=(DIALOGUES, NETWORK),
+    tables=_tables("signalling"),
+)
+
+
+def _leaks(study: Study) -> tuple[Leak, ...]:
+    assert study.sample is not None
+    sample = study.sample.drawn(study.depth.dialogues, np.random.default_rng(1))
+    return role_leaks(sample, study.facts.n_tokens, study.channel)
+
+
+def _leak_line(found: tuple[Leak, ...], study: Study) -> Line | None:
+    if not found:
+        return None
+    names = ", ".join(leak.source for leak in found if leak.leaks)
+    return Line("role leaks", names or "none", "what tells who yields besides the content")
+
+
+def _end_says(found: tuple[Leak, ...], study: Study) -> str:
+    """Whether EOT is content or a leak."""
+    if study.channel == "off":
+        return ""
+    if any(leak.source == "end" for leak in found):
+        return "Here no content is heard, but who says EOT and finds the talk going on knows that the other did not."
+    return "Who says EOT is heard here: it is content."
+
+
+LEAKS = Measure(
+    "leaks",
+    _leaks,
+    "Is the role given away?",
+    "Nothing but the content should tell who yields. Each other source is scored on held-out dialogues; the tick marks "
+    "what chance reaches (97.5 %).",
+    chapter="causes",
+    needs=(DIALOGUES, WHO_YIELDS),
+    tables=_tables("leaks"),
+    figure=lambda found, study: figures.leaks(found),
+    remark=_end_says,
+    line=_leak_line,
+)

@@ -1,0 +1,114 @@
+"""When is it decided: how much has the dialogue told by each round, and how long does it go on?"""
+
+from __future__ import annotations
+
+import math
+
+from analysis.data.decisions import NotApplicable
+from analysis.metrics.decision_information import Bits, decision_bits, to_frame
+from analysis.metrics.mutual_information import Information, decision_information
+from analysis.metrics.token_statistics import TokenReport
+from analysis.report import figures
+from analysis.report.measure import DIALOGUES, WHO_YIELDS, Line, Measure
+from analysis.report.study import Study
+
+
+def _informed(study: Study) -> Information:
+    assert study.sample is not None
+    move = len(study.facts.move_names) - 1
+    depth = study.depth
+    return decision_information(
+        study.sample, study.facts.n_tokens, move, max_dialogues=depth.dialogues, nulls=depth.nulls
+    )
+
+
+def _line(found: Information, study: Study) -> Line | None:
+    if not found.trusted or not len(found.bits):
+        return None
+    median = found.median_known_at
+    rounds = "1 round" if median == 1 else f"{median:g} rounds"
+    known = "never known for sure" if math.isnan(median) else f"{rounds} until known (median)"
+    return Line("bits on who yields", f"{found.bits[-1]:.2f}", f"{found.bits[0]:.2f} after round 1, {known}")
+
+
+INFORMATION = Measure(
+    "information",
+    _informed,
+    "Information by round",
+    "A predictor guesses who yields in dialogues that it has not met. The bits are a lower bound on what the talk "
+    "tells; the dashed line is the same estimate with permuted answers.",
+    chapter="decision",
+    needs=(DIALOGUES, WHO_YIELDS),
+    tables=lambda found: {"information": found.to_frame()} if len(found.bits) else {},
+    figure=lambda found, study: figures.bits_by_round(found),
+    remark=lambda found, study: "" if found.trusted else f"Not shown: {found.why}.",
+    line=_line,
+)
+
+
+def _all_bits(study: Study) -> tuple[Bits, ...]:
+    assert study.sample is not None
+    asked = [decision for decision in study.game.decisions if decision.kind != "yields"]
+    if not asked:
+        raise NotApplicable("the game declares no decision besides who yields")
+    found, reasons = [], []
+    for decision in asked:
+        try:
+            found.append(
+                decision_bits(
+                    study.sample, decision, study.game, study.facts.n_tokens, min(study.depth.dialogues, 4_000)
+                )
+            )
+        except NotApplicable as error:
+            reasons.append(f"{decision.name}: {error}")
+    if not found:
+        raise NotApplicable("; ".join(reasons))
+    return tuple(found)
+
+
+def _bits_line(found: tuple[Bits, ...], study: Study) -> Line | None:
+    trusted = [one for one in found if one.trusted]
+    if not trusted or study.game.decision("yields"):
+        return None
+    one = trusted[0]
+    return Line(
+        f"bits on {one.decision}", f"{one.bits[-1]:.2f}", f"of {one.entropy:.2f}; {one.bits[0]:.2f} after round 1"
+    )
+
+
+def _bits_says(found: tuple[Bits, ...], study: Study) -> str:
+    return " ".join(f"{one.decision} is not shown: {one.why}." for one in found if not one.trusted)
+
+
+DECISION_BITS = Measure(
+    "decisions",
+    _all_bits,
+    "What the dialogue tells about each decision",
+    "A predictor guesses the answer in dialogues that it has not met. The bits are a lower bound on what the talk "
+    "tells; the dashed lines are the entropies of the answers, the most that can be told.",
+    chapter="decision",
+    needs=(DIALOGUES,),
+    tables=lambda found: {"decisions": to_frame(tuple(one for one in found if one.trusted))},
+    figure=lambda found, study: figures.decision_bits(tuple(one for one in found if one.trusted)),
+    remark=_bits_says,
+    line=_bits_line,
+)
+
+
+def _length_line(found: TokenReport, study: Study) -> Line | None:
+    cut = study.success.cut.trials
+    return Line("rounds", f"{study.success.mean_rounds:.2f}", f"{cut:,} talk{'' if cut == 1 else 's'} cut")
+
+
+LENGTHS = Measure(
+    "lengths",
+    lambda study: study.tokens,
+    "Length of the dialogues",
+    "Rounds, the closing one included. A dialogue ends with EOT, or when it is cut.",
+    chapter="decision",
+    needs=(DIALOGUES,),
+    tables=lambda found: {"lengths": found.length_frame()},
+    figure=lambda found, study: figures.lengths(found),
+    line=_length_line,
+    in_json=False,
+)

@@ -1,0 +1,100 @@
+"""Do they succeed, how did they come to it, and why do they fail?"""
+
+from __future__ import annotations
+
+from analysis.data.decisions import stretches
+from analysis.explanation.vote_drift import DriftPoint, drift, vote_weights
+from analysis.metrics.success import SuccessReport
+from analysis.report import figures
+from analysis.report.html import shown
+from analysis.report.measure import DIALOGUES, TRAINING, WHO_YIELDS, Line, Measure
+from analysis.report.study import Study
+from analysis.report.tables import drift_frame
+from envs.game import Floats
+
+
+def _line(found: SuccessReport, study: Study) -> Line | None:
+    rate = found.overall
+    interval = f"[{100 * rate.low:.2f}, {100 * rate.high:.2f}]"
+    return Line("success", shown(rate.value, share=True), f"{interval} of {rate.trials:,} dialogues")
+
+
+SUCCESS = Measure("success", lambda study: study.success, chapter="", needs=(DIALOGUES,), line=_line)
+
+COURSE = Measure(
+    "course",
+    lambda study: study.training,
+    "Course of training",
+    "Each point is a stretch of training, the band its 95 % Wilson interval.",
+    chapter="success",
+    needs=(TRAINING,),
+    tables=lambda found: {"course": found.course_frame()},
+    figure=lambda found, study: figures.course(found, _without_talk(study)),
+    remark=lambda found, study: _without_talk_says(study),
+)
+
+
+def _without_talk(study: Study) -> float | None:
+    """The best that can be reached without talk, where it is known: two exchangeable agents that must differ."""
+    return 0.5 if study.game.decision("yields") and study.joint.must_differ else None
+
+
+def _without_talk_says(study: Study) -> str:
+    best = f"The dashed line is the best that identical {study.game.words.agents} reach without talk."
+    return best if _without_talk(study) else ""
+
+
+BY_LENGTH = Measure(
+    "success_by_length",
+    lambda study: study.success,
+    "Success by length",
+    "How often the {agents} succeed after dialogues of each length, with frozen weights. {goal}",
+    chapter="success",
+    needs=(DIALOGUES,),
+    tables=lambda found: {"success": found.to_frame()},
+    figure=lambda found, study: figures.by_rounds(found),
+    in_json=False,
+)
+
+FAILURES = Measure(
+    "failures",
+    lambda study: study.success,
+    "Why it failed",
+    "Every failure ({failure}) by the first cause that fits. Tie: nothing had told the {agents} apart. Slip of "
+    "sampling: the most probable moves would have been right. Misreading: even those were wrong.",
+    chapter="success",
+    needs=(DIALOGUES,),
+    tables=lambda found: {"failures": found.failures_frame()},
+    figure=lambda found, study: figures.failures(found),
+    in_json=False,
+)
+
+
+def _vote(study: Study) -> Floats:
+    assert study.sample is not None
+    return vote_weights(study.sample, study.facts.n_tokens)
+
+
+def _drift(study: Study) -> tuple[DriftPoint, ...]:
+    assert study.training_sample is not None
+    return drift(stretches(study.training_sample), study.facts.n_tokens, 5_000)
+
+
+VOTE = Measure(
+    "vote",
+    _vote,
+    chapter="",
+    needs=(DIALOGUES, WHO_YIELDS),
+)
+
+DRIFT = Measure(
+    "drift",
+    _drift,
+    "Drift of the protocol",
+    "In each stretch of training, twice as long as the one before: how often its own vote names the one that yields, "
+    "and in how many of the last dialogues it decides as the last vote does.",
+    chapter="success",
+    needs=(TRAINING, DIALOGUES, WHO_YIELDS),
+    tables=lambda found: {"drift": drift_frame(found)} if found else {},
+    figure=lambda found, study: figures.drift(found),
+)

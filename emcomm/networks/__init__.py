@@ -1,0 +1,1 @@
+"""The networks: an actor-critic whose middle, the torso, is chosen by name."""
