@@ -176,8 +176,13 @@ def read_run_file(path: Path) -> RunFile:
         raise BadInput(f"there is no run folder {path}") from error
     if saved.version > CONFIG_VERSION:
         raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
-    saved.config = upgraded(saved.config, saved.version)
     return saved
+
+
+def read_config(path: Path) -> Config:
+    """The configuration of the run in `path`; raises BadInput as `read_run_file`, and for one that is incomplete."""
+    saved = read_run_file(path)
+    return Config.from_json(upgraded(saved.config, saved.version))
 
 
 PRESETS: dict[str, Config] = {

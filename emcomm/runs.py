@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from emcomm import files
 from emcomm.checkpoints import Checkpoint, read_checkpoint
-from emcomm.config import CONFIG_VERSION, Config, read_run_file, upgraded
+from emcomm.config import CONFIG_VERSION, Config, read_config, upgraded
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
 from emcomm.schemas import LARGEST_JSON, Summary
@@ -105,7 +105,7 @@ class Run:
         A game outside emcomm is code, and so are channels, torsos and algorithms. They are imported only if the user
         named them on the command line: the game as `env`, any of them in `code`.
         """
-        config = Config.from_json(read_run_file(path).config)
+        config = read_config(path)
         if env is not None and env != config.env:
             raise BadInput(f"{path} was trained on {config.env}, not on {env}")
         for name in config.outside:

@@ -21,7 +21,7 @@ MOST_NOTES = 20
 """Notes of one run that are printed; the report has them all."""
 MOST_SYMBOLS = 12
 """Symbols of which a line is printed: the most frequent ones."""
-MOST_ROUNDS = 5
+MOST_ROUNDS = 4
 """Rounds of which the shares are printed."""
 MOST_DIALOGUES = 5
 
@@ -84,7 +84,7 @@ def _shares(tokens: TokenReport) -> Table:
     by_round = tokens.by_move.sum(axis=0)[:MOST_ROUNDS]
     by_round = by_round[by_round.sum(axis=1) > 0]
     frame = tokens.frequency_frame() if len(tokens.roles) < 2 else tokens.role_tables()["roles"]
-    groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))][:4]
+    groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))][:3]
     table = _plain_table(
         "symbol",
         "share",
@@ -92,7 +92,7 @@ def _shares(tokens: TokenReport) -> Table:
         *(f"round {r + 1}" for r in range(len(by_round))),
     )  # fmt: skip
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     shares = tokens.counts / max(int(tokens.counts.sum()), 1)
     in_round = by_round / np.maximum(by_round.sum(axis=1, keepdims=True), 1)
     commonest = np.sort(np.argsort(-tokens.counts, kind="stable")[:MOST_SYMBOLS])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emcomm.config import Config, read_run_file
+from emcomm.config import read_config, read_run_file
 from emcomm.dialogues import (
     DialogueTable,
     LogPosition,
@@ -120,7 +120,7 @@ def check_run(path: Path, env: str | None = None, code: Sequence[str] = ()) -> C
     from emcomm.runs import Run
 
     saved = read_run_file(path)
-    run, found = Run(path, Config.from_json(saved.config)), Checked()
+    run, found = Run(path, read_config(path)), Checked()
     found.passed.append(("configuration", "complete"))
     log = check_log(run.dialogues)
     _take_over(found, log, "dialogues of training", f"{log.end.episodes:,} episodes")

@@ -120,6 +120,9 @@ class Observation(NamedTuple):
     """`[B, N, A]` the legal actions."""
 
 
+_ABSENT: Any = None
+
+
 class Dialogues(NamedTuple):
     """`D` finished negotiations with the moves after them, in the order in which they finished."""
 
@@ -143,17 +146,17 @@ class Dialogues(NamedTuple):
     """`[D, N, P]` what only that agent knew."""
     last: Bools
     """`[D]` the episode ended with this move."""
-    score: Floats
+    score: Floats = _ABSENT
     """`[D]` how well, where the game has degrees of success; otherwise 1 for a success and 0 for a failure."""
-    features: Floats
+    features: Floats = _ABSENT
     """`[D, N, F]` what the agents saw of the game while they talked."""
-    legal: Bools
-    """`[D, N, M]` the moves that the game allowed."""
-    speaks: Bools
+    legal: Bools = _ABSENT
+    """`[D, N, M]` the moves that the game allowed; 0 columns where it allowed all."""
+    speaks: Bools = _ABSENT
     """`[D, N]` who could speak."""
-    columns: Ints
+    columns: Ints = _ABSENT
     """int8 `[D, N, N]` in which order each agent saw the others, itself first; 0 columns for two agents."""
-    heard: Ints
+    heard: Ints = _ABSENT
     """int8 `[sum(n_rounds + 1), N * (N - 1)]` what each agent heard before the talk and in each round, where it does
     not follow from what was said; 0 rows for other channels."""
 
@@ -457,7 +460,7 @@ class Negotiation:
             ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
         return Dialogues(
             games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, self.cut[games],
-            private, last, _scores(outcome), features, legal, speaks,
+            private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal, speaks,
             columns if self.n_agents > 2 else columns[..., :0], ears,
         )  # fmt: skip
 

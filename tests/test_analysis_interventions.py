@@ -20,13 +20,12 @@ from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.causal import influence as influences
 from analysis.causal import role_leaks as leaks
 from analysis.causal.channel_controls import channel_controls
-from analysis.causal.dialogue_edits import EDITS, edits
+from analysis.causal.dialogue_edits import EDITS, Spoken, edits
 from analysis.causal.influence import influence, positive_signalling
 from analysis.causal.role_leaks import Leak, role_leaks
-from analysis.causal.summary import measure_causes
+from analysis.causal.summary import Causes
 from analysis.data.decisions import Decisions, NotApplicable, decisions
 from analysis.data.dialogue_text import table_of
-from analysis.data.runs import TrainedPolicy
 from analysis.explanation.verdict import explain
 from emcomm.config import Config
 from emcomm.statistics import Rate
@@ -48,6 +47,9 @@ class Voter:
     def __init__(self, talk_rounds=1, deaf=False, parrot=False):
         self.sizes = SimpleNamespace(n_features=3, n_agents=2, window=1, n_symbols=3, n_actions=5, hidden_size=3)
         self.talk_rounds, self.deaf, self.parrot = talk_rounds, deaf, parrot
+
+    def players(self, memory):
+        return None
 
     def initial_memory(self, rows):
         return torch.zeros(rows, 3)  # vote, rounds heard, the other's last symbol
@@ -153,13 +155,13 @@ def test_silent_dialogues_are_fed_too():
     assert np.allclose(moves[0, 0], moves[3, 1])
 
 
-def test_features_of_the_game_and_turns_cannot_be_rebuilt():
+def test_features_of_the_game_and_turns_that_are_not_given_cannot_be_rebuilt():
     held = talk(Voter())
     policy = Voter()
     policy.sizes.n_features = 4
     with pytest.raises(NotApplicable, match="features"):
         yielding(policy, RULES, held.symbols, held.n_rounds)
-    with pytest.raises(NotApplicable, match="same time"):
+    with pytest.raises(NotApplicable, match="order"):
         yielding(Voter(), dataclasses.replace(RULES, speaking="sequential"), held.symbols, held.n_rounds)
 
 
@@ -173,12 +175,9 @@ def test_what_no_log_holds_cannot_be_rebuilt(channel):
 def test_the_channel_of_training_is_named():
     """A network trained to hear itself: no other control is the one it was trained with."""
     config = Config(rules=TalkRules(window=1, channel="self"), hidden_size=8)
-    trained = TrainedPolicy(make_policy(config), config, 0)
-    sample, notes = planted_dialogues("noise", 0, 50), []
-    causes = measure_causes(trained, sample, 5, "self", 20, (), notes.append)
+    causes = Causes(controls=channel_controls(make_policy(config), config, 20))
     meaning = causes.tables()["controls"].set_index("channel")["meaning"]
     assert [channel for channel, says in meaning.items() if "as trained" in says] == ["self"]
-    assert notes == []
 
 
 def test_the_surprise_of_a_network_is_its_entropy():
@@ -263,7 +262,7 @@ def test_an_edited_dialogue_is_one_trial():
 @pytest.mark.parametrize("name", ["shuffle rounds", "reverse rounds", "replace own"])
 def test_edits_leave_the_closing_round_and_what_follows(name):
     symbols = np.array([[[0, 1], [1, 2], [1, 0], [2, 2], [SILENT, SILENT]]] * 200, np.int8)
-    edited = EDITS[name](symbols.copy(), np.full(200, 4), 2, np.random.default_rng(0))
+    edited = EDITS[name](Spoken(symbols.copy(), np.full(200, 4), 2, 0, 1), np.random.default_rng(0))
     assert np.array_equal(edited[:, 3:], symbols[:, 3:])
     if name == "replace own":
         assert ((edited != symbols).sum(axis=(1, 2)) == 1).all()
@@ -282,7 +281,7 @@ def test_the_deaf_notice_only_what_they_say_themselves():
 
 def test_the_order_matters_to_a_network_that_forgets():
     """With a window of one round and no memory but that of this round, reordering changes what is seen last."""
-    policy = make_policy(Config(rules=TalkRules(n_tokens=2, window=3), memory="window", hidden_size=16, seed=3))
+    policy = make_policy(Config(rules=TalkRules(n_tokens=2, window=3), torso="window", hidden_size=16, seed=3))
     rules = TalkRules(n_tokens=2, window=3, opening="talk")
     symbols, n_rounds = random_dialogues(np.full(300, 4), 2, 0.1, np.random.default_rng(0))
     held = Decisions(symbols, n_rounds, np.zeros((300, 2), int), 2)
@@ -318,7 +317,9 @@ def test_influence_is_measured_on_dialogues_drawn_evenly():
 def test_the_null_of_the_influence_can_fail(monkeypatch):
     """A measure that confuses the two agents finds that the deaf are influenced."""
     right = action_probabilities
-    monkeypatch.setattr(influences, "action_probabilities", lambda p, r, symbols, n: right(p, r, symbols[..., ::-1], n))
+    monkeypatch.setattr(
+        influences, "action_probabilities", lambda p, r, symbols, n, *more: right(p, r, symbols[..., ::-1], n)
+    )
     assert influence(Voter(), RULES, talk(Voter())).null > 0.1
 
 

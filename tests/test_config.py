@@ -53,7 +53,8 @@ def test_a_configuration_comes_back_from_json(preset: str) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"memory": "lstm"}, "memory must be gru, window or none"), ({"population": 0}, "population must be at least 1"),
+    [({"policies": "own"}, "policies must be shared, by-role or separate"),
+     ({"population": 0}, "population must be at least 1"),
      ({"cost_until": 2.0}, "cost_until must be from 0 to 1"), ({"entropy_final": -1.0}, "entropy_final"),
      ({"entropy_bonus": float("inf")}, "entropy_bonus must be finite"), ({"seed": 2**63}, "seed must be below")],
 )  # fmt: skip

@@ -83,9 +83,11 @@ def test_a_row_reads_as_in_the_talk(tmp_path: Path) -> None:
             "episode": 0, "negotiation": 0, "worker": 0, "policy_version": 0,
             "symbols": [[3, 0], [1, 5], [5, 5]], "speakers": None, "moves": [0, 1], "rewards": [1.0, 1.0],
             "outcome": "success", "cut": False, "n_rounds": 3, "private": None,
+            "score": None, "players": None, "features": None, "legal": None, "speaks": None, "columns": None,
+            "heard": None,
         }
     ]  # fmt: skip
-    assert facts_of(part) == (2, 5, ("main", "detour"))
+    assert facts_of(part) == (3, 5, ("main", "detour"), None)
     assert read_part(part).n_tokens_said(5).tolist() == [[2, 1]]
 
 

@@ -70,17 +70,17 @@ def test_memory_starts_anew_with_every_episode(memory: str) -> None:
     """With no talk an episode is one step, so every step's value is that of an untouched memory."""
     negotiation = crossing(4, channel="off")
     policy = policy_for(negotiation, memory)
-    played, dialogues = Rollout(negotiation, np.random.default_rng(0)).play(policy, 5)
+    played, _, dialogues = Rollout(negotiation, np.random.default_rng(0)).play(policy, 5)
     assert played.value.shape == (6, 4, 2)
     torch.testing.assert_close(played.value, played.value[0, 0, 0].expand(6, 4, 2))
     assert played.ended.min() == 1
-    assert sum(len(d.game) for d in dialogues) == 20
+    assert sum(len(d.game) for d, _ in dialogues) == 20
 
 
 def test_a_trajectory_agrees_with_the_policy_step_by_step() -> None:
     """The same games played again, with the network applied one step at a time."""
     policy = policy_for(crossing(3))
-    played, _ = Rollout(crossing(3), np.random.default_rng(5)).play(policy, 12)
+    played, _, _ = Rollout(crossing(3), np.random.default_rng(5)).play(policy, 12)
     again, rng = crossing(3), np.random.default_rng(5)
     again.reset()
     races = draw_races((12, 6, 8), rng)
@@ -101,7 +101,7 @@ def test_a_trajectory_agrees_with_the_policy_step_by_step() -> None:
 def test_gradients_reach_what_was_said_rounds_before() -> None:
     """The log-probability of a late action depends on an early input through the memory."""
     policy = policy_for(crossing(8, opening="talk", max_rounds=None))
-    played, _ = Rollout(crossing(8, opening="talk", max_rounds=None), np.random.default_rng(0)).play(policy, 6)
+    played, _, _ = Rollout(crossing(8, opening="talk", max_rounds=None), np.random.default_rng(0)).play(policy, 6)
     played.log_prob[5].sum().backward()
     assert policy.torso.cell.weight_hh.grad is not None  # type: ignore[union-attr]
     assert policy.torso.cell.weight_hh.grad.abs().sum() > 0  # type: ignore[union-attr]
@@ -162,7 +162,7 @@ def test_a_population_learns_like_one_policy() -> None:
     """Every member gets a gradient from the games that it plays."""
     negotiation = crossing(12)
     population = Population([policy_for(negotiation) for _ in range(3)])
-    played, _ = Rollout(negotiation, np.random.default_rng(0)).play(population, 6)
+    played, _, _ = Rollout(negotiation, np.random.default_rng(0)).play(population, 6)
     played.log_prob.sum().backward()
     for member in population.members:
         assert member.torso.cell.weight_ih.grad.abs().sum() > 0

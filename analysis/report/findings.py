@@ -122,4 +122,4 @@ class Findings:
         """The interventions and the audit of leaks."""
         names = ("controls", "edits", "influence", "signalling", "leaks", "growth")
         found = {name: self.results[name] for name in names if name in self.results}
-        return Causes(channel=self.study.channel if self.study else "open", **found)
+        return Causes(**found)

@@ -64,7 +64,7 @@ def normalised(x: Tensor, weight: Tensor) -> Tensor:
     """`x` less its mean, divided by its standard deviation, both taken where `weight` is 1.
 
     >>> normalised(torch.tensor([1.0, 3.0, 9.0]), torch.tensor([1.0, 1.0, 0.0]))[:2]
-    tensor([-1.0000,  1.0000])
+    tensor([-1.,  1.])
     """
     centred = x - weighted_mean(x, weight)
     return centred / (weighted_mean(centred.square(), weight).sqrt() + 1e-8)

@@ -104,7 +104,7 @@ class Ensemble(Policy):
         return self.members[0].device
 
     def players(self, memory: Tensor) -> Ints:
-        return memory[:, -1].cpu().numpy().astype(np.int16)
+        return memory[:, -1].detach().cpu().numpy().astype(np.int16)
 
     def require_memory(self, memory: Floats) -> None:
         if not np.isin(memory[:, -1], np.arange(len(self.members))).all():

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.causal.influence import Influence
 from analysis.causal.role_leaks import Leak, role_leaks
-from analysis.causal.summary import Causes, meaning
+from analysis.causal.summary import Causes
 from analysis.report import figures
 from analysis.report.html import shown
 from analysis.report.measure import DIALOGUES, NETWORK, PLAYABLE, WHO_YIELDS, Line, Measure
@@ -46,7 +46,9 @@ CONTROLS = Measure(
     chapter="causes",
     needs=(NETWORK, PLAYABLE),
     tables=lambda found: Causes(controls=found).tables(),
-    figure=lambda found, study: figures.rates({meaning(c.channel, study.channel): c.success for c in found}),
+    figure=lambda found, study: figures.rates(
+        {c.channel + (" (as trained)" if c.as_trained else ""): c.success for c in found}
+    ),
     remark=lambda found, study: "" if study.channel == "oracle" else "Not retrained, so oracle is no upper bound here.",
     line=_control_line,
 )

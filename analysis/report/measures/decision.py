@@ -56,7 +56,7 @@ def _all_bits(study: Study) -> tuple[Bits, ...]:
         try:
             found.append(
                 decision_bits(
-                    study.sample, decision, study.game, study.facts.n_tokens, min(study.depth.dialogues, 4_000)
+                    study.sample, decision, study.game, study.facts.n_tokens, min(study.depth.dialogues // 2, 4_000)
                 )
             )
         except NotApplicable as error:
