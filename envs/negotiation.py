@@ -218,7 +218,8 @@ class Negotiation:
             self._order = np.tile(np.arange(agents, dtype=np.int8), (games, 1))
             self._orders: Ints = np.zeros((games, capacity, agents), np.int8)
         self.channel = (channel or CHANNELS.find(rules.channel))(rules, games, agents, rng)
-        if self.channel.random:
+        self._records = self.channel.random or self._hears is not None
+        if self._records:
             self._ears: Ints = np.full((games, capacity + 1, agents * (agents - 1)), SILENT, np.int8)
 
     def _require_tokens(self) -> None:
@@ -350,7 +351,7 @@ class Negotiation:
         told = self.channel.before(games)
         if told is not None:
             self._heard[which, :, -1, 1:] = told
-        if self.channel.random:
+        if self._records:
             self._ears[which, 0] = self._heard[which, :, -1, 1:].reshape(len(games), -1)
 
     # -- stepping ------------------------------------------------------------------------------------------------
@@ -408,7 +409,7 @@ class Negotiation:
             self._said = doubled(self._said)
             if rules.speaking == "sequential":
                 self._orders = doubled(self._orders)
-            if self.channel.random:
+            if self._records:
                 self._ears = doubled(self._ears)[:, : self._said.shape[1] + 1]
         games = np.flatnonzero(talks)
         self._said[games, self.n_rounds[games]] = self._row[games]
@@ -417,7 +418,7 @@ class Negotiation:
             if rules.order == "round":
                 self._draw_order(games)
         self.n_rounds += talks
-        if self.channel.random:
+        if self._records:
             self._ears[games, self.n_rounds[games]] = self._heard[games, :, -1, 1:].reshape(len(games), -1)
         ends = self._row == rules.eot
         agreed = talks & (ends.any(axis=1) if rules.closing == "any" else (ends | ~self._speakers()).all(axis=1))
@@ -456,7 +457,7 @@ class Negotiation:
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
         columns = self._columns[games].astype(np.int8)
         ears: Ints = np.zeros((0, self.n_agents * (self.n_agents - 1)), np.int8)
-        if self.channel.random:
+        if self._records:
             ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
         return Dialogues(
             games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, self.cut[games],

@@ -38,7 +38,7 @@ class Setting:
     heard: Ints | None = None
     """int8 `[D, R + 1, N, N - 1]` what each agent heard, before the talk and in each round."""
     order: Ints | None = None
-    """int8 `[D, R, N]` in which order they spoke."""
+    """int8 `[D, R, N]` in which order they spoke; -1 where that is not known."""
 
     def __len__(self) -> int:
         return len(self.features)
@@ -75,6 +75,8 @@ class _Script:
         self._setting, self.move_names = setting, game.move_names
         self.feature_bounds = (np.full(n_features, -np.inf, np.float32), np.full(n_features, np.inf, np.float32))
         self.agent_names = game.agent_names
+        by_role = {game.roles[role]: count for role, count in zip(game.role_of, game.tokens, strict=True)}
+        self.tokens = {name: count for name, count in by_role.items() if count is not None}
         self.roles = {name: np.flatnonzero(np.array(game.role_of) == r) for r, name in enumerate(game.roles)}
         shape = (self.n_games, self.n_agents)
         self._legal = _given(setting.legal, np.ones((*shape, len(game.move_names)), np.bool_))
@@ -125,9 +127,9 @@ class Replay(Negotiation):
     def __init__(self, symbols: Ints, n_rounds: Ints, rules: TalkRules, setting: Setting) -> None:
         self._symbols, self._length, self._setting = symbols, n_rounds, setting
         channel: type[Channel] = CHANNELS.find(rules.channel)
-        if channel.random:
-            if setting.heard is None:
-                raise NotReplayable(f"what was heard over the channel {rules.channel!r} is not in the log")
+        if channel.random and setting.heard is None:
+            raise NotReplayable(f"what was heard over the channel {rules.channel!r} is not in the log")
+        if setting.heard is not None:
             channel = type("OnRecord", (_OnRecord,), {"name": rules.channel, "heard": setting.heard})
         if rules.speaking == "sequential" and setting.order is None:
             raise NotReplayable("in which order the agents spoke is not in the log")
@@ -143,7 +145,8 @@ class Replay(Negotiation):
     def _draw_order(self, games: Ints) -> None:
         order = self._setting.order
         assert order is not None
-        self._order[games] = order[games, np.minimum(self.n_rounds[games], order.shape[1] - 1)]
+        known = order[games, np.minimum(self.n_rounds[games], order.shape[1] - 1)]
+        self._order[games] = np.where(known < 0, np.arange(self.n_agents, dtype=np.int8), known)
 
     def _write(self, talks: Bools) -> None:
         super()._write(talks)

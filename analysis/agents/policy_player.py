@@ -17,7 +17,6 @@ from analysis.automata.query_learning import Ask
 from analysis.data.decisions import Decisions, NotApplicable
 from emcomm.dialogues import DialogueTable
 from emcomm.networks.policy import Policy, Population
-from envs.channels import CHANNELS
 from envs.game import Bools, Declaration, Floats, Ints
 from envs.negotiation import SILENT, Observation, TalkRules
 from envs.replay import NotReplayable, Replay, Setting, plain_setting
@@ -62,7 +61,7 @@ def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: D
         if not table.players.size:
             raise NotApplicable("which networks of the population played is not in the log")
         memory[..., -1] = torch.from_numpy(table.players.astype(np.float32)).to(memory.device)
-    found = Situation(_setting_of(table, game, CHANNELS.find(rules.channel).random), memory)
+    found = Situation(_setting_of(table, game, rules), memory)
     before = _rows_before(table)
     for number in range(1, int(table.negotiation.max(initial=0)) + 1):
         later = np.flatnonzero(table.negotiation == number)
@@ -86,14 +85,17 @@ def _rows_before(table: DialogueTable) -> Ints:
     return before
 
 
-def _setting_of(table: DialogueTable, game: Declaration, random: bool) -> Setting:
+def _setting_of(table: DialogueTable, game: Declaration, rules: TalkRules) -> Setting:
     rounds, n_agents = int(table.n_rounds.max(initial=0)), table.moves.shape[1]
     heard = order = None
-    if random and len(table.heard):
+    if len(table.heard):
         heard = np.full((len(table), rounds + 1, n_agents, n_agents - 1), SILENT, np.int8)
         heard[np.arange(rounds + 1) <= table.n_rounds[:, None]] = table.heard.reshape(-1, n_agents, n_agents - 1)
-    if len(table.speakers):
+    if rules.speaking == "sequential":
         order = np.tile(np.arange(n_agents, dtype=np.int8), (len(table), max(rounds, 1), 1))
+        if rules.order != "fixed":  # in whose order they moved without talk, nobody has noted
+            order[table.n_rounds == 0] = -1
+    if order is not None and len(table.speakers):
         order[:, :rounds][np.arange(rounds) < table.n_rounds[:, None]] = table.speakers
     return Setting(
         game, table.features, table.legal, table.speaks, table.moves >= 0,
@@ -124,6 +126,9 @@ def _replayed(
     for rows in _portions(by_length, n_rounds):
         length = max(int(n_rounds[rows].max(initial=0)), 1)
         _replay(policy, rules, symbols[rows, :length], n_rounds[rows], situation[rows], rows, out, after)
+    order = situation.setting.order
+    if order is not None:
+        out[(order[:, 0] < 0).any(axis=1) & (n_rounds == 0)] = np.nan
     return out, after
 
 
