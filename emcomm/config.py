@@ -58,7 +58,7 @@ class Config:
     learning_rate: float = 3e-3
     """Step size at the start; it falls linearly to 0 with the episodes."""
     discount: float = 0.99
-    """γ, per step; below 1 it makes long talks a little less worth than short ones."""
+    """γ, per step; values below 1 slightly favour short dialogues."""
     trace: float = 0.8
     """λ of the λ-returns: 1 is the n-step return, 0 bootstraps at every step."""
     entropy_bonus: float = 0.01
@@ -117,7 +117,7 @@ class Config:
         return self.entropy_final + (self.entropy_bonus - self.entropy_final) * left
 
     def round_cost_at(self, episodes: int) -> float:
-        """The price of a round after `episodes` episodes: a talk that is dear before it is useful is never learned."""
+        """The price of a round after `episodes` episodes. A full cost from the start prevents talk: it ramps up."""
         rise = self.cost_until * self.episodes
         return self.rules.round_cost * (min(1.0, episodes / rise) if rise else 1.0)
 

@@ -1,4 +1,4 @@
-"""All experiments with their state and what they found: `python -m experiments`."""
+"""All experiments with their state: `python -m experiments`. One of them, or your own: `python -m experiments NAME`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emcomm.cli import parse, run_command
-from experiments.running import RESULTS, jobs, load, names
+from experiments.running import RESULTS, RunOptions, jobs, load, names, run
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ def section(out: Path = RESULTS) -> str:
 
 def main() -> int:
     """The command line."""
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):
+        name, *flags = sys.argv[1:]
+        load(name)
+        return run(name, parse(RunOptions, flags, f"experiments {name}"), Console(highlight=False))
     options = parse(ListOptions, sys.argv[1:], "experiments")
     if options.markdown:
         print(section(options.out), end="")
@@ -66,7 +70,7 @@ def main() -> int:
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print("run one with: python -m experiments.NAME (--quick for a small version)")
+    console.print("run one with: python -m experiments NAME (--quick for a small version), or a module of your own")
     return 0
 
 

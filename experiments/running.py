@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import multiprocessing
@@ -55,7 +56,7 @@ class RunOptions:
     log_dir: Path = Path("logs/experiments")
     """Folder for the runs."""
     out: Path = RESULTS
-    """Folder for the results; with --quick they lie in the log folder."""
+    """Folder for the results; with --quick, or of an experiment outside emcomm, they lie in the log folder."""
 
 
 class Job(NamedTuple):
@@ -91,8 +92,17 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Experiment:
-    """The experiment with this id."""
-    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+    """The experiment with this id, or that of a module outside; raises BadInput where there is none."""
+    own = importlib.util.find_spec(f"experiments.{name}") if name.isidentifier() else None
+    try:
+        found = importlib.import_module(f"experiments.{name}" if own else name).EXPERIMENT
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
+        raise BadInput(
+            f"there is no experiment {name!r} ({error}): give one of {', '.join(names())}, or a module of your own"
+        ) from error
+    if not isinstance(found, Experiment):
+        raise BadInput(f"EXPERIMENT in {name} must be an experiments.experiment.Experiment")
+    return found
 
 
 def jobs(name: str, log_dir: Path, quick: bool = False) -> list[Job]:
@@ -166,7 +176,9 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     results = collect(todo)
     console.print("concluding")
     conclusion = experiment.conclude(results)
-    folder = (options.log_dir / "quick" if options.quick else options.out) / name
+    outside = name not in names() and options.out == RESULTS
+    below = "quick" if options.quick else "results"
+    folder = (options.log_dir / below if options.quick or outside else options.out) / name
     write(folder, name, experiment, conclusion, results)
     console.print(f"\n{conclusion.headline}", soft_wrap=True, markup=False, style="bold")
     console.print(f"results: {folder}/README.md", soft_wrap=True, markup=False)

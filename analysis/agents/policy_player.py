@@ -265,7 +265,7 @@ class PolicyPlayer:
 
 
 def ask_network(policy: Policy, rules: TalkRules) -> Ask:
-    """Whether two of a network would part, agent 0 yielding, as something to ask.
+    """A membership oracle: agent 0 of a network yields, agent 1 does not.
 
     Where nothing tells them apart both yield with the same probability, whatever it is: they would not part.
     """

@@ -53,7 +53,7 @@ class NetworkFigures:
 
     play: Play
     surprise: float
-    """At the held-out actions (bits per action): what no explanation can go below, but for chance."""
+    """The network's cross-entropy at the held-out actions (bits per action): a lower bound for any explanation."""
     entropy: float
     """Mean entropy in the same places (bits per action)."""
 
@@ -73,7 +73,7 @@ class Explanation:
     weights: Mapping[str, float] | None
     """Of the vote: symbol -> weight, by which the larger sum yields; None for other families."""
     order: tuple[str, ...] | None
-    """Of a first or last difference: the symbols, what makes one yield before what it is said against."""
+    """Of a first or last difference: the symbols, strongest first; whoever said the stronger one yields."""
     undecided: tuple[tuple[str, str], ...]
     """Pairs of different symbols that decide nothing, in that order; the talk goes on to the next difference."""
     network: NetworkFigures | None
