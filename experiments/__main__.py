@@ -35,17 +35,14 @@ def result_of(name: str, out: Path = RESULTS) -> dict[str, Any] | None:
 
 
 def section(out: Path = RESULTS) -> str:
-    """The README's section: for each question one sentence, its page and its command."""
-    lines = []
+    """The README's table: for each question the answer, the figure behind it, and its page."""
+    lines = ["| question | answer | figure |", "|---|---|---|"]
     for name in names():
         found = result_of(name, out)
         if found is not None:
-            seeds = f"{len(found['seeds'])} seeds"
-            lines.append(
-                f"**{found['question']}** {found['headline']} "
-                f"([figure and table](experiments/results/{name}/README.md), {seeds}, `{found['command']}`)\n"
-            )
-    return "\n".join(lines)
+            page = f"[{found['question']}](experiments/results/{name}/README.md)"
+            lines.append(f"| {page} | {found['answer']} | {found['key']} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

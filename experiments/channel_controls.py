@@ -43,6 +43,8 @@ def conclude(results: Results) -> Conclusion:
     gain = mean_of(100 * (open_networks.under_open - 0.5))
     content = mean_of(100 * (open_networks.under_open - np.maximum(open_networks.under_shuffled, 0.5)))
     return Conclusion(
+        answer="All of it is content: with other games' words nothing is left.",
+        key=f"{of['open']} → {of['shuffled']}",
         headline=f"The same networks succeed in {of['open']} with the open channel and in {of['shuffled']} with the "
         f"words of other games: {number(content, 1)} of the {number(gain, 1)} points above 50 % are content.",
         findings=f"Networks trained with an open channel reach {of['constant']} if they hear only token 0, "

@@ -58,6 +58,8 @@ def conclude(results: Results) -> Conclusion:
     draw_seeds(seeds, results)
     seeds.set(ylabel="success of the frozen policy (%)", ylim=(45, 102), xlabel="channel")
     return Conclusion(
+        answer="Talk lifts success from chance to almost always, in every seed.",
+        key=f"{percent(without.mean)} → {percent(with_talk.mean, 3)}",
         headline=f"Without talk {percent(without.mean)}, with talk {percent(with_talk.mean, 3)} "
         f"(mean of {len(talk)} seeds, worst {100 * min(with_talk.success):.3f} %).",
         findings=f"Identical agents that nothing tells apart part in at most half of the games, and that is "

@@ -83,6 +83,8 @@ def conclude(results: Results) -> Conclusion:
     sns.despine(ax=populations)
     spread = f"{100 * both[above].min():.0f} to {100 * both[above].max():.0f} %"
     return Conclusion(
+        answer="Protocols are private: strangers play at chance on average.",
+        key=f"{percent(mean_of_pairs(both), 1)} with strangers",
         headline=f"Networks trained apart succeed with each other in {percent(mean_of_pairs(both), 1)} of games "
         f"({spread}), with themselves in {100 * played.rates.diagonal().mean():.2f} %; the cosine of their vote "
         f"weights predicts it (r = {number(correlation)}, {predicted.pairs} pairs). "

@@ -52,6 +52,10 @@ class Results(NamedTuple):
 class Conclusion(NamedTuple):
     """What an experiment found."""
 
+    answer: str
+    """The answer to the question, in fewer than 15 words: the author's reading, to be checked when figures change."""
+    key: str
+    """The one figure behind it, with its interval."""
     headline: str
     """One sentence with the figures that matter most."""
     findings: str

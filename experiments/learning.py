@@ -42,6 +42,9 @@ def conclude(results: Results) -> Conclusion:
         f"{number(mean_of(own.staleness), 1)} updates" for w, own in ((w, by_name[_workers(w)]) for w in WORKERS)
     )  # fmt: skip
     return Conclusion(
+        answer="More workers cost a little success at equal episodes; the bonus matters little.",
+        key=f"{percent(seeds_of(by_name[_workers(1)]).mean)} with 1, "
+        f"{percent(seeds_of(by_name[_workers(32)]).mean)} with 32",
         headline=f"After the same {HALF.episodes:,} episodes: {percent(seeds_of(by_name[_workers(1)]).mean)} with 1 "
         f"worker, {percent(seeds_of(by_name[_workers(32)]).mean)} with 32. With an entropy bonus that falls to 0 "
         f"{percent(seeds_of(by_name['bonus annealed']).mean)}, with one that stays "

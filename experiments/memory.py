@@ -30,6 +30,8 @@ def conclude(results: Results) -> Conclusion:
     windows = "; ".join(_told(by_name, f"window {w}") for w in WINDOWS)
     priced = "; ".join(_told(by_name, f"{name}{PRICE}") for name in PRICED)
     return Conclusion(
+        answer="Two rounds in sight suffice for short talk; without memory, chance.",
+        key=f"{percent(seeds_of(none).mean)} → {percent(seeds_of(two).mean)} (two rounds)",
         headline=f"Without memory {percent(seeds_of(none).mean)}. With only the last round in sight "
         f"{percent(seeds_of(one).mean)}, with {percent(mean_of(one.cut), 0)} of the talks run into the cut; with the "
         f"last two {percent(seeds_of(two).mean)} in {number(mean_of(two.rounds), 1)} rounds; with a recurrent network "

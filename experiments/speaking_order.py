@@ -45,6 +45,8 @@ def conclude(results: Results) -> Conclusion:
     mean = {name: percent(seeds_of(rows[rows.condition == name]).mean) for name in EXPERIMENT.conditions}
     leak = {name: percent(mean_of(rows[rows.condition == name].leak_all), 1) for name in EXPERIMENT.conditions}
     return Conclusion(
+        answer="Yes: a fixed order tells the agents apart without any content.",
+        key=f"{mean['simultaneous, one round without content']} → {mean['fixed, one round without content']}",
         headline=f"In one round without content, agents that speak at the same time succeed in "
         f"{mean['simultaneous, one round without content']}, agents that speak in a fixed order in "
         f"{mean['fixed, one round without content']}.",

@@ -67,6 +67,8 @@ def conclude(results: Results) -> Conclusion:
     formed = {cost: seeds_of(rows[rows.condition == _at_once(cost)]).formed for cost in START}
     priced = {cost: seeds_of(rows[rows.condition == _priced(cost, "free")]).formed for cost in START}
     return Conclusion(
+        answer="A price shortens talk by a third and costs little success.",
+        key=f"{number(mean_of(free.rounds))} → {number(mean_of(terse.rounds))} rounds",
         headline=f"A price of 0.05 on each round shortens the talk from {number(mean_of(free.rounds))} to "
         f"{number(mean_of(terse.rounds))} rounds at {percent(seeds_of(terse).mean)} success after "
         f"{terse.episodes.iloc[0]:,} episodes (optimum {terse.best_rounds.iloc[0]:.2f} rounds, "

@@ -42,6 +42,8 @@ def conclude(results: Results) -> Conclusion:
     enough = int(means.index[means > means.max() - 0.005][0])
     alone, many = long[long.tokens == 1], long[long.tokens == 10]
     return Conclusion(
+        answer="A handful: in two rounds, more tokens than six gain little.",
+        key=f"{percent(seeds_of(one).mean)} with one, {percent(seeds_of(five).mean)} with five",
         headline=f"Two rounds of talk: {percent(seeds_of(one).mean)} with one token, {percent(seeds_of(five).mean)} "
         f"with five, {percent(seeds_of(ten).mean)} with ten (optimum {_best(one)}, {_best(five)}, {_best(ten)}). "
         f"From {enough} tokens on less than half a point is gained.",

@@ -200,7 +200,8 @@ def write(folder: Path, name: str, experiment: Experiment, conclusion: Conclusio
             0.5, 0.5, "QUICK VERSION: NO EVIDENCE", rotation=20, fontsize=28, color="red", alpha=0.35, ha="center"
         )
     facts = {
-        "headline": conclusion.headline, "question": experiment.question, "quick": results.quick, "runs": len(runs),
+        "answer": conclusion.answer, "key": conclusion.key, "headline": conclusion.headline,
+        "question": experiment.question, "quick": results.quick, "runs": len(runs),
         "seeds": sorted(map(int, runs.seed.unique())), "command": f"python -m "
         f"experiments.{name}{' --quick' * results.quick}",
         "episodes": sorted(map(int, runs.episodes.unique())),
@@ -232,13 +233,13 @@ def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict
 
 {quick}**{experiment.question}**
 
-{conclusion.headline}
-
-{conclusion.findings}
+**{conclusion.answer}** {conclusion.headline}
 
 ![{name}](figure.png)
 
 {markdown(conclusion.table)}
+
+{conclusion.findings}
 
 Green lines and the column *optimum*: what identical agents can reach at best (`analysis.agents.optimal_pair`).
 Intervals: 95 %, from 10 000 bootstrap samples of the seeds; those of five seeds are rather too narrow. *Formed*: seeds

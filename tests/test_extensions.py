@@ -83,7 +83,7 @@ from experiments.experiment import SHORT, Conclusion, Experiment
 
 def conclude(results):
     table = pd.DataFrame({"runs": [len(results.rows)]})
-    return Conclusion("It was counted.", "Nothing else.", table, Figure())
+    return Conclusion("Two.", "2 runs", "It was counted.", "Nothing else.", table, Figure())
 
 EXPERIMENT = Experiment(question="How many?", expected="Two.", conditions={"one": SHORT}, conclude=conclude)
 """
