@@ -7,7 +7,7 @@ Axes: `b` the games in question, `N` agent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,11 +15,28 @@ from envs.game import Bools, Ints
 from envs.registry import Registry
 from envs.saving import fitting
 
-if TYPE_CHECKING:
-    from envs.negotiation import TalkRules
-
 SILENT = -1
 """Marks a cell of the buffer in which nothing was said."""
+
+
+class Rules(Protocol):
+    """What a channel may know of `envs.negotiation.TalkRules`."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Free tokens."""
+
+    @property
+    def eot(self) -> int:
+        """The end-of-talk symbol."""
+
+    @property
+    def max_rounds(self) -> int | None:
+        """Rounds after which the talk is cut."""
+
+    @property
+    def noise(self) -> float:
+        """Probability that a symbol is replaced."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Channel:
     talk: ClassVar[bool] = True
     """Whether there is any talk."""
 
-    def __init__(self, rules: TalkRules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
+    def __init__(self, rules: Rules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
         self.rules, self.rng = rules, rng
         self.n_games, self.n_agents = n_games, n_agents
 
@@ -141,7 +158,7 @@ class Oracle(Channel):
     has_content = False
     random = True
 
-    def __init__(self, rules: TalkRules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
+    def __init__(self, rules: Rules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
         super().__init__(rules, n_games, n_agents, rng)
         self.number = np.zeros((n_games, n_agents), np.int8)
 
@@ -178,7 +195,7 @@ class Shuffled(Channel):
     has_content = False
     random = True
 
-    def __init__(self, rules: TalkRules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
+    def __init__(self, rules: Rules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
         super().__init__(rules, n_games, n_agents, rng)
         capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
         size = (max(n_games, 64), capacity, n_agents)

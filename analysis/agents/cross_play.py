@@ -60,7 +60,26 @@ def cross_play(
     seed: int = 0,
     make_game: MakeGame = CrossingGame,
 ) -> CrossPlay:
-    """Let every protocol play every other in both seatings; `seats` make a new player of each protocol."""
+    """Let every protocol play every other in both seatings; `seats` make a new player of each protocol.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the protocols.
+    seats : sequence of callables
+        Each makes a new player.
+    rules, games, seed, make_game
+        As for `play_games`.
+
+    Returns
+    -------
+    CrossPlay
+        `names`; `success[i][j]` with protocol i in seat 0 and j in seat 1; `mean_rounds`; `rates`.
+
+    Examples
+    --------
+    `analysis.cross_play(["a", "b"], [lambda: player(a), lambda: player(b)], rules).rates`
+    """
     tables = [[play_games((row(), column()), rules, games, seed, make_game) for column in seats] for row in seats]
     return CrossPlay(
         tuple(names),

@@ -77,7 +77,30 @@ def play_games(
     make_game: MakeGame = CrossingGame,
     batch: int = 2048,
 ) -> DialogueTable:
-    """The dialogues of the first `games` games to start, player i in seat i."""
+    """The dialogues of the first `games` games to start, player i in seat i.
+
+    Parameters
+    ----------
+    players : sequence of Player
+        One for each agent.
+    rules : TalkRules
+        With simultaneous speaking; others raise ValueError.
+    games, seed : int
+        How many games, and what fixes their randomness.
+    make_game : callable
+        The game.
+    batch : int
+        Games that are stepped at once.
+
+    Returns
+    -------
+    DialogueTable
+        The dialogues.
+
+    Examples
+    --------
+    `analysis.play_games([analysis.PolicyPlayer(policy)] * 2, rules, 1_000)`
+    """
     if rules.speaking != "simultaneous":
         raise ValueError("players hear whole rounds: they need simultaneous speaking")
     world, *seats = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(players) + 1))

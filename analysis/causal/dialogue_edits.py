@@ -59,7 +59,30 @@ Change = Callable[[Spoken, np.random.Generator], Ints]
 def edits(
     policy: Policy, rules: TalkRules, decided: Decisions, seed: int = 0, situation: Situation | None = None
 ) -> tuple[Edit, ...]:
-    """The effect of each edit in `EDITS`; dialogues of fewer than two rounds, with nothing to edit, are left out."""
+    """The effect of each edit in `EDITS`; dialogues of fewer than two rounds, with nothing to edit, are left out.
+
+    Parameters
+    ----------
+    policy : Policy
+        The frozen network.
+    rules : TalkRules
+        Of its run.
+    decided : Decisions
+        Dialogues, of `analysis.data.decisions`.
+    seed : int
+        Of what is random in an edit.
+    situation : Situation, optional
+        What the dialogues began with (`analysis.agents.policy_player.situation_of`).
+
+    Returns
+    -------
+    tuple of Edit
+        `name`; `changed`, share of views whose likelier move changes; `shift`, mean total variation (0 to 1).
+
+    Examples
+    --------
+    `{edit.name: edit.changed for edit in analysis.edits(policy, rules, decided)}`
+    """
     chosen = np.flatnonzero(decided.n_rounds >= 2)
     decided = decided[chosen]
     situation = situation[chosen] if situation is not None else None

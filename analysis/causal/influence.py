@@ -42,6 +42,22 @@ def influence(
     """Replace symbols of the first agent that may speak, in at most `dialogues`, and watch the others.
 
     NaN where no dialogue has two rounds.
+
+    Parameters
+    ----------
+    policy, rules, decided, seed, situation
+        As for `edits`.
+    dialogues : int
+        How many are looked at.
+
+    Returns
+    -------
+    Influence
+        `on_next` and `on_move` (bits), `shift_of_move` (0 to 1), and `null`, the same for a deaf network (bits).
+
+    Examples
+    --------
+    `analysis.influence(policy, rules, decided).on_move`
     """
     rng, n_symbols = np.random.default_rng(seed), decided.n_tokens + 1
     speaks = situation.setting.speaks if situation is not None else None
@@ -126,6 +142,20 @@ def positive_signalling(
     The entropy of the mean distribution over symbols less the mean of their entropies, both from the network's own
     probabilities; for each role of the game apart, and their mean. What an agent of the plain crossing knows is the
     talk so far: the first round is 0.
+
+    Parameters
+    ----------
+    policy, rules, decided, situation
+        As for `edits`.
+
+    Returns
+    -------
+    tuple of float
+        Bits for round 1, 2, …
+
+    Examples
+    --------
+    `analysis.positive_signalling(policy, rules, decided)[0]`
     """
     every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)[..., : rules.eot + 1]
     setting = situation.setting if situation else None

@@ -59,6 +59,24 @@ def export_corpus(
     `log` is "evaluation" or "dialogues" (training). Raises BadInput where it has no dialogues, or where `folder` lies
     in the run's own data, OSError where they cannot be written. Dialogues are streamed: memory does not grow with the
     log.
+
+    Parameters
+    ----------
+    run : LoadedRun
+        The run.
+    folder : str or Path
+        Where the corpora of one or more runs lie.
+    log, system, about, variant
+        Which dialogues, and what the corpus is called and says of itself.
+
+    Returns
+    -------
+    Path
+        The folder of the variant, with `data/corpus.jsonl` and its metadata.
+
+    Examples
+    --------
+    `analysis.export_corpus(analysis.load("logs/RUN"), "corpus")`
     """
     if log not in LOGS:
         raise BadInput(f"log must be one of {', '.join(LOGS)}, not {log!r}")
@@ -121,7 +139,24 @@ def write_corpus(tables: Iterable[DialogueTable], flat: TextIO, structured: Text
 
 
 def write_tables(folder: str | Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write each table as `<name>.csv` into `folder`, which is made where it is missing; returns the files."""
+    """Write each table as `<name>.csv` into `folder`, which is made where it is missing; returns the files.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where the files lie.
+    tables : mapping of str to DataFrame
+        Name of the file, without its ending, and the table.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of the tables.
+
+    Examples
+    --------
+    `analysis.write_tables("tables", analysis.study(run).tables())`
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -184,6 +184,25 @@ def load(path: str | Path, env: str | None = None, code: Sequence[str] = ()) -> 
     A folder without config.json can be analysed as long as it holds dialogues. A run folder is data: where its game is
     code outside emcomm, that is executed only if it is `env` (channels, torsos and algorithms: if they are in `code`),
     and otherwise only what needs no code can be found out.
+
+    Parameters
+    ----------
+    path : str or Path
+        The run's folder.
+    env : str, optional
+        The game, where it is code outside emcomm (`module:Name`).
+    code : sequence of str
+        Channels, torsos and algorithms outside emcomm that the run uses.
+
+    Returns
+    -------
+    LoadedRun
+        `path`; `config`, plain values or None; `facts`, what the log says of itself; `problems`, one line each;
+        `parts`, the readable files of each log; `env` and `code` as given.
+
+    Examples
+    --------
+    `analysis.load("logs/RUN").sample(1_000)` draws 1 000 dialogues of the frozen policy.
     """
     path = Path(path)
     if not path.is_dir():
@@ -202,7 +221,22 @@ def load(path: str | Path, env: str | None = None, code: Sequence[str] = ()) -> 
 
 
 def find_runs(folder: str | Path) -> list[Path]:
-    """The run folders at or below `folder`, sorted; raises BadInput, saying why, where there is none."""
+    """The run folders at or below `folder`, sorted; raises BadInput, saying why, where there is none.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run's folder, or one above several.
+
+    Returns
+    -------
+    list of Path
+        The run folders.
+
+    Examples
+    --------
+    `[analysis.load(path) for path in analysis.find_runs("logs")]`
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}")

@@ -56,6 +56,29 @@ def explain(
     those of the run (default: the talk's game). With a `kv_length` and a network, KV asks about random dialogues up to
     that many rounds, which takes some seconds. `agents` is what they are called. Raises NotApplicable where
     there are not two agents with two moves.
+
+    Parameters
+    ----------
+    table : DialogueTable
+        Dialogues of one frozen policy, of two agents with two moves, of which the last is to yield.
+    n_tokens : int
+        Free tokens.
+    rules, policy
+        Those of the run; without a policy a rule can only describe.
+    move_names, make_game, methods, agents
+        The game, the candidates, and what its agents are called.
+    dialogues, games, seed, kv_length : int
+        How much work, and what fixes its randomness.
+
+    Returns
+    -------
+    Explanation
+        `family`, `verdict`, `sentence`; `competitors`, every candidate with its figures; `best`; `weights`, `order` and
+        `undecided` of the rule; `network`, the figures it is measured against; `n_dialogues`.
+
+    Examples
+    --------
+    `analysis.explain(run.sample(10_000), 5).sentence`
     """
     rules = rules or TalkRules(n_tokens=n_tokens)
     rng = np.random.default_rng(seed)

@@ -77,6 +77,26 @@ def decision_bits(
     """Bits about one decision after each round of talk.
 
     Raises NotApplicable where there are too few dialogues, nothing to decide, or no talk.
+
+    Parameters
+    ----------
+    table : DialogueTable
+        Dialogues of one frozen policy.
+    decision : Decision
+        What is asked: one of the game's.
+    game : Declaration
+        What the game declares.
+    n_tokens, dialogues, nulls, seed : int
+        Free tokens, dialogues used at most, permutations, and what fixes the randomness.
+
+    Returns
+    -------
+    Bits
+        `decision`, `entropy`, `rounds`, `bits`, `low`, `high`, `null`, `dialogues`, `trusted`, `why`.
+
+    Examples
+    --------
+    `analysis.decision_bits(run.sample(4_000), run.declaration().decisions[0], run.declaration(), 5).bits`
     """
     rng = np.random.default_rng(seed)
     answer = answers(table, decision, game)

@@ -123,6 +123,22 @@ def failure_kinds(
     `move_probs` `[D, N, M]`: the network's probability of each move after the dialogue; without it the last two causes
     stay together. `joint` says which joint moves the game asks for; by default, what the table itself shows.
 
+    Parameters
+    ----------
+    table : DialogueTable
+        Dialogues.
+    move_probs : array, optional
+        `[D, N, M]`
+    joint : JointMoves, optional
+        Which joint moves succeed.
+
+    Returns
+    -------
+    array of int8
+        `[D]`
+
+    Examples
+    --------
     >>> from analysis.data.dialogue_text import table_of
     >>> table = table_of([[], [(3, 1), (5, 5)], [(3, 1), (5, 5)]], moves=[(0, 0), (1, 1), (1, 0)])
     >>> [KINDS[k] if k >= 0 else "success" for k in failure_kinds(table)]

@@ -124,6 +124,22 @@ def decision_information(
 
     At most `max_dialogues` are used, drawn evenly. Rounds that fewer than 1 % of dialogues reach are left out.
 
+    Parameters
+    ----------
+    table : DialogueTable
+        Dialogues of two agents.
+    n_tokens, move : int
+        Free tokens, and the move of the one that yields.
+    max_dialogues, nulls, seed : int
+        Dialogues used at most, permutations, and what fixes the randomness.
+
+    Returns
+    -------
+    Information
+        `n_dialogues`; `bits`, `low`, `high`, `null`, `p_value` by round; `known_at`; `planted`, `trusted`, `why`.
+
+    Examples
+    --------
     >>> from analysis.data.dialogue_text import table_of
     >>> rng = np.random.default_rng(0)
     >>> firsts = rng.integers(5, size=(3000, 2))  # the larger of two uniform tokens yields; a tie is a coin toss

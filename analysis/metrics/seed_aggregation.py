@@ -45,6 +45,22 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE, seed: 
     A protocol has formed where the lower Wilson bound of a seed's success is above `formed_above`. Seeds without
     dialogues are left out.
 
+    Parameters
+    ----------
+    rates : sequence of Rate
+        The success of each seed.
+    formed_above : float
+        Success above which a protocol has formed (0 to 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    SeedSummary
+        `mean` and `interquartile_mean`, each with its 95 % bootstrap interval, and `formed`, the share of seeds.
+
+    Examples
+    --------
     >>> summary = over_seeds([rate(50, 100), rate(97, 100), rate(98, 100), rate(99, 100)])
     >>> round(summary.mean.value, 3), round(summary.interquartile_mean.value, 3), summary.formed.successes
     (0.86, 0.975, 3)

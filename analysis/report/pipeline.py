@@ -31,12 +31,34 @@ Say = Callable[[str], None]
 def study(
     run: LoadedRun, depth: Depth = FULL, say: Say = lambda text: None, measures: Sequence[Measure] = ()
 ) -> Findings:
-    """Find out everything about one run; `measures` are taken beside those of the registry."""
+    """Find out everything about one run; `measures` are taken beside those of the registry.
+
+    Parameters
+    ----------
+    run : LoadedRun
+        Of `load`.
+    depth : Depth
+        How much work it may be: `FULL`, or `QUICK` for a first look.
+    say : callable
+        Told what is being done.
+    measures : sequence of Measure
+        More measures than those of the registry.
+
+    Returns
+    -------
+    Findings
+        `results` by the names of the measures; `absent`, those that do not apply and why; `problems`; `sentence`;
+        `tables()` and `to_json()`; `excerpts`, dialogues for the browser; `seconds`, what each measure took.
+
+    Examples
+    --------
+    `analysis.study(analysis.load("logs/RUN"), analysis.QUICK).sentence`
+    """
     if run.facts is None:
         return Findings(run, run.problems)
     seen = Study(run, depth, say)
     found = Findings(run, [], results=seen.results, measures=(*MEASURES.values(), *measures), study=seen)
-    seen.measures = {measure.name: measure for measure in found.measures}
+    seen.measures.update({measure.name: measure for measure in found.measures})
     if len(seen.measures) < len(found.measures):
         raise BadInput(f"two measures have one name: {', '.join(m.name for m in measures)}; give them others")
     with _noting(found, "checking the log"):

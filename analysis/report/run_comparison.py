@@ -92,7 +92,25 @@ class Comparison:
 
 
 def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | None:
-    """What several runs amount to; None for a single one."""
+    """What several runs amount to; None for a single one.
+
+    Parameters
+    ----------
+    findings : sequence of Findings
+        Of `study`, one for each run.
+    games : int
+        Games of each pair in cross-play, at most.
+
+    Returns
+    -------
+    Comparison or None
+        `names`, `sentences`, `groups` (runs of one configuration with their seeds), `played` (cross-play),
+        `prediction`, `alike`, `distances` and `problems`; None for a single run.
+
+    Examples
+    --------
+    `analysis.compare([analysis.study(analysis.load(path)) for path in analysis.find_runs("logs")])`
+    """
     if len(findings) < 2:
         return None
     problems: list[str] = []

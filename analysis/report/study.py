@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from envs.negotiation import TalkRules
 if TYPE_CHECKING:
     from analysis.agents.players import MakeGame
     from analysis.agents.policy_player import Situation
-    from analysis.report.measure import Measure
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,17 @@ QUICK = Depth(
 )
 
 
+class Computed(Protocol):
+    """What a study needs of an `analysis.report.measure.Measure`."""
+
+    @property
+    def compute(self) -> Callable[[Study], Any]:
+        """Makes the result."""
+
+    def missing(self, study: Study) -> str | None:
+        """Why there is none."""
+
+
 class Study:
     """One run, opened for measures.
 
@@ -67,7 +77,7 @@ class Study:
         self.run, self.depth, self.say = run, depth, say
         self.facts: LogFacts = run.facts
         self.results: dict[str, Any] = {}
-        self.measures: dict[str, Measure] = {}
+        self.measures: dict[str, Computed] = {}
 
     def result(self, name: str) -> Any:
         """The result of another measure, which is computed if need be; raises NotApplicable where there is none."""

@@ -32,6 +32,26 @@ def write_report(folder: str | Path, findings: Sequence[Findings], comparison: A
 
     `made_by` is the command behind it, shown at the foot. Raises BadInput where the folder cannot be used
     (`check_folder`), Fault where it cannot be written; the report that was there is then unchanged.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the report.
+    findings : sequence of Findings
+        Of `study`, one for each run.
+    comparison : Comparison, optional
+        Of `compare`.
+    made_by : str
+        The command behind it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Examples
+    --------
+    `analysis.write_report("report", [analysis.study(run)])`
     """
     folder = Path(folder)
     check_folder(folder, [found.run.path for found in findings])
