@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from emcomm.config import Config
-from emcomm.dialogues import DialogueTable, EpisodeCollector, concatenate
+from emcomm.dialogues import DialogueTable, concatenate
+from emcomm.loop import episodes
 from emcomm.networks.policy import Policy
 from emcomm.rollout import draw_races, players_of, sample
 from emcomm.statistics import Rate, rate
 from emcomm.worlds import make_negotiation
+from envs.game import Bools, Ints
+from envs.negotiation import Dialogues, Observation
 
 
 def play(
@@ -22,35 +25,32 @@ def play(
 ) -> Iterator[DialogueTable]:
     """The dialogues of exactly `games` games, a part at a time.
 
-    The games counted are the first that were *started*: to count the first that end would favour short talks.
     Symbols are always sampled: identical agents that talk greedily say the same for ever and never part.
     """
     games_seed, action_seed = np.random.SeedSequence(config.seed, spawn_key=(2**32 - 1,)).spawn(2)
     batch = min(batch, games)
     negotiation = make_negotiation(config, batch, games_seed)
     rng = np.random.default_rng(action_seed)
-    collector = EpisodeCollector(batch, worker=-1, limit=games)
     greedy_from = config.rules.eot + 1 if greedy_moves else None
     rows = batch * negotiation.n_agents
-    negotiation.reset()
     memory = policy.initial_memory(rows)
-    steps = 0
+
+    def act(seen: Observation) -> Ints:
+        nonlocal memory
+        memory = policy.remember(policy.encode(seen), memory)
+        mask = torch.from_numpy(seen.mask).to(policy.device).view(rows, -1)
+        race = draw_races((rows, negotiation.n_actions), rng).to(policy.device)
+        return sample(policy, memory, mask, race, greedy_from).view(batch, -1).cpu().numpy()
+
+    def restart(over: Bools) -> None:
+        nonlocal memory
+        memory = policy.restart(memory, over)
+
+    def players(done: Dialogues) -> Ints | None:
+        return players_of(policy, memory, done, negotiation.n_agents)
+
     with torch.no_grad():
-        while not collector.complete:
-            seen = negotiation.observe()
-            memory = policy.remember(policy.encode(seen), memory)
-            mask = torch.from_numpy(seen.mask).to(policy.device).view(rows, -1)
-            race = draw_races((rows, negotiation.n_actions), rng).to(policy.device)
-            action = sample(policy, memory, mask, race, greedy_from)
-            step = negotiation.step(action.view(batch, -1).cpu().numpy())
-            collector.add(step.dialogues, version, players_of(policy, memory, step.dialogues, negotiation.n_agents))
-            negotiation.reset(step.over)
-            memory = policy.restart(memory, step.over)
-            steps += 1
-            if steps % 64 == 0 and (table := collector.take()) is not None:
-                yield table
-    if (table := collector.take()) is not None:
-        yield table
+        yield from episodes(negotiation, act, restart, games, version, players)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from envs.registry import Registry, Unknown
 from envs.rendering import Scene
 
 GAMES: Registry[Callable[..., Game]] = Registry(
-    "game",
+    "env",
     [
         ("emcomm/crossing-v0", CrossingGame),
     ],

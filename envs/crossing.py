@@ -23,7 +23,7 @@ class CrossingGame:
     n_agents = 2
     agent_names = ("train_0", "train_1")
     move_names: tuple[str, ...] = ("main", "detour")
-    decisions = (Decision("who yields", "yields", move="detour"),)
+    decisions = (Decision("who yields", "yields"),)
     words = Words("train", failure="crash", goal="The trains part when one takes the main line and one the detour.")
     feature_bounds: tuple[Floats, Floats] = (np.zeros(0, np.float32), np.zeros(0, np.float32))
 

@@ -106,8 +106,8 @@ class Decision(NamedTuple):
     name: str
     """For the reader: "who yields"."""
     kind: Kind = "joint move"
-    """yields: which of two exchangeable agents takes `move`, where exactly one does. joint move: all moves together.
-    move: the move of `agent`. attribute: the value of `attribute` of `agent`."""
+    """yields: which of two exchangeable agents takes `move`, the last one, where exactly one does. joint move: all moves
+    together. move: the move of `agent`. attribute: the value of `attribute` of `agent`."""
     agent: int | None = None
     move: str | None = None
     attribute: str | None = None
@@ -261,6 +261,7 @@ def _decision(decision: Any, game: Declaration) -> Decision:
     if decision.kind == "attribute" and decision.attribute not in [a.name for a in game.attributes]:
         raise BadGame(f"{says} names no attribute of the game, but {decision.attribute!r}")
     if decision.kind == "yields":
+        decision = decision._replace(move=game.move_names[-1]) if decision.move is None else decision
         if decision.move not in game.move_names:
             raise BadGame(f"{says} must name the move of the one that yields: {', '.join(game.move_names)}")
         if game.n_agents != 2 or len(game.roles) > 1 or len(game.move_names) != 2:

@@ -64,7 +64,7 @@ class Registry(Mapping[str, T], Generic[T]):
                 f"unknown {self.kind} {name!r} ({_reason(error)}): give module:Name, or one of {', '.join(self)}"
             ) from error
         if problem := self._check(thing):
-            raise Unknown(f"{name!r} is no {self.kind}: {problem}")
+            raise Unknown(f"unknown {self.kind} {name!r} ({problem}): give module:Name, or one of {', '.join(self)}")
         return thing  # type: ignore[return-value]
 
     def require(self, name: str) -> None:

@@ -15,6 +15,7 @@ from analysis.metrics.mutual_information import (
     known_at,
     plug_in_information,
 )
+from analysis.metrics.resampling import interval_of_means
 from emcomm.dialogues import DialogueTable, EpisodeCollector
 from envs.crossing import CrossingGame
 from envs.negotiation import SILENT, TALK, Negotiation, TalkRules
@@ -289,7 +290,7 @@ def test_the_score_is_the_log_probability_above_that_of_a_coin() -> None:
 def test_the_interval_covers_the_mean_of_other_samples() -> None:
     """Of 400 scores spread evenly from 0 to 1, whose deviation is 1 / √12: ½ ± 1.96 / √(12 · 400) = ½ ± 0.0283."""
     scores = np.stack([np.linspace(0, 1, 400), np.ones(400)], axis=1)
-    low, high = module._bootstrap(scores, np.random.default_rng(0), replicates=5000)
+    low, high = interval_of_means(scores, np.random.default_rng(0), replicates=5000)
     assert low == pytest.approx([0.4717, 1], abs=0.001)
     assert high == pytest.approx([0.5283, 1], abs=0.001)
 

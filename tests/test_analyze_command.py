@@ -18,8 +18,9 @@ from analysis.data.dialogue_text import table_of
 from analysis.data.runs import LoadedRun
 from analysis.metrics.mutual_information import Information
 from analysis.report.findings import Findings
+from analysis.report.measures.decision import INFORMATION
 from analysis.report.run_comparison import distinct_names
-from emcomm import analyze, dialogues
+from emcomm import dialogues
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter
 from emcomm.runs import Checkpoint, Run
@@ -182,8 +183,8 @@ def test_no_checkpoint_and_no_config(call: Call, tmp_path: Path, vote: DialogueT
 def test_when_the_decision_is_known(known_at: list[int], words: str) -> None:
     bits, none = np.array([0.5]), np.zeros(1)
     information = Information(5, bits, bits, bits, none, none, np.array(known_at), (), True, "")
-    lines = analyze._lines(Findings(None, [], information=information))  # type: ignore[arg-type]
-    assert lines == [("bits on who yields", "0.50", f"0.50 after round 1, {words}")]
+    line = INFORMATION.line(information, None)  # type: ignore[misc, arg-type]
+    assert line == ("bits on who yields", "0.50", f"0.50 after round 1, {words}")
 
 
 # -- runs of which a part is broken ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from analysis.data.dialogue_text import table_of
 from analysis.data.writing import claimed
 from emcomm.cli import print_dialogues
 from emcomm.dialogues import DialogueWriter
+from envs.game import plain_declaration
 
 ROOT = Path(__file__).resolve().parent.parent
 Call = Callable[..., Any]
@@ -228,7 +229,7 @@ def test_names_cannot_command_the_terminal(call: Call, tmp_path: Path, name: str
     assert UNSEEN.search(page) is None
     assert len(page) < 1_000_000
     console = Console(file=io.StringIO(), record=True, width=200)
-    print_dialogues(console, table_of([[(4, 2), (5, 5)]]), moves, 5)
+    print_dialogues(console, table_of([[(4, 2), (5, 5)]]), plain_declaration(2, moves), 5)
     assert UNSEEN.search(console.export_text()) is None
 
 

@@ -166,7 +166,8 @@ def test_a_measure_is_in_terminal_report_csv_and_json(run: Path, python: Run, pl
     assert (place / "logs" / "own-report" / "tables" / "own" / "all_rounds.csv").exists()
     found = json.loads(python("emcomm.analyze", run, "--quick", *NAMED, *measures, "--json").stdout)["runs"][0]
     assert found["all_rounds"][0]["dialogues"] == found["tables"]["all_rounds"][0]["dialogues"] == 400
-    assert found["absent"]["explanations"].startswith("the game declares no decision")
+    assert "with messages of other games" in found["sentence"]
+    assert found["absent"]["explanation"].startswith("the game declares no decision")
     assert found["success"]["overall"]["trials"] == 400
 
 
@@ -189,13 +190,13 @@ def test_help_lists_what_is_registered(python: Run) -> None:
     [
         (("emcomm.train", *SMALL, "--torso", "gruu"), "unknown torso 'gruu'"),
         (("emcomm.train", *SMALL, "--torso", "mine:nothing"), "has no attribute 'nothing'"),
-        (("emcomm.train", *SMALL, "--torso", "mine:Loud"), "'mine:Loud' is no torso"),
+        (("emcomm.train", *SMALL, "--torso", "mine:Loud"), "unknown torso 'mine:Loud' (it must subclass"),
         (("emcomm.train", *SMALL, "--channel", "tin"), "channel must be one of open, off"),
         (("emcomm.train", *SMALL, "--channel", "half:Channel"), "unknown channel 'half:Channel' (SyntaxError"),
         (("emcomm.train", *SMALL, "--env", "nowhere:Game"), "No module named 'nowhere'"),
         (("emcomm.train", *SMALL, "--algorithm", "ppoo"), "unknown algorithm 'ppoo'"),
         (("emcomm.train", *SMALL, "--policies", "separate", "--population", "2"), "goes with policies shared"),
-        (("emcomm.analyze", "logs", "--measure", "mine:Sum"), "'mine:Sum' is no measure"),
+        (("emcomm.analyze", "logs", "--measure", "mine:Sum"), "unknown measure 'mine:Sum' (it must be"),
         (("experiments", "nothing_like_it"), "there is no experiment 'nothing_like_it'"),
     ],
 )
@@ -206,7 +207,7 @@ def test_what_is_not_there_is_one_line(python: Run, args: tuple, says: str, run:
 
 
 def test_an_entry_named_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="the game 'x' is registered twice"):
-        Registry("game", [("x", 1), ("x", 2)])
-    with pytest.raises(Unknown, match="unknown game 'y'"):
+    with pytest.raises(ValueError, match="the env 'x' is registered twice"):
+        Registry("env", [("x", 1), ("x", 2)])
+    with pytest.raises(Unknown, match="unknown env 'y'"):
         GAMES.find("y")

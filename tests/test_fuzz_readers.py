@@ -310,7 +310,7 @@ def test_dialogues_that_no_training_writes_are_refused(part: Path, table: pa.Tab
 
 @pytest.mark.parametrize(
     "facts",
-    [{"schema_version": 3}, {"schema_version": 10**30}, {"schema_version": 0}, {"schema_version": True},
+    [{"schema_version": 4}, {"schema_version": 10**30}, {"schema_version": 0}, {"schema_version": True},
      {"schema_version": "2"}, {"n_tokens": 0}, {"n_tokens": 127}, {"n_tokens": None}, {"move_names": []},
      {"move_names": "main"}, {"move_names": ["x" * 201]}, {"part": -1}, {"part": "0"}, {"previous": 0}, {"more": 1}],
 )  # fmt: skip
@@ -318,7 +318,7 @@ def test_metadata_that_no_training_writes_is_refused(part: Path, facts: dict[str
     pq.write_table(with_facts(to_arrow(table_of(TALKS)), facts), part)
     for read in (read_part, facts_of):
         assert ("newer emcomm" in refused(lambda read=read: read(part), part)) == (  # type: ignore[misc]
-            isinstance(facts.get("schema_version"), int) and facts["schema_version"] > 2
+            isinstance(facts.get("schema_version"), int) and facts["schema_version"] > 3
         )
 
 
@@ -543,8 +543,8 @@ def test_weights_that_do_not_fit_are_refused_by_every_command(run: Path, tiny_ru
 def damage_of_state(saved: Checkpoint) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Changed tensors and changed facts."""
     worker, arrays = "state.workers.0", saved.tensors
-    phase, bank = f"{worker}.talk.talk.phase", f"{worker}.talk.bank.symbols"
-    plain = saved.facts["state"]
+    phase, bank = f"{worker}.talk.talk.phase", f"{worker}.talk.channel.bank"
+    plain, following = saved.facts["state"], f"{worker}.talk.channel.next"
 
     def with_plain(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         state = json.loads(json.dumps(plain))
@@ -568,7 +568,7 @@ def damage_of_state(saved: Checkpoint) -> dict[str, tuple[dict[str, Any], dict[s
         "recent figures of two axes": ({recent: arrays[recent][:, None].repeat(1, 2)}, {}),
         "a game with another method": ({f"{worker}.talk.game.observe": torch.ones(3)}, {}),
         "a game of another size": of_worker(lambda w: w["talk"].setdefault("game", {}).update(n_games=10**9)),
-        "a place that the bank does not have": of_worker(lambda w: w["talk"]["bank"].update(next=10**6)),
+        "a place that the bank does not have": ({following: torch.full_like(arrays[following], 10**6)}, {}),
         "no randomness": of_worker(lambda w: w.update(actions={})),
         "a generator of another kind": of_worker(lambda w: w["actions"].update(bit_generator="MT19937")),
         "a generator of huge numbers": of_worker(lambda w: w["actions"]["state"].update(state=2**200)),

@@ -25,6 +25,7 @@ from analysis.report.run_comparison import compare
 from analysis.report.write import render, write_report
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogFacts
 from emcomm.errors import BadInput
+from envs.game import plain_declaration
 
 FACTS = LogFacts(1, 5, ("main", "detour"))
 NASTY = "</script><img src=x onerror=alert(1)>\"'&"
@@ -157,7 +158,7 @@ def test_the_dialogues_are_in_the_page(page: str, found: Findings) -> None:
 
 def test_packing_by_hand() -> None:
     table = table_of([[(4, -1), (5, 5)], []], moves=[(1, 0), (0, 0)], cut=[True, False])
-    packed = pack(excerpt("by hand", 7, table, FACTS, None, budget=100))
+    packed = pack(excerpt("by hand", 7, table, FACTS, None, 100, plain_declaration(2, ("main", "detour"))))
     assert (packed["talk"], packed["lengths"]) == ("5066", [2, 0])  # a symbol is its place in the alphabet, less one
     assert (packed["moves"], packed["success"], packed["cut"]) == ("2111", "10", "10")
     assert (packed["of"], packed["yielding"]) == (7, "")

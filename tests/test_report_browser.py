@@ -88,7 +88,7 @@ def test_it_opens_within_two_seconds(opened: Opened) -> None:
 def test_filters_change_the_list(opened: Opened) -> None:
     page, form = opened.page, "#filters"
     by_outcome = []
-    for outcome in ("success", "crash"):
+    for outcome in ("success", "failure"):
         page.select_option(f"{form} [name=outcome]", outcome)
         by_outcome.append(opened.count())
     assert sum(by_outcome) == 500

@@ -17,7 +17,7 @@ SMALL = Config(episodes=10**9, workers=0, games=8, device="cpu")
 
 @pytest.mark.parametrize(
     "settings",
-    [{"memory": "window"}, {"memory": "none"}, {"population": 2}, {"env": "test_throughput_game:Spread"},
+    [{"torso": "window"}, {"torso": "none"}, {"population": 2}, {"env": "test_throughput_game:Spread"},
      {"rules": TalkRules(n_tokens=2, window=3, speaking="sequential")}],
     ids=str,
 )  # fmt: skip

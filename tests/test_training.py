@@ -193,7 +193,7 @@ def test_evaluation_with_another_channel(small_run, call) -> None:
     assert (off["silent"], off["mean_rounds"]) == (1, 0)
     assert sampled("--channel", "oracle") != sampled("--channel", "shuffled")
     shown = call("evaluate", small_run, "--channel", "self", "--evaluation-games", 20)
-    assert f"{small_run}, channel self, 3,000 episodes" in shown.out.replace("\n", "")
+    assert f"{small_run},channelself,3,000episodes" in "".join(shown.out.split())
     assert "10 dialogues (5 = EOT)" in shown.out
 
 
@@ -203,7 +203,7 @@ def test_evaluation_needs_a_run_that_fits(small_run, call, tmp_path) -> None:
         (["--channel", "shuffled"], "Missing from python -m emcomm.evaluate: PATH The run's folder."),
         (["x" * 300], f"{'x' * 300}/config.json cannot be read: File name too long"),
         ([small_run, "--episodes", 3], "Unrecognized options: --episodes"),
-        ([small_run, "--memory", "window"], "Unrecognized options: --memory"),
+        ([small_run, "--torso", "window"], "Unrecognized options: --torso"),
         ([small_run, "--evaluation-games", 0], "--evaluation-games must be at least 1, not 0"),
         ([tmp_path / "nothing"], f"there is no run folder {tmp_path / 'nothing'}"),
         ([tmp_path], f"{tmp_path} is not a run: it has no config.json"),
@@ -329,7 +329,7 @@ def test_help_shows_every_setting_with_its_default(call) -> None:
         (["--workers", -1], "--workers must not be negative, not -1"),
         (["--games", 0], "--games must be at least 1, not 0"),
         (["--round-cost", -1], "--round-cost must be a number from 0 up, not -1.0"),
-        (["--channel", "nonsense"], "'nonsense' for argument '--channel'"),
+        (["--channel", "nonsense"], "--channel must be one of open, off"),
         (["--n-tokens", 0], "--n-tokens must be from 1 to 126, not 0"),
         (["--learning-rate", "nan"], "--learning-rate must be above 0, not nan"),
         (["--max-rounds", "x"], "--max-rounds"),

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.automata.protocol_machine import ProtocolMachine
-from emcomm.dialogues import DialogueTable, EpisodeCollector, concatenate
+from emcomm.dialogues import DialogueTable, concatenate
+from emcomm.loop import episodes, numbered
 from emcomm.statistics import Rate, rate
 from envs.crossing import CrossingGame
 from envs.game import Bools, Floats, Game, Ints
-from envs.negotiation import SILENT, Negotiation, TalkRules
+from envs.negotiation import SILENT, Negotiation, Observation, TalkRules
 
 MakeGame = Callable[[int, np.random.Generator], Game]
 
@@ -106,22 +107,20 @@ def play_games(
     world, *seats = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(players) + 1))
     batch = min(batch, games)
     negotiation = Negotiation(make_game(batch, world), rules, world)
-    collector = EpisodeCollector(batch, worker=-1, limit=games)
     for i, (player, rng) in enumerate(zip(players, seats, strict=True)):
         if (take_seat := getattr(player, "take_seat", None)) is not None:
             take_seat(i)
         player.begin(batch, rng)
-    negotiation.reset()
-    while not collector.complete:
-        seen = negotiation.observe()
-        actions = [p.act(Seen(seen.features[:, i], seen.buffer[:, i], seen.mask[:, i])) for i, p in enumerate(players)]
-        step = negotiation.step(np.stack(actions, axis=1))
-        collector.add(step.dialogues, 0)
-        negotiation.reset(step.over)
+
+    def act(seen: Observation) -> Ints:
+        views = (Seen(seen.features[:, i], seen.buffer[:, i], seen.mask[:, i]) for i in range(len(players)))
+        return np.stack([player.act(view) for player, view in zip(players, views, strict=True)], axis=1)
+
+    def restart(over: Bools) -> None:
         for player in players:
-            player.forget(step.over)
-    table = collector.take()
-    return concatenate([table] if table is not None else [])
+            player.forget(over)
+
+    return concatenate(numbered(episodes(negotiation, act, restart, games)))
 
 
 def success_of(table: DialogueTable) -> Rate:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from analysis.agents.players import Seen, draw
-from analysis.automata.protocol_machine import Actions, Probabilities, actions_of, surprise
+from analysis.automata.protocol_machine import Probabilities, actions_of, surprise
 from analysis.automata.query_learning import Ask
 from analysis.data.decisions import Decisions, NotApplicable
+from analysis.metrics.entropy import bits_of
 from emcomm.dialogues import DialogueTable
 from emcomm.networks.policy import Policy, Population
 from envs.game import Bools, Declaration, Floats, Ints
@@ -191,12 +192,7 @@ def network_bits(
     every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation).astype(np.float64)
     actions = actions_of(decided, every.shape[-1] - rules.eot - 1, rules.opening)
     both: Probabilities = np.concatenate([every[:, :, 0], every[:, :, 1]])[actions.view, actions.round]
-    return surprise(both, actions, rules.n_tokens), _entropy(both, actions)
-
-
-def _entropy(probabilities: Probabilities, actions: Actions) -> float:
-    p = np.where(actions.legal, probabilities, 0)
-    return float(-(p * np.log2(np.maximum(p, 1e-30))).sum(axis=1).mean())
+    return surprise(both, actions, rules.n_tokens), float(bits_of(np.where(actions.legal, both, 0)).mean())
 
 
 # -- random dialogues --------------------------------------------------------------------------------------------------

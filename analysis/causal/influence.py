@@ -10,6 +10,7 @@ import torch
 
 from analysis.agents.policy_player import Situation, action_probabilities
 from analysis.data.decisions import Decisions
+from analysis.metrics.entropy import bits_of
 from emcomm.networks.policy import Policy
 from envs.channels import SILENT
 from envs.game import Floats, Ints
@@ -171,12 +172,8 @@ def positive_signalling(
             said = every[:, t, roles == role][there].astype(np.float64)
             if len(said):
                 said = said / said.sum(axis=1, keepdims=True)
-                bits.append(max(_entropy(said.mean(axis=0)) - float(np.mean([_entropy(p) for p in said])), 0.0))
+                bits.append(max(float(bits_of(said.mean(axis=0)) - bits_of(said).mean()), 0.0))
         if not bits:
             break
         found.append(float(np.mean(bits)))
     return tuple(found)
-
-
-def _entropy(p: np.ndarray) -> float:
-    return float(-(p * np.log2(np.maximum(p, 1e-30))).sum())

@@ -17,6 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.data.decisions import NotApplicable
+from analysis.metrics.entropy import bits_of
+from analysis.metrics.resampling import interval_of_means
 from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
 from envs.game import Decision, Declaration, Ints
@@ -111,9 +113,7 @@ def decision_bits(
     rounds = (*(r for r in ROUNDS if r < longest), min(longest, ROUNDS[-1]))
     fold = rng.permutation(len(table)) % 3
     scores = np.stack([_scores(_inputs(table, r, n_tokens), answer, fold, seed) for r in rounds])
-    draws = rng.integers(len(table), size=(1_000, len(table)))
-    spread = np.stack([score[draws].mean(axis=1) for score in scores])
-    low, high = np.quantile(spread, (0.025, 0.975), axis=1)
+    low, high = interval_of_means(scores.T, rng)
     last = _inputs(table, rounds[-1], n_tokens)
     null = max(float(_scores(last, rng.permutation(answer), fold, seed).mean()) for _ in range(nulls))
     why = _complaint(table, last, fold, int(answer.max()) + 1, rng, seed)
@@ -143,8 +143,7 @@ def _few(answer: Ints) -> Ints:
 
 
 def _entropy(answer: Ints) -> float:
-    share = np.bincount(answer) / len(answer)
-    return float(-(share[share > 0] * np.log2(share[share > 0])).sum())
+    return float(bits_of(np.bincount(answer) / len(answer)))
 
 
 def _inputs(table: DialogueTable, rounds: int, n_tokens: int) -> Reals:

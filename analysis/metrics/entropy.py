@@ -58,3 +58,13 @@ def conditional_entropy(counts: NDArray[np.integer]) -> Entropy:
     """
     whole, context = entropy(counts.ravel()), entropy(counts.sum(axis=-1).ravel())
     return Entropy(whole.bits - context.bits, whole.plug_in - context.plug_in, whole.draws, whole.outcomes)
+
+
+def bits_of(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """`[...]` the entropy of each distribution in `[..., K]` (bits).
+
+    >>> bits_of(np.array([[0.5, 0.5], [1.0, 0.0]])).tolist()
+    [1.0, 0.0]
+    """
+    p = np.asarray(probabilities, np.float64)
+    return np.abs((p * np.log2(np.maximum(p, 1e-30))).sum(axis=-1))

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from analysis.data.canonical_view import Oriented, orient
 from analysis.metrics.decision_predictor import held_out
+from analysis.metrics.resampling import interval_of_means
 from emcomm.dialogues import DialogueTable
 from envs.game import Bools, Ints
 from envs.negotiation import SILENT
@@ -163,7 +164,7 @@ def decision_information(
     probability = held_out(seen, n_tokens + 1, rng)
     scores = _scores(seen, probability)
     bits = scores.mean(axis=0)
-    low, high = _bootstrap(scores, rng)
+    low, high = interval_of_means(scores, rng)
     null = np.array([_estimate(_permuted(seen, rng), n_tokens, rng) for _ in range(nulls)]).reshape(nulls, rounds)
     planted = _planted(seen, n_tokens, rng)
     why = _complaint(planted, len(table))
@@ -235,15 +236,6 @@ def _scores(seen: Oriented, probability: Reals) -> Reals:
 def _plug_in(shares: Reals) -> float:
     shares = shares[shares > 0]
     return float(-(shares * np.log2(shares)).sum())
-
-
-def _bootstrap(scores: Reals, rng: np.random.Generator, replicates: int = 400) -> tuple[Reals, Reals]:
-    """`[T]` both ends of the percentile interval of the mean over resampled dialogues."""
-    count = len(scores)
-    even = np.full(count, 1 / count)
-    means = np.array([rng.multinomial(count, even) @ scores / count for _ in range(replicates)])
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
-    return low, high
 
 
 def _permuted(seen: Oriented, rng: np.random.Generator) -> Oriented:

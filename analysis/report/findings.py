@@ -54,8 +54,7 @@ class Findings:
             return self.explanation.sentence
         if self.success is None:
             return "There are no dialogues that can be read."
-        why = self.absent.get("explanations") or self.absent.get("explanation")
-        return f"No rule is looked for: {why}." if why else "What the talk does could not be found out."
+        return _without_a_rule(self.results) or "What the talk does could not be found out."
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
@@ -73,7 +72,7 @@ class Findings:
             "game": self.study.game.to_json() if self.study else None, "problems": self.problems,
             "absent": self.absent,
         }  # fmt: skip
-        return plain({**head, **shown, "tables": self.tables()})
+        return plain({**head, **shown, "causes": self.causes, "tables": self.tables()})
 
     # -- the results that have a name of their own ---------------------------------------------------------------------
 
@@ -90,7 +89,7 @@ class Findings:
     @property
     def training(self) -> SuccessReport | None:
         """Over the course of training."""
-        return self.results.get("course")
+        return self.results.get("training")
 
     @property
     def tokens(self) -> TokenReport | None:
@@ -105,7 +104,7 @@ class Findings:
     @property
     def explanation(self) -> Explanation | None:
         """Which rule decides who yields."""
-        return self.results.get("explanations")
+        return self.results.get("explanation")
 
     @property
     def vote(self) -> Any:
@@ -123,3 +122,20 @@ class Findings:
         names = ("controls", "edits", "influence", "signalling", "leaks", "growth")
         found = {name: self.results[name] for name in names if name in self.results}
         return Causes(**found)
+
+
+def _without_a_rule(results: dict[str, Any]) -> str:
+    """What is known of a talk for which no rule is looked for; empty where that is nothing."""
+    claims = []
+    told = next((one for one in results.get("decisions", ()) if one.trusted), None)
+    if told is not None:
+        claims.append(
+            f"the dialogue tells {max(told.bits[-1], 0):.2f} of {told.entropy:.2f} bits about {told.decision}"
+        )
+    controls = {c.channel: c for c in results.get("controls", ())}
+    own, shuffled = next((c for c in controls.values() if c.as_trained), None), controls.get("shuffled")
+    if own is not None and shuffled is not None and own is not shuffled:
+        before, after = 100 * own.success.value, 100 * shuffled.success.value
+        claims.append(f"success is {before:.1f} %, and {after:.1f} % with messages of other games")
+    sentence = "; ".join(claims)
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""

@@ -17,7 +17,7 @@ MEASURES: Registry[Measure] = Registry(
         (measure.name, measure)
         for measure in (
             success.SUCCESS,
-            success.COURSE,
+            success.TRAINING_COURSE,
             success.BY_LENGTH,
             success.FAILURES,
             tokens.TOKENS,
@@ -27,7 +27,7 @@ MEASURES: Registry[Measure] = Registry(
             decision.DECISION_BITS,
             tokens.RANKS,
             tokens.DIALOGUES_MEASURE,
-            mechanism.EXPLANATIONS,
+            mechanism.EXPLANATION,
             mechanism.WEIGHTS,
             mechanism.MACHINE,
             causes.LEAKS,

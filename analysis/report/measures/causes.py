@@ -51,6 +51,7 @@ CONTROLS = Measure(
     ),
     remark=lambda found, study: "" if study.channel == "oracle" else "Not retrained, so oracle is no upper bound here.",
     line=_control_line,
+    in_json=False,  # among the causes
 )
 
 
@@ -73,6 +74,7 @@ EDITS = Measure(
     figure=lambda found, study: figures.rates(
         {e.name: e.changed for e in found}, "likelier move changes, with 95 % interval"
     ),
+    in_json=False,  # among the causes
 )
 
 
@@ -104,6 +106,7 @@ INFLUENCE = Measure(
     needs=(DIALOGUES, NETWORK),
     tables=_tables("influence"),
     remark=_influence_says,
+    in_json=False,  # among the causes
 )
 
 
@@ -122,6 +125,7 @@ SIGNALLING = Measure(
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("signalling"),
+    in_json=False,  # among the causes
 )
 
 
@@ -159,4 +163,5 @@ LEAKS = Measure(
     figure=lambda found, study: figures.leaks(found),
     remark=_end_says,
     line=_leak_line,
+    in_json=False,  # among the causes
 )

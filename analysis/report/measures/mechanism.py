@@ -38,8 +38,8 @@ def _line(found: Explanation, study: Study) -> Line | None:
     return Line(f"rule: {best.method}", shown(best.accuracy.value, share=True), f"of held-out yielders named{random}")
 
 
-EXPLANATIONS = Measure(
-    "explanations",
+EXPLANATION = Measure(
+    "explanation",
     _explained,
     "Explanations in competition",
     "Each rule or machine is fitted on one half of the dialogues and scored on the other. One that only correlates "
@@ -53,7 +53,7 @@ EXPLANATIONS = Measure(
 
 WEIGHTS = Measure(
     "weights",
-    lambda study: study.result("explanations"),
+    lambda study: study.result("explanation"),
     "Weights of the vote",
     "Each symbol that a {agent} says adds its weight. The {agent} with the larger sum yields: it takes {yields}.",
     chapter="mechanism",
@@ -68,7 +68,7 @@ def _traffic(study: Study) -> tuple[Explanation, Any]:
     from analysis.report.browser_data import within
 
     assert study.sample is not None
-    return study.result("explanations"), within(study.sample, study.depth.budget)
+    return study.result("explanation"), within(study.sample, study.depth.budget)
 
 
 MACHINE = Measure(
@@ -108,6 +108,7 @@ GROWTH = Measure(
     needs=(DIALOGUES, WHO_YIELDS, NETWORK, ONE_NETWORK, SIMULTANEOUS),
     tables=lambda found: growth_table(found),
     figure=lambda found, study: figures.growth(found),
+    in_json=False,  # among the causes
 )
 
 

@@ -21,8 +21,8 @@ def _line(found: SuccessReport, study: Study) -> Line | None:
 
 SUCCESS = Measure("success", lambda study: study.success, chapter="", needs=(DIALOGUES,), line=_line)
 
-COURSE = Measure(
-    "course",
+TRAINING_COURSE = Measure(
+    "training",
     lambda study: study.training,
     "Course of training",
     "Each point is a stretch of training, the band its 95 % Wilson interval.",

@@ -209,7 +209,7 @@ function paintStage() {
   paintTranscript(run, d, end, last);
   by("stage-help").textContent = d.yielding.length
     ? "The bars show what the network would do if the talk were cut at this point and it had to move: they come from the checkpoint, not from the log. ← and → step through the rounds."
-    : "No probabilities: they need the network that held these dialogues. ← and → step through the rounds.";
+    : "No probabilities: they need the network that held these dialogues, and a game with two moves. ← and → step through the rounds.";
 }
 
 function paintTranscript(run, d, end, last) {
