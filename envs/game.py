@@ -106,8 +106,8 @@ class Decision(NamedTuple):
     name: str
     """For the reader: "who yields"."""
     kind: Kind = "joint move"
-    """yields: which of two exchangeable agents takes `move`, the last one, where exactly one does. joint move: all moves
-    together. move: the move of `agent`. attribute: the value of `attribute` of `agent`."""
+    """yields: which of two exchangeable agents takes `move`, the last one, where exactly one does. joint move: all
+    moves together. move: the move of `agent`. attribute: the value of `attribute` of `agent`."""
     agent: int | None = None
     move: str | None = None
     attribute: str | None = None
