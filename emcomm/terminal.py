@@ -21,8 +21,8 @@ MOST_NOTES = 20
 """Notes of one run that are printed; the report has them all."""
 MOST_SYMBOLS = 12
 """Symbols of which a line is printed: the most frequent ones."""
-MOST_ROUNDS = 4
-"""Rounds of which the shares are printed."""
+MOST_COLUMNS = 6
+"""Decisions or roles, and rounds, for which shares are printed: a line has 80 characters."""
 MOST_DIALOGUES = 5
 
 
@@ -81,16 +81,17 @@ def _print_tokens(console: Console, tokens: TokenReport) -> None:
 
 def _shares(tokens: TokenReport) -> Table:
     """One line for each symbol: its share, by what its speaker then does or by role, and by round."""
-    by_round = tokens.by_move.sum(axis=0)[:MOST_ROUNDS]
-    by_round = by_round[by_round.sum(axis=1) > 0]
     frame = tokens.frequency_frame() if len(tokens.roles) < 2 else tokens.role_tables()["roles"]
     groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))][:3]
+    by_round = tokens.by_move.sum(axis=0)[: MOST_COLUMNS - len(groups)]
+    by_round = by_round[by_round.sum(axis=1) > 0]
     table = _plain_table(
         "symbol",
         "share",
         *(escape(printable(str(name).removeprefix("share "), 30)) for name in groups),
         *(f"round {r + 1}" for r in range(len(by_round))),
     )  # fmt: skip
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     shares = tokens.counts / max(int(tokens.counts.sum()), 1)

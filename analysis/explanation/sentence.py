@@ -19,8 +19,9 @@ def sentence_of(
     network: NetworkFigures | None,
     competitors: tuple[Competitor, ...],
     agents: str = "agents",
+    untested: str = "without a network",
 ) -> str:
-    """What the talk does; `agents` is the game's own word."""
+    """What the talk does; `agents` is the game's own word, `untested` why no network was tested, where none was."""
     if best is None:
         return _no_family(competitors)
     ranks = f"the agent who says the earlier of {' '.join(order or ())} yields{_passed_over(undecided)}"
@@ -43,7 +44,7 @@ def sentence_of(
     listed += claims[-1] if claims else ""
     end = ": explained." if verdict == "explained" else ": describes, not explained."
     if network is None:
-        end = "; without a network this only describes."
+        end = f"; {untested} this only describes."
     return parts[family] + (f"; {listed}" if listed else "") + end
 
 

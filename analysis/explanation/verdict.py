@@ -49,6 +49,7 @@ def explain(
     seed: int = 0,
     kv_length: int = 0,
     agents: str = "trains",
+    untested: str = "without a network",
 ) -> Explanation:
     """Fit, score and play the competing explanations of the dialogues of one frozen policy.
 

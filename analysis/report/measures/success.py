@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from analysis.data.decisions import stretches
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.data.decisions import NotApplicable, stretches
 from analysis.explanation.vote_drift import DriftPoint, drift, vote_weights
+from analysis.metrics.resampling import interval_of_means
 from analysis.metrics.success import SuccessReport
 from analysis.report import figures
 from analysis.report.html import shown
@@ -43,6 +48,34 @@ def _without_talk_says(study: Study) -> str:
     best = f"The dashed line is the best that identical {study.game.words.agents} reach without talk."
     return best if _without_talk(study) else ""
 
+
+class Score(NamedTuple):
+    """The graded success of the frozen policy."""
+
+    mean: float
+    low: float
+    high: float
+    dialogues: int
+
+
+def _score(study: Study) -> Score:
+    assert study.sample is not None
+    score = study.sample.score.astype(np.float64)
+    if np.array_equal(score, study.sample.success):
+        raise NotApplicable("the game has no degrees of success")
+    (low,), (high,) = interval_of_means(score[:, None], np.random.default_rng(0))
+    return Score(float(score.mean()), float(low), float(high), len(score))
+
+
+SCORE = Measure(
+    "score",
+    _score,
+    chapter="",
+    needs=(DIALOGUES,),
+    line=lambda found, study: Line(
+        "score", f"{found.mean:.3f}", f"[{found.low:.3f}, {found.high:.3f}] mean of {found.dialogues:,} dialogues"
+    ),
+)
 
 BY_LENGTH = Measure(
     "success_by_length",
