@@ -66,8 +66,8 @@ def explain(
         Free tokens.
     rules, policy
         Those of the run; without a policy a rule can only describe.
-    move_names, make_game, methods, agents
-        The game, the candidates, and what its agents are called.
+    move_names, make_game, methods, agents, untested
+        The game, the candidates, what its agents are called, and why there is no policy.
     dialogues, games, seed, kv_length : int
         How much work, and what fixes its randomness.
 
@@ -119,7 +119,8 @@ def explain(
     best = _best(family, competitors, network)
     verdict = _verdict(best, network)
     weights, order, undecided = _meaning(fitted[best.method].rule if best else None, family, n_tokens)
-    sentence = sentence_of(family, verdict, best, weights, order, undecided, network, competitors, agents)
+    untested = untested if policy is None else "with a network that could not be tested on such talk"
+    sentence = sentence_of(family, verdict, best, weights, order, undecided, network, competitors, agents, untested)
     return Explanation(family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table))
 
 

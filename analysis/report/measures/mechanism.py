@@ -27,6 +27,7 @@ def _explained(study: Study) -> Explanation:
         dialogues=study.depth.dialogues,
         games=study.depth.games,
         agents=study.game.words.agents,
+        untested="with several networks that play each other" if study.trained else "without a network",
     )
 
 
