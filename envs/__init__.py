@@ -1,8 +1,8 @@
 """The worlds: games, the talk around them, and their registration with PettingZoo.
 
 After `import envs`, `pettingzoo.make("parallel", "emcomm/crossing-v0", n_tokens=3)` makes an environment, and so does
-`"aec"`. Without `import envs` PettingZoo says `NamespaceNotFound: Namespace 'emcomm' not found`: it looks for no plugins.
-A new game is one file and one line in `GAMES`.
+`"aec"`. Without that import PettingZoo says `Namespace 'emcomm' not found in registry`: it looks for no plugins. A new
+game is one file and one line in `GAMES`.
 """
 
 from collections.abc import Callable
