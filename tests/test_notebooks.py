@@ -26,7 +26,11 @@ def test_they_are_kept_without_outputs(path: Path) -> None:
         assert cell.get("execution_count") is None
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow) if "comparing" in path.stem else path for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_they_run(path: Path, small_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EMCOMM_LOGS", str(small_run.parent))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))

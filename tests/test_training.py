@@ -391,6 +391,7 @@ def test_a_folder_that_shadows_a_room_is_named(tmp_path) -> None:
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_episodes(tmp_path) -> None:
     """A dialogue without talk takes about 100 bytes in memory: kept, 300 000 of them would be 30 MB."""
     command = [
