@@ -56,7 +56,7 @@ class Rollout:
         memory = first = policy.initial_memory(games * agents) if self.memory is None else self.memory
         memories, masks, actions, actives, rewards, endings, dialogues = [], [], [], [], [], [], []
         inputs: list[Tensor] = []
-        starts: list[tuple[Tensor, Tensor] | None] = []
+        starts: list[tuple[np.ndarray, Tensor] | None] = []
         races = draw_races((steps, games * agents, negotiation.n_actions), self._rng).to(policy.device)
         for race in races:
             seen = negotiation.observe()
@@ -78,7 +78,7 @@ class Rollout:
             if step.over.any():
                 negotiation.reset(step.over)
                 memory = policy.restart(memory, step.over)
-                starts[-1] = (torch.from_numpy(step.over.repeat(agents)).to(policy.device)[:, None], memory.detach())
+                starts[-1] = (step.over, memory.detach())
         self.memory = memory.detach()
         inputs.append(policy.encode(negotiation.observe()))
         last = policy.remember(inputs[-1], self.memory)
@@ -92,7 +92,8 @@ class Rollout:
                 memory = policy.remember(x, memory if len(memories) < steps else memory.detach())
                 memories.append(memory)
                 if start is not None:  # begins as it did, with whoever plays it
-                    memory = torch.where(start[0], start[1], memory)
+                    over, begun = start
+                    memory = torch.where(torch.from_numpy(over.repeat(agents)).to(begun.device)[:, None], begun, memory)
             return evaluated(memories)
 
         return evaluated([*memories, last]), again, dialogues

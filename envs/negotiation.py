@@ -336,7 +336,8 @@ class Negotiation:
 
     def _begin(self, which: Bools) -> None:
         """Empty the buffer: the next decision starts."""
-        require_in_range(self.game.private()[which], self.declaration)
+        if self.declaration.attributes:
+            require_in_range(self.game.private()[which], self.declaration)
         start = ACT if not self.channel.talk else TALK if self.rules.opening == "talk" else OPEN
         self.phase[which] = start
         if self._may_speak is not None:
@@ -455,14 +456,16 @@ class Negotiation:
         in_use = np.arange(self._said.shape[1]) < rounds[:, None]
         symbols = self._said[games][in_use]
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
-        columns = self._columns[games].astype(np.int8)
+        columns: Ints = np.zeros((len(games), self.n_agents, 0), np.int8)
+        if self.n_agents > 2:
+            columns = self._columns[games].astype(np.int8)
         ears: Ints = np.zeros((0, self.n_agents * (self.n_agents - 1)), np.int8)
         if self._records:
             ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
         return Dialogues(
             games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, self.cut[games],
             private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal, speaks,
-            columns if self.n_agents > 2 else columns[..., :0], ears,
+            columns, ears,
         )  # fmt: skip
 
     # -- hearing -------------------------------------------------------------------------------------------------

@@ -308,6 +308,21 @@ def test_a_slip_in_a_game_of_the_same_move() -> None:
     assert KINDS[failure_kinds(table, never_seen)[0]] == "slip or misreading"
 
 
+def test_ties_of_training_are_counted_only_where_moves_must_differ(tmp_path: Path) -> None:
+    """Two identical agents that have said the same are no tie where the same move succeeds."""
+    from analysis.data.runs import load
+    from analysis.report.study import QUICK, Study
+
+    table = table_of([[(2, 2), (5, 5)]] * 40, moves=[(0, 0), (0, 1)] * 20)
+    table = type(table)(**{**table.__dict__, "success": table.moves[:, 0] == table.moves[:, 1]})
+    writer = DialogueWriter(tmp_path / "dialogues", 5, ("left", "right"), game=of())
+    writer.add(table)
+    writer.close()
+    training = Study(load(tmp_path), QUICK).training
+    assert training is not None
+    assert {kind: n for kind, n in training.failures.items() if n} == {"slip or misreading": 20}
+
+
 def test_where_more_than_the_moves_decides_nothing_is_claimed() -> None:
     table = table_of([[(3, 1), (5, 5)]] * 4, moves=[(0, 1), (0, 1), (1, 1), (1, 1)])
     table = type(table)(**{**table.__dict__, "success": np.array([False, True, False, True])})

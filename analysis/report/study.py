@@ -151,7 +151,7 @@ class Study:
         tally, parts, rng = SuccessTally(), [], np.random.default_rng(0)
         wanted = max(self.depth.training_shown, 4 * self.depth.dialogues)
         for table in self.run.training():
-            tally.add(table, joint=self._plain_joint)
+            tally.add(table, joint=self._plain_joint.learn(table))
             parts.append(table.drawn(-(-wanted // max(len(self.run.parts["dialogues"]), 1)), rng))
         return (tally.result(), concatenate(parts)) if parts else (None, None)
 
@@ -167,7 +167,7 @@ class Study:
 
     @cached_property
     def _plain_joint(self) -> JointMoves:
-        """Of use where nothing more is asked than ties."""
+        """Knows only whether the same move may succeed, which is all that ties turn on."""
         return JointMoves(self.game.role_of, lambda moves, private: np.zeros(len(moves), np.bool_))
 
     @cached_property
