@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,8 +134,7 @@ class Replay(Negotiation):
             channel = type("OnRecord", (_OnRecord,), {"name": rules.channel, "heard": setting.heard})
         if rules.speaking == "sequential" and setting.order is None:
             raise NotReplayable("in which order the agents spoke is not in the log")
-        rules = replace(rules, max_rounds=None, order="round" if rules.speaking == "sequential" else rules.order)
-        super().__init__(_Script(setting), rules, np.random.default_rng(0), channel)
+        super().__init__(_Script(setting), _endless(rules), np.random.default_rng(0), channel)
         self.reset()
 
     def _deal_columns(self, which: Bools) -> None:
@@ -187,6 +187,12 @@ class Replay(Negotiation):
         said = self._symbols[np.arange(self.n_games), at].astype(np.int64)
         speaking = self._acting() & (said != SILENT) & (self.n_rounds < self._length)[:, None]
         return np.where(speaking & (self.phase != ACT)[:, None], said, otherwise)
+
+
+@lru_cache(maxsize=64)
+def _endless(rules: TalkRules) -> TalkRules:
+    """The rules for a replay: the record says when a talk ends, and in which order agents speak."""
+    return replace(rules, max_rounds=None, order="round" if rules.speaking == "sequential" else rules.order)
 
 
 def _given(array: Bools | None, otherwise: Bools) -> Bools:
