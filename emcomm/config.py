@@ -9,6 +9,8 @@ import contextlib
 import dataclasses
 import math
 import os
+import shlex
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -129,11 +131,6 @@ class Config:
         """As nested dictionaries of plain values."""
         return dataclasses.asdict(self)
 
-    @property
-    def outside(self) -> list[str]:
-        """The names in it that stand for code outside emcomm: `module:Name`."""
-        return [name for name in (self.env, self.rules.channel, self.torso, self.algorithm) if outside(name)]
-
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Config:
         """The inverse of `to_json`; raises BadInput for a setting that is missing, unknown, or of a wrong value."""
@@ -177,6 +174,18 @@ def read_run_file(path: Path) -> RunFile:
     if saved.version > CONFIG_VERSION:
         raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
     return saved
+
+
+def require_named(path: Path, name: str, named: Collection[str | None], flag: str = "--code") -> None:
+    """Raise BadInput where `name`, used by the run in `path`, is code outside emcomm and not among those `named`.
+
+    Nothing is imported here. `flag` is how the user names it.
+    """
+    if outside(name) and name not in named:
+        raise BadInput(
+            f"{path} uses {name}, which is code outside emcomm and is run only if you name it: "
+            f"{flag} {shlex.quote(name)}"
+        )
 
 
 def read_config(path: Path) -> Config:

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from emcomm import files
 from emcomm.checkpoints import Checkpoint, read_checkpoint
-from emcomm.config import CONFIG_VERSION, Config, read_config, upgraded
+from emcomm.config import CONFIG_VERSION, Config, read_config, require_named, upgraded
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
 from emcomm.schemas import LARGEST_JSON, Summary
@@ -108,13 +108,9 @@ class Run:
         config = read_config(path)
         if env is not None and env != config.env:
             raise BadInput(f"{path} was trained on {config.env}, not on {env}")
-        for name in config.outside:
-            if name not in (env, *code):
-                flag = "--env" if name == config.env else "--code"
-                raise BadInput(
-                    f"{path} uses {name}, which is code outside emcomm and is run only if you name it: "
-                    f"{flag} {shlex.quote(name)}"
-                )
+        require_named(path, config.env, (env, *code), "--env")
+        for name in (config.rules.channel, config.torso, config.algorithm):
+            require_named(path, name, (env, *code))
         return cls(path, config)
 
     @contextlib.contextmanager

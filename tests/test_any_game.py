@@ -13,8 +13,9 @@ from analysis.data.decisions import NotApplicable
 from analysis.data.dialogue_text import table_of
 from analysis.metrics.decision_information import answers, decision_bits
 from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
-from emcomm.config import Config
+from emcomm.config import require_named
 from emcomm.dialogues import DialogueWriter, EpisodeCollector, concatenate, facts_of, read_part
+from emcomm.errors import BadInput
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.rollout import draw_races, players_of, sample
@@ -378,5 +379,10 @@ def test_a_decision_that_is_always_the_same_is_none() -> None:
 
 def test_a_word_of_the_game_is_its_own() -> None:
     assert Words("ship").agents == "ships"
-    assert Config().outside == []
-    assert Config(env="a:B", torso="c:D").outside == ["a:B", "c:D"]
+
+
+def test_what_is_code_has_to_be_named(tmp_path: Path) -> None:
+    require_named(tmp_path, "emcomm/crossing-v0", ())
+    require_named(tmp_path, "a:B", ("c:D", "a:B"))
+    with pytest.raises(BadInput, match=r"uses a:B, which is code outside emcomm .* --env a:B"):
+        require_named(tmp_path, "a:B", ("c:D", None), "--env")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,8 +106,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def python(place: Path) -> Run:
     def run(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        import os
-
         root = Path(__file__).parent.parent
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), str(root), os.environ.get("PYTHONPATH", "")])}
         command = [sys.executable, "-m", *map(str, args)]
@@ -148,6 +148,22 @@ def test_nothing_that_a_run_folder_names_is_executed_unasked(run: Path, python: 
     done = python("emcomm.play", run, "--env", "mine:Ships", "--code", *others, code=2)
     assert f"uses {name}, which is code outside emcomm" in done.stderr
     assert f"--code {name}" in done.stderr
+
+
+def test_an_analysis_executes_no_channel_unasked(python: Run, place: Path) -> None:
+    """Not even where the game is ours, the network cannot be opened, and only machines would play."""
+    run, golden = place / "logs" / "borrowed", Path(__file__).parent / "golden" / "run"
+    shutil.copytree(golden, run)
+    (place / "trap.py").write_text("from pathlib import Path\nPath('EXECUTED').touch()\nfrom mine import Loud\n")
+    config = json.loads((run / "config.json").read_text())
+    config["config"]["rules"]["channel"] = "trap:Loud"
+    (run / "config.json").write_text(json.dumps(config))
+    done = python("emcomm.analyze", run, "--quick")
+    assert not (place / "EXECUTED").exists()
+    assert "--code trap:Loud" in done.stdout
+    assert "The protocol as a machine" in done.stdout  # among what is not shown
+    page = (place / "logs" / "borrowed-report" / "report.html").read_text()
+    assert "Whether EOT is heard over trap:Loud is not known here." in page
 
 
 def test_a_measure_is_in_terminal_report_csv_and_json(run: Path, python: Run, place: Path) -> None:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emcomm.config import read_run_file
+from emcomm.config import read_run_file, require_named
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, parts_of, read_part, rows_of
 from emcomm.errors import BadInput
 from emcomm.verification import check_log
 from envs import GAMES
 from envs.crossing import CrossingGame
 from envs.game import BadGame, Declaration, Game, declared, plain_declaration
+from envs.negotiation import TalkRules
 
 if TYPE_CHECKING:
     from emcomm.config import Config
@@ -127,6 +128,20 @@ class LoadedRun:
                 self._note(f"{self.path}: {advice}; taken for the crossing, whose moves it has")
             return CrossingGame
         return game_class(env)
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel over which the dialogues were held; open where it is not known."""
+        rules = (self.config or {}).get("rules")
+        return str(rules.get("channel", "open")) if isinstance(rules, dict) else "open"
+
+    def rules(self) -> TalkRules | None:
+        """The rules of talk; None where they are not known. Raises BadInput for a channel that nobody has named."""
+        require_named(self.path, self.channel, self.code)
+        try:
+            return TalkRules(**(self.config or {})["rules"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def declaration(self) -> Declaration:
         """What the game declares: as the log has it, or else as the game itself says; by default nothing."""

@@ -238,13 +238,8 @@ def _game(found: Findings) -> str:
 
 
 def _rules(found: Findings) -> TalkRules:
-    if found.trained is not None:
-        return found.trained.config.rules
-    facts = found.run.facts
-    try:
-        return TalkRules(**(found.run.config or {})["rules"])
-    except (KeyError, TypeError, ValueError):
-        return TalkRules(n_tokens=facts.n_tokens if facts else 5, window=1)
+    facts, rules = found.run.facts, found.study.rules if found.study else None
+    return rules or TalkRules(n_tokens=facts.n_tokens if facts else 5, window=1)
 
 
 def _seat(found: Findings) -> Callable[[], Player]:

@@ -105,7 +105,7 @@ class Study:
     def unplayable(self) -> str | None:
         """Why the game cannot be played here; None where it can."""
         try:
-            _ = self.make_game
+            _ = self.make_game, self.run.rules()
         except BadInput as error:
             return str(error)
         return None
@@ -117,18 +117,13 @@ class Study:
 
     @cached_property
     def rules(self) -> TalkRules | None:
-        """The rules of talk; None where they are not known."""
+        """The rules of talk; None where they are not known, or name a channel that nobody has named."""
         if self.trained:
             return self.trained.config.rules
         try:
-            return TalkRules(**(self.run.config or {})["rules"])
-        except (KeyError, TypeError, ValueError):
+            return self.run.rules()
+        except BadInput:
             return None
-
-    @property
-    def channel(self) -> str:
-        """The channel over which the dialogues were held."""
-        return self.rules.channel if self.rules else "open"
 
     # -- its dialogues -------------------------------------------------------------------------------------------------
 

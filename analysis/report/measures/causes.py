@@ -49,7 +49,9 @@ CONTROLS = Measure(
     figure=lambda found, study: figures.rates(
         {c.channel + (" (as trained)" if c.as_trained else ""): c.success for c in found}
     ),
-    remark=lambda found, study: "" if study.channel == "oracle" else "Not retrained, so oracle is no upper bound here.",
+    remark=lambda found, study: (
+        "" if study.run.channel == "oracle" else "Not retrained, so oracle is no upper bound here."
+    ),
     line=_control_line,
     in_json=False,  # among the causes
 )
@@ -132,7 +134,7 @@ SIGNALLING = Measure(
 def _leaks(study: Study) -> tuple[Leak, ...]:
     assert study.sample is not None
     sample = study.sample.drawn(study.depth.dialogues, np.random.default_rng(1))
-    return role_leaks(sample, study.facts.n_tokens, study.channel)
+    return role_leaks(sample, study.facts.n_tokens, study.run.channel)
 
 
 def _leak_line(found: tuple[Leak, ...], study: Study) -> Line | None:
@@ -144,7 +146,10 @@ def _leak_line(found: tuple[Leak, ...], study: Study) -> Line | None:
 
 def _end_says(found: tuple[Leak, ...], study: Study) -> str:
     """Whether EOT is content or a leak."""
-    if study.channel == "off":
+    channel = CHANNELS.get(study.run.channel)
+    if channel is None:
+        return f"Whether EOT is heard over {study.run.channel} is not known here."
+    if not channel.talk:
         return ""
     if any(leak.source == "end" for leak in found):
         return "Here no content is heard, but who says EOT and finds the talk going on knows that the other did not."
