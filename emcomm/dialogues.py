@@ -119,19 +119,9 @@ class DialogueTable:
     """int8 `[sum(n_rounds + 1), N * (N - 1)]`, or 0 rows where it follows from what was said"""
 
     def __post_init__(self) -> None:
-        rows, agents = self.moves.shape
-        absent = {
-            "score": self.success.astype(np.float32),
-            "players": np.zeros((rows, 0), np.int16),
-            "features": np.zeros((rows, agents, 0), np.float32),
-            "legal": np.ones((rows, agents, 0), np.bool_),
-            "speaks": np.ones((rows, agents), np.bool_),
-            "columns": np.zeros((rows, agents, 0), np.int8),
-            "heard": np.zeros((0, agents * (agents - 1)), np.int8),
-        }
-        for name, array in absent.items():
+        for name in _ABSENT:
             if getattr(self, name) is _NONE:
-                object.__setattr__(self, name, array)
+                object.__setattr__(self, name, _ABSENT[name](self))
 
     def __len__(self) -> int:
         return len(self.n_rounds)
@@ -182,6 +172,18 @@ class DialogueTable:
         is_token = (self.symbols != SILENT) & (self.symbols < n_tokens)
         so_far = np.concatenate([np.zeros((1, is_token.shape[1]), np.int64), is_token.cumsum(axis=0)])
         return np.diff(so_far[self.starts], axis=0)
+
+
+_ABSENT: dict[str, Callable[[DialogueTable], np.ndarray]] = {
+    "score": lambda table: table.success.astype(np.float32),
+    "players": lambda table: np.zeros((len(table), 0), np.int16),
+    "features": lambda table: np.zeros((*table.moves.shape, 0), np.float32),
+    "legal": lambda table: np.ones((*table.moves.shape, 0), np.bool_),
+    "speaks": lambda table: np.ones(table.moves.shape, np.bool_),
+    "columns": lambda table: np.zeros((*table.moves.shape, 0), np.int8),
+    "heard": lambda table: np.zeros((0, table.moves.shape[1] * (table.moves.shape[1] - 1)), np.int8),
+}
+"""What a column is that was not given."""
 
 
 def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:

@@ -73,6 +73,8 @@ class Channel:
     """Whether what is heard does not follow from what was said; then the log keeps it."""
     talk: ClassVar[bool] = True
     """Whether there is any talk."""
+    echo: ClassVar[bool] = False
+    """Whether something is heard when one has spoken oneself, and not when the other has."""
 
     def __init__(self, rules: Rules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
         self.rules, self.rng = rules, rng
@@ -132,6 +134,7 @@ class Self(Channel):
     name = "self"
     description = "own symbols are heard as the other's"
     has_content = False
+    echo = True
 
     def hear(self, own: Ints, others: Ints, at: Round) -> Ints:
         return np.broadcast_to(own, others.shape)

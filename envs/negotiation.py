@@ -485,9 +485,8 @@ class Negotiation:
             first = self._turn[games] == 0
             heard[first, :, :-1] = heard[first, :, 1:]
             heard[first, :, -1] = self._silence(games)[first]
-            filled = np.take_along_axis(turn[games][:, None], columns, 2)
-            if self.rules.channel == "self":  # an echo comes when one has spoken
-                filled = turn[games][:, :, None]
+            spoken = turn[games]
+            filled = spoken[:, :, None] if self.channel.echo else np.take_along_axis(spoken[:, None], columns, 2)
             heard[:, :, -1] = np.where(filled, row, heard[:, :, -1])
         self._heard[games] = heard
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.data.dialogue_text import table_of
 from analysis.metrics.decision_information import answers, decision_bits
 from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
 from emcomm.config import require_named
-from emcomm.dialogues import DialogueWriter, EpisodeCollector, concatenate, facts_of, read_part
+from emcomm.dialogues import DialogueTable, DialogueWriter, EpisodeCollector, concatenate, facts_of, read_part
 from emcomm.errors import BadInput
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
@@ -241,14 +242,13 @@ def test_a_replayed_dialogue_shows_the_network_what_it_saw(game: type, kind: str
                 episode[g], number[g], begun = begun, 0, begun + 1
             negotiation.reset(step.over)
             memory = policy.restart(memory, step.over)
-    table = written_and_read(collector, rules, negotiation)
+    table, begun_as = written_and_read(collector, rules, negotiation)
     situation = situation_of(policy, rules, table, negotiation.declaration)
     symbols = table.padded(max(int(table.n_rounds.max()), 1))
     fed = action_probabilities(policy, rules, symbols, table.n_rounds, situation)
-    ended = sorted(collector_order(collector))
     compared = 0
     for row in range(len(table)):
-        key = (ended[int(table.episode[row])], int(table.negotiation[row]))
+        key = (begun_as[int(table.episode[row])], int(table.negotiation[row]))
         if rules.speaking == "sequential" and rules.order != "fixed" and not table.n_rounds[row]:
             assert np.isnan(fed[row]).all()  # in whose order they moved is not on record
             continue
@@ -258,33 +258,19 @@ def test_a_replayed_dialogue_shows_the_network_what_it_saw(game: type, kind: str
     assert compared > 60
 
 
-ORDER: list[int] = []
-
-
-def written_and_read(collector: EpisodeCollector, rules: TalkRules, negotiation: Negotiation):
-    """The table of all episodes, through a file, renumbered by when they began."""
-    import tempfile
-
-    ORDER.clear()
-    ORDER.extend(np.sort(np.concatenate(collector._ended)).tolist())
-    ended = np.concatenate(collector._ended)
-    table = collector.take()
-    assert table is not None
-    rank = np.argsort(np.argsort(ended))
-    table = type(table)(**{**table.__dict__, "episode": rank[table.episode]})
-    table = table[np.lexsort([table.negotiation, table.episode])]
+def written_and_read(
+    collector: EpisodeCollector, rules: TalkRules, negotiation: Negotiation
+) -> tuple[DialogueTable, list[int]]:
+    """The table of all episodes, through a file, and for each episode in it the how manyth that began."""
+    begun_as = np.concatenate(collector._ended).tolist()
     with tempfile.TemporaryDirectory() as folder:
         game = negotiation.declaration
         writer = DialogueWriter(Path(folder), rules.n_tokens, game.move_names, game=game)
-        writer.add(table)
+        writer.add(collector.take())  # type: ignore[arg-type]
         writer.close()
         [part] = Path(folder).glob("part-*.parquet")
         assert facts_of(part).game == game
-        return read_part(part)
-
-
-def collector_order(collector: EpisodeCollector) -> list[int]:
-    return ORDER
+        return read_part(part), begun_as
 
 
 def test_without_what_was_heard_there_is_no_replay() -> None:
@@ -322,6 +308,13 @@ def test_ties_of_training_are_counted_only_where_moves_must_differ(tmp_path: Pat
     training = Study(load(tmp_path), QUICK).training
     assert training is not None
     assert {kind: n for kind, n in training.failures.items() if n} == {"slip or misreading": 20}
+
+
+def test_where_the_same_move_was_never_made_no_tie_is_claimed() -> None:
+    """A few failures of a game in which the same move may succeed: that they said the same explains nothing."""
+    table = table_of([[(2, 2), (5, 5)]] * 3, moves=[(0, 1)] * 3)
+    table = type(table)(**{**table.__dict__, "success": np.zeros(3, np.bool_)})
+    assert {KINDS[kind] for kind in failure_kinds(table)} == {"slip or misreading"}
 
 
 def test_where_more_than_the_moves_decides_nothing_is_claimed() -> None:

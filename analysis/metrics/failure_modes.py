@@ -46,14 +46,14 @@ class JointMoves:
         self._roles, self._succeeds = tuple(roles), succeeds
         self._known: dict[bytes, bool] = {}
         self.consistent = True
-        self._same_move_succeeds = False
+        self._same_move: set[bool] = set()  # what it has brought
 
     def learn(self, table: DialogueTable) -> JointMoves:
         """Take in the outcomes of `table`."""
         alike = np.zeros(len(table), np.bool_)
         for i, j in self._exchangeable():
             alike |= (table.moves[:, i] == table.moves[:, j]) & (table.moves[:, i] >= 0)
-        self._same_move_succeeds |= bool((alike & table.success).any())
+        self._same_move.update(np.unique(table.success[alike]).tolist())
         if self._succeeds is not None or not self.consistent or not len(table):
             return self
         keys = self._keys(table.moves, table)
@@ -77,8 +77,8 @@ class JointMoves:
 
     @property
     def must_differ(self) -> bool:
-        """Whether agents that nothing tells apart cannot be sure to succeed, since no two may make the same move."""
-        return not self._same_move_succeeds and bool(self._exchangeable())
+        """Whether agents that nothing tells apart cannot be sure to succeed: the same move was made, and never did."""
+        return self._same_move == {False}
 
     def _exchangeable(self) -> list[tuple[int, int]]:
         agents = range(len(self._roles))
