@@ -22,6 +22,7 @@ from analysis.report.browser_data import ALPHABET, decided_by_log, excerpt, pack
 from analysis.report.findings import Findings
 from analysis.report.pipeline import QUICK, study
 from analysis.report.run_comparison import compare
+from analysis.report.study import Study
 from analysis.report.write import render, write_report
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogFacts
 from emcomm.errors import BadInput
@@ -229,7 +230,7 @@ def test_runs_beside_each_other(found: Findings, tmp_path: Path) -> None:
 
 def configured(found: Findings, name: str, **config: Any) -> Findings:
     run = dataclasses.replace(found.run, path=found.run.path.parent / name, config=config)
-    return dataclasses.replace(found, run=run)
+    return dataclasses.replace(found, run=run, study=Study(run, QUICK))
 
 
 def test_each_configuration_has_its_line(found: Findings) -> None:
