@@ -19,10 +19,10 @@ def require_room(room: str) -> None:
     """
     home = Path(__file__).resolve().parent.parent
     spec = importlib.util.find_spec(room)
-    found = Path(spec.origin).resolve().parent if spec and spec.origin else None
-    if found != home / room:
+    origin = Path(spec.origin).resolve().parent if spec and spec.origin else None
+    if origin != home / room:
         raise ImportError(
-            f"emcomm needs its own package {room!r} at {home / room}, but Python finds {found or 'none'}: "
+            f"emcomm needs its own package {room!r} at {home / room}, but Python finds {origin or 'none'}: "
             f"start Python where that folder does not come first on sys.path, or rename it"
         )
 

@@ -84,20 +84,20 @@ def main() -> int:
     check_folder(out, paths)
     torch.set_num_threads(1)  # networks this small: two threads took up to eight times as long on two busy cores
     with claimed(out):
-        findings = _study_all(paths, QUICK if options.quick else FULL, console, options, measures)
+        studied = _study_all(paths, QUICK if options.quick else FULL, console, options, measures)
         with _doing(console) as say:
-            say("comparing the runs" if len(findings) > 1 else "writing the report")
-            comparison = compare(findings)
-            report = write_report(out, findings, comparison, command_line())
-            written = _write_more(options, out, findings, comparison)
+            say("comparing the runs" if len(studied) > 1 else "writing the report")
+            comparison = compare(studied)
+            report = write_report(out, studied, comparison, command_line())
+            written = _write_more(options, out, studied, comparison)
     if options.json:
-        both = {"runs": [f.to_json() for f in findings], "comparison": comparison and comparison.to_json()}
+        both = {"runs": [f.to_json() for f in studied], "comparison": comparison and comparison.to_json()}
         print(json.dumps({**both, "report": str(report)}, indent=2, allow_nan=False))
         return 0
-    for found in findings:
-        print_run(console, found)
+    for findings in studied:
+        print_run(console, findings)
         for name in options.tables:
-            print_table(console, name, _table(found, name))
+            print_table(console, name, _table(findings, name))
     if comparison is not None:
         _print_comparison(console, comparison)
     _print_end(console, options, report, written)
@@ -122,19 +122,19 @@ def _study_all(
         training_shown=max(depth.training_shown // len(paths), 200),
         budget=max(depth.budget // len(paths), 40_000),
     )
-    findings = []
+    studied = []
     for i, path in enumerate(paths, 1):
         which = f"{path} ({i} of {len(paths)})" if len(paths) > 1 else str(path)
         if not console.is_terminal:
             print_line(console, f"analysing {which}")
         with _doing(console, which) as say:
             if _is_utf8(path):
-                findings.append(study(load(path, options.env, options.code), depth, say, measures))
+                studied.append(study(load(path, options.env, options.code), depth, say, measures))
             else:
-                findings.append(_unread(path))
-    if all(found.success is None and found.training is None for found in findings):
-        raise BadInput(next(iter(findings[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
-    return findings
+                studied.append(_unread(path))
+    if all(findings.success is None and findings.training is None for findings in studied):
+        raise BadInput(next(iter(studied[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
+    return studied
 
 
 def _is_utf8(path: Path) -> bool:
@@ -162,10 +162,10 @@ def _doing(console: Console, which: str = "") -> Iterator[Callable[[str], None]]
 
 
 def _write_more(
-    options: AnalyzeOptions, out: Path, findings: list[Findings], comparison: Comparison | None
+    options: AnalyzeOptions, out: Path, studied: list[Findings], comparison: Comparison | None
 ) -> dict[str, int]:
     """Tables, machines and corpora, where they were asked for; returns for how many runs there were some."""
-    named = dict(zip(map(file_name, distinct_names(findings)), findings, strict=True))
+    named = dict(zip(map(file_name, distinct_names(studied)), studied, strict=True))
     written = {}
     try:
         if options.csv:
@@ -173,9 +173,11 @@ def _write_more(
             if comparison is not None:
                 write_tables(out / "tables", comparison.tables())
         if options.machines:
-            written["machines"] = sum(_write_machine(found, out / "machines", name) for name, found in named.items())
+            written["machines"] = sum(
+                _write_machine(findings, out / "machines", name) for name, findings in named.items()
+            )
         if options.corpus:
-            frozen = {name: found.run for name, found in named.items() if found.run.parts.get("evaluation")}
+            frozen = {name: findings.run for name, findings in named.items() if findings.run.parts.get("evaluation")}
             for name, run in frozen.items():
                 export_corpus(run, out / "corpus", variant=name)
             written["corpus"] = len(frozen)
@@ -184,9 +186,9 @@ def _write_more(
     return written
 
 
-def _write_machine(found: Findings, folder: Path, name: str) -> bool:
+def _write_machine(findings: Findings, folder: Path, name: str) -> bool:
     """Write the machine of a run; returns whether it has one."""
-    machine = found.explanation.machine if found.explanation else None
+    machine = findings.explanation.machine if findings.explanation else None
     if machine is None:
         return False
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,22 +201,22 @@ def _write_machine(found: Findings, folder: Path, name: str) -> bool:
 # -- saying ------------------------------------------------------------------------------------------------------------
 
 
-def _table(found: Findings, name: str) -> pd.DataFrame:
-    tables = found.tables()
+def _table(findings: Findings, name: str) -> pd.DataFrame:
+    tables = findings.tables()
     if name not in tables:
-        raise BadInput(f"{found.run.path} has no table {name!r}: the tables are {', '.join(tables)}")
+        raise BadInput(f"{findings.run.path} has no table {name!r}: the tables are {', '.join(tables)}")
     return tables[name]
 
 
-def _print_comparison(console: Console, found: Comparison) -> None:
+def _print_comparison(console: Console, comparison: Comparison) -> None:
     """What the runs amount to together."""
     console.print()
-    for group in found.groups:
+    for group in comparison.groups:
         print_line(console, group.sentence)
-    if found.played is not None:
-        others, selves = found.others, found.played.rates.diagonal()
+    if comparison.played is not None:
+        others, selves = comparison.others, comparison.played.rates.diagonal()
         console.print(f"cross-play: {100 * others:.1f} % with others, {100 * selves.mean():.1f} % with themselves")
-    print_notes(console, found.problems)
+    print_notes(console, comparison.problems)
 
 
 def _print_end(console: Console, options: AnalyzeOptions, report: Path, written: dict[str, int]) -> None:

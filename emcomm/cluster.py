@@ -155,9 +155,9 @@ def _join(ray: Any, address: str) -> Cluster:
 
 def _check_that_it_listens(ray: Any, address: str) -> None:
     """Raises OSError where nobody does: Ray itself would try for minutes."""
-    found = None if "://" in address else ray._private.services.canonicalize_bootstrap_address(address)
-    if found:  # `auto` may find none, which Ray refuses by itself
-        socket.create_connection(_host_and_port(found), timeout=10).close()
+    cluster = None if "://" in address else ray._private.services.canonicalize_bootstrap_address(address)
+    if cluster:  # `auto` may find none, which Ray refuses by itself
+        socket.create_connection(_host_and_port(cluster), timeout=10).close()
 
 
 def _start_local(ray: Any) -> Cluster:

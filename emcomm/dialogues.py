@@ -586,9 +586,9 @@ def _require_schema(schema: pa.Schema) -> None:
         raise ValueError(f"its columns are not {', '.join(SCHEMA.names)}")
     for name in schema.names:
         field = SCHEMA.field(name)
-        found = schema.field(field.name).type
-        if found not in (field.type, _ALSO.get(field.name)):
-            raise ValueError(f"{field.name} is {found}, not {field.type}")
+        given = schema.field(field.name).type
+        if given not in (field.type, _ALSO.get(field.name)):
+            raise ValueError(f"{field.name} is {given}, not {field.type}")
 
 
 def from_arrow(arrow: pa.Table) -> DialogueTable:

@@ -122,12 +122,12 @@ def opened(path: Path, within: Path, largest: int) -> Iterator[BinaryIO]:
         raise
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read: {reason(error)}") from error
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)  # of a folder, no file object can be made
         raise BadInput(f"{path} is no regular file")
     with os.fdopen(handle, "rb") as file:
-        if found.st_size > largest:
+        if status.st_size > largest:
             raise BadInput(f"{path} is larger than the {largest:,} bytes that such a file may have")
         yield file
 
@@ -149,10 +149,10 @@ def reason(error: Exception) -> str:
 
 def digest(file: BinaryIO) -> str:
     """SHA-256 of an open file, a piece at a time."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     while piece := file.read(2**20):
-        found.update(piece)
-    return found.hexdigest()
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def read(path: Path, within: Path, largest: int) -> bytes:

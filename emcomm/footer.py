@@ -36,16 +36,16 @@ def extent_of(file: BinaryIO) -> Extent:
         rows += _count(group[3])
         for column in group[1]:
             chunk = column[3]
-            expected, found = _count(chunk[5]), 0
+            expected, values = _count(chunk[5]), 0
             for page in _pages(file, chunk, size):
                 kind = page.get(5) or page.get(8)  # data, of one of two versions
-                found += _count(kind[1]) if kind else 0
+                values += _count(kind[1]) if kind else 0
                 values += _count((kind or page.get(7) or {1: 0})[1])
                 unpacked += _count(page[2])
                 if kind and kind[2 if 5 in page else 4] not in _ENCODINGS:
                     raise ValueError("it has an encoding that no log has")
-            if found != expected:
-                raise ValueError(f"a column claims {expected:,} values and has {found:,}")
+            if values != expected:
+                raise ValueError(f"a column claims {expected:,} values and has {values:,}")
     if rows != footer[3]:
         raise ValueError("its row groups do not add up to its rows")
     return Extent(rows, len(groups), values, unpacked)
@@ -91,12 +91,12 @@ class _Compact:
         self._content, self.place = content, 0
 
     def struct(self) -> dict[int, Any]:
-        found: dict[int, Any] = {}
+        fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
             number = number + (head >> 4) if head >> 4 else self._signed()
-            found[number] = self._value(head & 15)
-        return found
+            fields[number] = self._value(head & 15)
+        return fields
 
     def _value(self, kind: int) -> Any:
         if kind in (1, 2):  # a boolean field lies in its head
@@ -141,8 +141,8 @@ class _Compact:
         return self._bytes(1)[0]
 
     def _bytes(self, count: int) -> bytes:
-        found = self._content[self.place : self.place + count]
-        if len(found) != count:
+        taken = self._content[self.place : self.place + count]
+        if len(taken) != count:
             raise ValueError("it is cut short")
         self.place += count
-        return found
+        return taken

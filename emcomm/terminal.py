@@ -39,23 +39,23 @@ def print_notes(console: Console, problems: Sequence[str]) -> None:
         console.print(f"[yellow]note:[/] {len(problems) - MOST_NOTES:,} more, in the report", soft_wrap=True)
 
 
-def print_run(console: Console, found: Findings) -> None:
+def print_run(console: Console, findings: Findings) -> None:
     """Everything about one run."""
     console.print()
-    print_line(console, found.run.path)
-    if found.tokens is not None and found.tokens.counts.sum():
-        _print_tokens(console, found.tokens)
+    print_line(console, findings.run.path)
+    if findings.tokens is not None and findings.tokens.counts.sum():
+        _print_tokens(console, findings.tokens)
     table = _plain_table("", "figure", "")
     table.columns[1].justify = "right"
-    for line in key_lines(found):
+    for line in key_lines(findings):
         name, figure, remark = (escape(printable(part)) for part in line)
         table.add_row(name, f"[bold]{figure}[/]", f"[dim]{remark}[/]")
     console.print()
     console.print(table)
-    console.print(Padding(f"[bold green]{escape(printable(found.sentence))}[/]", (1, 0, 0, 0)))
-    for says in not_shown(found):
+    console.print(Padding(f"[bold green]{escape(printable(findings.sentence))}[/]", (1, 0, 0, 0)))
+    for says in not_shown(findings):
         console.print(f"[dim]not shown: {escape(printable(says))}[/]", soft_wrap=True)
-    print_notes(console, found.problems)
+    print_notes(console, findings.problems)
 
 
 def _plain_table(*columns: str) -> Table:

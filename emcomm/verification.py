@@ -55,45 +55,45 @@ def check_log(folder: Path, deep: bool = True) -> LogCheck:
 
     `deep` also reads every value; otherwise only checksums of files and metadata are looked at.
     """
-    found = LogCheck()
+    check = LogCheck()
     before, unsealed, infinite = "", 0, 0
     newest: dict[int, int] = {}
     try:
         parts = parts_of(folder)
     except BadInput as error:
-        found.problems.append(str(error))
-        return found
+        check.problems.append(str(error))
+        return check
     for place, part in enumerate(parts):
         if part.name != part_name(place):
-            found.problems.append(f"{folder / part_name(place)} is missing")
-            return found
+            check.problems.append(f"{folder / part_name(place)} is missing")
+            return check
         try:
             facts, digest = read_facts(part), digest_of(part)
-            rows, episodes = found.end.rows + rows_of(part), found.end.episodes
+            rows, episodes = check.end.rows + rows_of(part), check.end.episodes
             if facts.previous is None:
                 unsealed += 1
             elif (facts.part, facts.previous) != (place, before):
-                found.problems.append(f"{part} does not follow the part before it: one of the two was changed")
+                check.problems.append(f"{part} does not follow the part before it: one of the two was changed")
             if deep:
                 table = read_part(part)
                 if not len(table):
                     raise BadInput(f"{part} holds no dialogue")
-                episodes = _check_order(part, table, episodes, newest, found.problems)
+                episodes = _check_order(part, table, episodes, newest, check.problems)
                 infinite += int((~np.isfinite(table.rewards).all(axis=1)).sum())
-                found.versions |= {int(table.policy_version.min()), int(table.policy_version.max())}
+                check.versions |= {int(table.policy_version.min()), int(table.policy_version.max())}
         except BadInput as error:
-            found.problems.append(str(error))
-            return found
+            check.problems.append(str(error))
+            return check
         before = digest
-        found.end = LogPosition(place + 1, rows, episodes, digest)
-        found.boundaries.add(episodes)
+        check.end = LogPosition(place + 1, rows, episodes, digest)
+        check.boundaries.add(episodes)
     if unsealed:
-        found.notes.append(
+        check.notes.append(
             f"{unsealed} parts in {folder} are of an older schema without checksums: damage may go unseen"
         )
     if infinite:
-        found.notes.append(f"{infinite:,} dialogues in {folder} have rewards that are not finite: the game gave them")
-    return found
+        check.notes.append(f"{infinite:,} dialogues in {folder} have rewards that are not finite: the game gave them")
+    return check
 
 
 def _check_order(
@@ -120,38 +120,38 @@ def check_run(path: Path, env: str | None = None, code: Sequence[str] = ()) -> C
     from emcomm.runs import Run
 
     saved = read_run_file(path)
-    run, found = Run(path, read_config(path)), Checked()
-    found.passed.append(("configuration", "complete"))
+    run, report = Run(path, read_config(path)), Checked()
+    report.passed.append(("configuration", "complete"))
     log = check_log(run.dialogues)
-    _take_over(found, log, "dialogues of training", f"{log.end.episodes:,} episodes")
-    _check_lineage(found, saved, log)
-    _check_checkpoints(found, run, log, env, code)
-    _check_summary(found, run, log)
+    _take_over(report, log, "dialogues of training", f"{log.end.episodes:,} episodes")
+    _check_lineage(report, saved, log)
+    _check_checkpoints(report, run, log, env, code)
+    _check_summary(report, run, log)
     for aside in (run.dialogues / "abandoned", path / "checkpoints" / "abandoned"):
         if aside.is_dir():
-            found.notes.append(f"{len(list(aside.iterdir()))} files set aside by resumes lie in {aside}")
-    return found
+            report.notes.append(f"{len(list(aside.iterdir()))} files set aside by resumes lie in {aside}")
+    return report
 
 
-def _take_over(found: Checked, log: LogCheck, name: str, figures: str) -> None:
-    found.problems += log.problems
-    found.notes += log.notes
+def _take_over(report: Checked, log: LogCheck, name: str, figures: str) -> None:
+    report.problems += log.problems
+    report.notes += log.notes
     if not log.problems:
-        found.passed.append((name, f"{log.end.rows:,} dialogues of {figures} in {log.end.parts} parts, in order"))
+        report.passed.append((name, f"{log.end.rows:,} dialogues of {figures} in {log.end.parts} parts, in order"))
 
 
-def _check_lineage(found: Checked, saved: RunFile, log: LogCheck) -> None:
+def _check_lineage(report: Checked, saved: RunFile, log: LogCheck) -> None:
     """Every resume went on from the end of a part, but those that a later one from an earlier episode has undone."""
     for count, resume in enumerate(saved.resumes, 1):
         undone = any(later.episode < resume.episode for later in saved.resumes[count:])
         if resume.episode not in log.boundaries and not undone and not log.problems:
-            found.problems.append(f"resume {count} went on after episode {resume.episode:,}, where no part ends")
+            report.problems.append(f"resume {count} went on after episode {resume.episode:,}, where no part ends")
     if saved.resumes:
         episodes = ", ".join(f"{resume.episode:,}" for resume in saved.resumes)
-        found.passed.append(("resumes", f"{len(saved.resumes)}, after episodes {episodes}"))
+        report.passed.append(("resumes", f"{len(saved.resumes)}, after episodes {episodes}"))
 
 
-def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None, code: Sequence[str]) -> None:
+def _check_checkpoints(report: Checked, run: Run, log: LogCheck, env: str | None, code: Sequence[str]) -> None:
     from emcomm.checkpoints import load_weights, read_checkpoint
     from emcomm.runs import Run
     from emcomm.worlds import make_policy
@@ -161,47 +161,47 @@ def _check_checkpoints(found: Checked, run: Run, log: LogCheck, env: str | None,
             checkpoint = read_checkpoint(path)  # one at a time
         newest = run.newest().facts
     except BadInput as error:
-        found.problems.append(str(error))
+        report.problems.append(str(error))
         return
     if "log" not in newest:
-        found.notes.append("the checkpoints are of an older emcomm: whether they fit the log cannot be told")
+        report.notes.append("the checkpoints are of an older emcomm: whether they fit the log cannot be told")
     elif log.end == LogPosition(**newest["log"]):
-        found.passed.append(("newest checkpoint", f"{newest['version']:,} updates; it follows the log exactly"))
+        report.passed.append(("newest checkpoint", f"{newest['version']:,} updates; it follows the log exactly"))
     elif log.end.parts > newest["log"]["parts"]:
         beyond = log.end.rows - newest["log"]["rows"]
-        found.notes.append(f"{beyond:,} dialogues lie behind the newest checkpoint: a resume sets them aside")
+        report.notes.append(f"{beyond:,} dialogues lie behind the newest checkpoint: a resume sets them aside")
     else:
-        found.problems.append(f"the newest checkpoint follows {newest['episodes']:,} episodes, the log has others")
+        report.problems.append(f"the newest checkpoint follows {newest['episodes']:,} episodes, the log has others")
     try:
         Run.open(run.path, env, code)
     except BadInput as error:
-        found.notes.append(f"whether the weights fit was not looked at: {error}")
+        report.notes.append(f"whether the weights fit was not looked at: {error}")
         return
     try:
         load_weights(make_policy(run.config), checkpoint.part("policy"), run.path)
     except BadInput as error:
-        found.problems.append(str(error))
+        report.problems.append(str(error))
 
 
-def _check_summary(found: Checked, run: Run, log: LogCheck) -> None:
+def _check_summary(report: Checked, run: Run, log: LogCheck) -> None:
     try:
         summary = run.summary()
     except BadInput as error:
-        found.problems.append(str(error))
+        report.problems.append(str(error))
         return
     evaluation = check_log(run.evaluation)
     if evaluation.end.parts or evaluation.problems:
-        _take_over(found, evaluation, "dialogues of the frozen policy", f"{evaluation.end.episodes:,} episodes")
+        _take_over(report, evaluation, "dialogues of the frozen policy", f"{evaluation.end.episodes:,} episodes")
     if summary is None:
-        found.notes.append("there is no summary: the training has not come to its end")
+        report.notes.append("there is no summary: the training has not come to its end")
         return
     if summary.episodes != log.end.episodes and not log.problems:
-        found.problems.append(f"the summary counts {summary.episodes:,} episodes, the log {log.end.episodes:,}")
+        report.problems.append(f"the summary counts {summary.episodes:,} episodes, the log {log.end.episodes:,}")
     if summary.interrupted or summary.evaluation is None:
-        found.notes.append("the run was interrupted: python -m emcomm.train --resume goes on with it")
+        report.notes.append("the run was interrupted: python -m emcomm.train --resume goes on with it")
     elif summary.evaluation_log is not None and evaluation.end.digest != summary.evaluation_log.digest:
-        found.problems.append(f"{run.evaluation} is not the evaluation that the summary tells of")
+        report.problems.append(f"{run.evaluation} is not the evaluation that the summary tells of")
     elif evaluation.versions - {summary.updates}:
-        found.problems.append(f"{run.evaluation} was played by other weights than the last ones")
+        report.problems.append(f"{run.evaluation} was played by other weights than the last ones")
     else:
-        found.passed.append(("summary", "it fits log and evaluation"))
+        report.passed.append(("summary", "it fits log and evaluation"))

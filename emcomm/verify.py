@@ -32,18 +32,18 @@ class VerifyOptions:
 def main() -> int:
     """The command line."""
     options = parse(VerifyOptions, sys.argv[1:], "emcomm.verify")
-    console, found = Console(highlight=False), check_run(options.run, options.env, options.code)
+    console, report = Console(highlight=False), check_run(options.run, options.env, options.code)
     table = Table("holds", "figures", title=str(options.run), title_justify="left")
-    for name, figures in found.passed:
+    for name, figures in report.passed:
         table.add_row(name, figures)
     console.print(table, markup=False)
-    for note in found.notes:
+    for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-    for problem in found.problems:
+    for problem in report.problems:
         console.print(f"problem: {problem}", soft_wrap=True, markup=False)
-    verdict = f"not whole: {len(found.problems)} problems" if found.problems else "whole"
+    verdict = f"not whole: {len(report.problems)} problems" if report.problems else "whole"
     console.print(f"{options.run} is {verdict}", soft_wrap=True, markup=False)
-    return 1 if found.problems else 0
+    return 1 if report.problems else 0
 
 
 def run() -> None:

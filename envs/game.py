@@ -216,7 +216,7 @@ def _roles(roles: Any, n_agents: int) -> tuple[tuple[str, ...], tuple[int, ...]]
 
 
 def _attributes(attributes: Any) -> tuple[Attribute, ...]:
-    found = []
+    attributes = []
     for given in attributes:
         try:
             attribute = Attribute(*given)
@@ -224,12 +224,12 @@ def _attributes(attributes: Any) -> tuple[Attribute, ...]:
             raise BadGame(f'an attribute is a name and a number of values, ("delay", 5), not {given!r}') from None
         if isinstance(attribute.n_values, bool) or not isinstance(attribute.n_values, int) or attribute.n_values < 1:
             raise BadGame(f"the attribute {attribute.name!r} must have at least 1 value, not {attribute.n_values!r}")
-        found.append(attribute)
-    names = [a.name for a in found]
+        attributes.append(attribute)
+    names = [a.name for a in attributes]
     for name in names:
         if names.count(name) > 1:
             raise BadGame(f"there are two attributes {name!r}: give one of them another name")
-    return tuple(found)
+    return tuple(attributes)
 
 
 def _words(words: Any) -> Words:

@@ -38,10 +38,10 @@ def section(out: Path = RESULTS) -> str:
     """The README's table: for each question the answer, the figure behind it, and its page."""
     lines = ["| question | answer | figure |", "|---|---|---|"]
     for name in names():
-        found = result_of(name, out)
-        if found is not None:
-            page = f"[{found['question']}](experiments/results/{name}/README.md)"
-            lines.append(f"| {page} | {found['answer']} | {found['key']} |")
+        result = result_of(name, out)
+        if result is not None:
+            page = f"[{result['question']}](experiments/results/{name}/README.md)"
+            lines.append(f"| {page} | {result['answer']} | {result['key']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -57,13 +57,13 @@ def main() -> int:
         return 0
     table = Table("experiment", "question", "state", "found", show_lines=True)
     for name in names():
-        found, todo = result_of(name, options.out), jobs(name, options.log_dir)
+        result, todo = result_of(name, options.out), jobs(name, options.log_dir)
         there = sum(job.measured.exists() for job in todo)
         state = f"{there} of {len(todo)} runs" if there else "not run"
-        if found:
-            state = f"done: {found['runs']} runs" if found["runs"] == len(todo) else f"outdated: {state}"
+        if result:
+            state = f"done: {result['runs']} runs" if result["runs"] == len(todo) else f"outdated: {state}"
         table.add_row(
-            f"[bold]{name}[/]", escape(load(name).question), state, escape(found["headline"]) if found else "–"
+            f"[bold]{name}[/]", escape(load(name).question), state, escape(result["headline"]) if result else "–"
         )
     console = Console(highlight=False)
     console.print(table)

@@ -21,8 +21,8 @@ MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 def measure(run: Run, quick: bool) -> dict[str, Any]:
     """Success of the same network with each channel."""
-    found = channel_controls(network_of(run), run.config, 300 if quick else 20_000, CHANNELS)
-    return {f"under_{control.channel}": control.success.value for control in found}
+    controls = channel_controls(network_of(run), run.config, 300 if quick else 20_000, CHANNELS)
+    return {f"under_{control.channel}": control.success.value for control in controls}
 
 
 def conclude(results: Results) -> Conclusion:

@@ -138,14 +138,14 @@ def _pearson(one: np.ndarray, other: np.ndarray) -> float:
 
 def _strangers(results: Results, games: int) -> dict[str, np.ndarray]:
     """Success of the first members of populations of one size with each other, both seatings averaged."""
-    found = {}
+    by_size = {}
     for size in (_size(k) for k in SIZES):
         runs = [run for (condition, _), run in results.runs.items() if condition == size]
         populations = [network_of(run) for run in runs]
         firsts = [p.members[0] for p in populations if isinstance(p, Population)]
         rates = _play(firsts, runs[0], games // 4).rates
-        found[size] = (rates + rates.T) / 2
-    return found
+        by_size[size] = (rates + rates.T) / 2
+    return by_size
 
 
 def _size(members: int) -> str:

@@ -86,23 +86,23 @@ class Job(NamedTuple):
 def names() -> list[str]:
     """The ids of all experiments, in the order in which they are best read."""
     modules = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
-    found = [name for name in modules if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
+    names = [name for name in modules if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
     order = {name: place for place, name in enumerate(experiments.READING_ORDER)}
-    return sorted(found, key=lambda name: order.get(name, len(order)))
+    return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
 def load(name: str) -> Experiment:
     """The experiment with this id, or that of a module outside; raises BadInput where there is none."""
     own = importlib.util.find_spec(f"experiments.{name}") if name.isidentifier() else None
     try:
-        found = importlib.import_module(f"experiments.{name}" if own else name).EXPERIMENT
+        experiment = importlib.import_module(f"experiments.{name}" if own else name).EXPERIMENT
     except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise BadInput(
             f"there is no experiment {name!r} ({error}): give one of {', '.join(names())}, or a module of your own"
         ) from error
-    if not isinstance(found, Experiment):
+    if not isinstance(experiment, Experiment):
         raise BadInput(f"EXPERIMENT in {name} must be an experiments.experiment.Experiment")
-    return found
+    return experiment
 
 
 def jobs(name: str, log_dir: Path, quick: bool = False) -> list[Job]:
@@ -278,10 +278,10 @@ def _do(group: list[Job]) -> None:
         _train(first)
     use_one_core()
     for job in group:
-        found = load(job.experiment).measure(Run.open(job.folder), job.quick)
+        figures = load(job.experiment).measure(Run.open(job.folder), job.quick)
         job.measured.parent.mkdir(exist_ok=True)
         unfinished = job.measured.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(found))
+        unfinished.write_text(json.dumps(figures))
         unfinished.replace(job.measured)
 
 

@@ -60,17 +60,17 @@ def measure(run: Run, quick: bool) -> dict[str, Any]:
     """Explanations, growth and drift."""
     policy, rules = network_of(run), run.config.rules
     table = evaluation_of(run)
-    found = explain(
+    explanation = explain(
         table, rules.n_tokens, rules, policy,
         dialogues=1_000 if quick else 10_000, games=200 if quick else 5_000, kv_length=0,
     )  # fmt: skip
     figures: dict[str, Any] = {
-        "family": found.family,
-        "verdict": found.verdict,
-        "own_entropy": found.network.entropy if found.network else np.nan,
-        "own_success": found.network.play.success.value if found.network else np.nan,
+        "family": explanation.family,
+        "verdict": explanation.verdict,
+        "own_entropy": explanation.network.entropy if explanation.network else np.nan,
+        "own_success": explanation.network.play.success.value if explanation.network else np.nan,
     }
-    for one in found.competitors:
+    for one in explanation.competitors:
         if not one.check.passed:
             continue
         figures |= {f"{one.method} accuracy": one.accuracy.value, f"{one.method} states": one.n_states}

@@ -71,8 +71,8 @@ def mean_of_pairs(matrix: np.ndarray) -> Interval:
 
 def formed(rows: pd.DataFrame) -> str:
     """In how many of the seeds a protocol formed: 3 of 5."""
-    found = seeds_of(rows).formed
-    return f"{found.successes} of {found.trials}"
+    formed = seeds_of(rows).formed
+    return f"{formed.successes} of {formed.trials}"
 
 
 def percent(interval: Interval, digits: int = 2) -> str:

@@ -149,8 +149,8 @@ def optimise(
         return -reward
 
     rng = np.random.default_rng(seed)
-    found = [minimize(loss, rng.normal(size=np.prod(shape)), method="L-BFGS-B") for _ in range(starts)]
-    return -min(float(f.fun) for f in found)
+    ascents = [minimize(loss, rng.normal(size=np.prod(shape)), method="L-BFGS-B") for _ in range(starts)]
+    return -min(float(f.fun) for f in ascents)
 
 
 def _rewards(n_tokens: int, cost: float, tied: float, last: bool) -> Weights:

@@ -62,16 +62,16 @@ def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: D
         if not table.players.size:
             raise NotApplicable("which networks of the population played is not in the log")
         memory[..., -1] = torch.from_numpy(table.players.astype(np.float32)).to(memory.device)
-    found = Situation(_setting_of(table, game, rules), memory)
+    situation = Situation(_setting_of(table, game, rules), memory)
     before = _rows_before(table)
     for number in range(1, int(table.negotiation.max(initial=0)) + 1):
         later = np.flatnonzero(table.negotiation == number)
         earlier = table[before[later]]
         _, memory[torch.from_numpy(later)] = _replayed(
             policy, rules, earlier.padded(max(int(earlier.n_rounds.max(initial=0)), 1)), earlier.n_rounds,
-            found[before[later]],
+            situation[before[later]],
         )  # fmt: skip
-    return found
+    return situation
 
 
 def _rows_before(table: DialogueTable) -> Ints:
@@ -161,9 +161,9 @@ def _replay(
                 kept = policy.remember(policy.encode(moment.seen), memory[at].flatten(0, 1))
                 memory[at] = kept.view(len(at), n_agents, -1)
                 mask = torch.from_numpy(moment.seen.mask.reshape(len(kept), -1)).to(policy.device)
-                found = policy.log_probs(kept, mask).exp().cpu().numpy().reshape(len(at), n_agents, -1)
+                probabilities = policy.log_probs(kept, mask).exp().cpu().numpy().reshape(len(at), n_agents, -1)
                 dialogue, agent = np.nonzero(moment.acting)
-                out[rows[moment.rows[dialogue]], moment.round[dialogue], agent] = found[dialogue, agent]
+                out[rows[moment.rows[dialogue]], moment.round[dialogue], agent] = probabilities[dialogue, agent]
         after[torch.from_numpy(rows)] = memory
     except NotReplayable as error:
         raise NotApplicable(str(error)) from error

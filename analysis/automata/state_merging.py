@@ -30,8 +30,8 @@ def ngram(decided: Decisions, n: int = 3, at_least: int = 5) -> Automaton:
         for start in range(letters.shape[1] - length + 1):
             window = letters[n_rounds >= start + length, start : start + length]
             window = window[(window != eot * kinds + eot).all(axis=1)]
-            found, times = np.unique(window, axis=0, return_counts=True)
-            for context, count in zip(found.tolist(), times.tolist(), strict=True):
+            contexts, times = np.unique(window, axis=0, return_counts=True)
+            for context, count in zip(contexts.tolist(), times.tolist(), strict=True):
                 heard[tuple(context)] += count
     return suffixes((context for context, count in heard.items() if count >= at_least), kinds, closing)
 

@@ -163,7 +163,7 @@ def positive_signalling(
     n_agents = decided.symbols.shape[2]
     roles = np.array(setting.game.role_of if setting else [0] * n_agents)
     speaks = setting.speaks if setting is not None and setting.speaks is not None else None
-    found = []
+    by_round = []
     for t in range(decided.symbols.shape[1]):
         bits = []
         for role in np.unique(roles):
@@ -175,5 +175,5 @@ def positive_signalling(
                 bits.append(max(float(bits_of(said.mean(axis=0)) - bits_of(said).mean()), 0.0))
         if not bits:
             break
-        found.append(float(np.mean(bits)))
-    return tuple(found)
+        by_round.append(float(np.mean(bits)))
+    return tuple(by_round)

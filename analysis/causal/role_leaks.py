@@ -87,17 +87,17 @@ def _sources(table: DialogueTable, decided: Decisions, channel: str) -> dict[str
     ones = np.ones((len(decided), 1), np.float32)
     opening = (decided.symbols[:, 0] == SILENT) & (decided.n_rounds > 0)[:, None]
     length = np.stack([decided.n_rounds, decided.n_rounds % 2, decided.n_rounds == 0], axis=1).astype(np.float32)
-    found = {"agent": ones, "length": length, "opening": opening.astype(np.float32)}
+    sources = {"agent": ones, "length": length, "opening": opening.astype(np.float32)}
     if len(table.speakers):
         starts, talked = table.starts, table.n_rounds > 0
         first = np.zeros(len(table), np.float32)
         last = first.copy()
         first[talked] = table.speakers[starts[:-1][talked], 0]
         last[talked] = table.speakers[starts[1:][talked] - 1, -1]
-        found["order"] = np.stack([first, last], axis=1)
+        sources["order"] = np.stack([first, last], axis=1)
     if without_content(channel):
-        found["end"] = _end(decided)
-    return found
+        sources["end"] = _end(decided)
+    return sources
 
 
 def _end(decided: Decisions) -> Floats:

@@ -255,10 +255,10 @@ def find_runs(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}")
-    found = list(_runs_below(folder))
-    if not found:
+    runs = list(_runs_below(folder))
+    if not runs:
         raise BadInput(_why_no_run(folder))
-    return found
+    return runs
 
 
 def is_run(path: Path) -> bool:
@@ -297,7 +297,7 @@ def _config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 def _facts(run: LoadedRun, log: str) -> dict[Path, LogFacts]:
     """What each readable part of a log says of itself; the others are noted."""
-    found: dict[Path, LogFacts] = {}
+    by_part: dict[Path, LogFacts] = {}
     try:
         parts = parts_of(run.path / log)
     except BadInput as error:
@@ -309,8 +309,8 @@ def _facts(run: LoadedRun, log: str) -> dict[Path, LogFacts]:
         except BadInput as error:
             run._note(f"{error}; passed over")
         else:
-            found[part] = facts
-    return found
+            by_part[part] = facts
+    return by_part
 
 
 def _common(facts: dict[Path, LogFacts], config: dict[str, Any] | None) -> LogFacts | None:

@@ -70,13 +70,13 @@ def _self_check(method: Method, dialogues: int, n_tokens: int) -> SelfCheck:
         asked: tuple[Ask, ...] = ask_machine(machine), lambda symbols, n_rounds: coins.random(len(symbols)) < 0.5
         planted, noise = (learn(ask, n_tokens, length=3, words=500, max_states=20).accuracy for ask in asked)
         return SelfCheck(method, rate(round(500 * planted), 500), rate(round(500 * noise), 500))
-    found: list[Rate] = []
+    rates: list[Rate] = []
     cases: tuple[Planted, ...] = (_OWN_CASE[method], "noise")
     for family in cases:
         fitting, scoring = split(_planted(family, dialogues, n_tokens))
         scores = fit(method, fitting).scores(scoring.symbols, scoring.n_rounds)
-        found.append(rate(*who_yields(scores, scoring)))
-    return SelfCheck(method, found[0], found[1])
+        rates.append(rate(*who_yields(scores, scoring)))
+    return SelfCheck(method, rates[0], rates[1])
 
 
 @lru_cache(maxsize=32)

@@ -123,11 +123,11 @@ def decision_bits(
     )  # fmt: skip
 
 
-def to_frame(found: tuple[Bits, ...]) -> pd.DataFrame:
+def to_frame(decisions: tuple[Bits, ...]) -> pd.DataFrame:
     """One row per decision and round: decision, round, bits, low, high, entropy, null, dialogues."""
     rows = [
         (one.decision, r, b, low, high, one.entropy, one.null, one.dialogues)
-        for one in found
+        for one in decisions
         for r, b, low, high in zip(one.rounds, one.bits, one.low, one.high, strict=True)
     ]
     return pd.DataFrame(
@@ -206,8 +206,8 @@ def _complaint(
     for name, answer in planted.items():
         if len(np.unique(answer)) < 2:
             continue
-        found = float(_scores(inputs, _few(answer), fold, seed).mean())
+        bits = float(_scores(inputs, _few(answer), fold, seed).mean())
         true = _entropy(_few(answer)) if name == "the first symbol" else 0.0
-        if found < RECOVERED * true - FALSE_BITS or found > true + FALSE_BITS:
-            return f"it finds {found:.2f} of {true:.2f} bits in {name}, planted on these {len(table)} dialogues"
+        if bits < RECOVERED * true - FALSE_BITS or bits > true + FALSE_BITS:
+            return f"it finds {bits:.2f} of {true:.2f} bits in {name}, planted on these {len(table)} dialogues"
     return ""

@@ -53,8 +53,8 @@ def held_out(seen: Oriented, n_symbols: int, rng: np.random.Generator, last_only
             inputs = np.column_stack([views.tables(seen.yields, counted), context.log_odds, views.votes])
             if seen.ordered:
                 inputs = np.column_stack([inputs, np.ones(dialogues)])
-            found, weights[k] = _fit_and_predict(inputs, seen.yields, fitted, scored, weights[k])
-            probability[scored, t] = found
+            predicted, weights[k] = _fit_and_predict(inputs, seen.yields, fitted, scored, weights[k])
+            probability[scored, t] = predicted
     return probability[:, -1:] if last_only else probability
 
 

@@ -263,8 +263,8 @@ def _plant(rule: str, leaning: Reals, seen: Oriented, n_tokens: int, rng: np.ran
     """Let the sign of `leaning` `[D]` decide who yields, and a coin where it is 0: a bit for each one decided."""
     coins = rng.random(len(leaning)) < 0.5
     answered = seen._replace(yields=np.where(leaning == 0, coins, leaning > 0), ordered=False)
-    found = _estimate(answered, n_tokens, rng, last_only=True)
-    return Planted(rule, float((leaning != 0).mean()), float(found[-1]))
+    bits = _estimate(answered, n_tokens, rng, last_only=True)
+    return Planted(rule, float((leaning != 0).mean()), float(bits[-1]))
 
 
 def _difference(seen: Oriented, rank: Ints, last: bool) -> Reals:
@@ -272,8 +272,8 @@ def _difference(seen: Oriented, rank: Ints, last: bool) -> Reals:
     gap = (rank[seen.own - SILENT] - rank[seen.other - SILENT]).astype(np.float64)
     gap = gap[:, ::-1] if last else gap
     differs: Bools = gap != 0
-    found: Reals = gap[np.arange(len(gap)), differs.argmax(axis=1)]
-    return found
+    first: Reals = gap[np.arange(len(gap)), differs.argmax(axis=1)]
+    return first
 
 
 def _vote(seen: Oriented, weight: Reals) -> Reals:

@@ -51,7 +51,7 @@ class SuccessReport:
     def to_frame(self) -> pd.DataFrame:
         """One row per group of dialogues: columns group, dialogues, success, low, high."""
         groups = {"all": self.overall, "not cut": self.uncut, "cut": self.cut}
-        groups |= {f"{rounds} rounds": found for rounds, found in self.by_rounds.items()}
+        groups |= {f"{rounds} rounds": rate for rounds, rate in self.by_rounds.items()}
         return _frame("group", groups)
 
     def course_frame(self) -> pd.DataFrame:

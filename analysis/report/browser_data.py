@@ -118,8 +118,8 @@ def decided_by_log(table: DialogueTable, facts: LogFacts | None, rounds: int = 6
     if not longest or len(parted) < 30:
         return decided
     seen = orient(table, longest, len(facts.move_names) - 1)
-    found = known_at(held_out(seen, facts.n_tokens + 1, np.random.default_rng(seed)), SURE)
-    decided[parted] = np.where(found > 0, np.minimum(found, table.n_rounds[parted]), UNKNOWN)
+    known = known_at(held_out(seen, facts.n_tokens + 1, np.random.default_rng(seed)), SURE)
+    decided[parted] = np.where(known > 0, np.minimum(known, table.n_rounds[parted]), UNKNOWN)
     return decided
 
 

@@ -27,65 +27,65 @@ CHAPTERS = {
 """Key of a chapter -> its title and what it is about."""
 
 
-def run_section(found: Findings, number: int) -> str:
+def run_section(findings: Findings, number: int) -> str:
     """One run, from the sentence down to the tables."""
-    verdict = found.explanation.verdict if found.explanation else ""
+    verdict = findings.explanation.verdict if findings.explanation else ""
     says = f'<p class="verdict {verdict}">{VERDICTS[verdict]}</p>' if verdict else ""
     return (
-        f'<article class=run id="run-{number}" data-run="{number}" aria-label="run {text(found.name)}">'
-        f"<header class=hero><p class=eyebrow>run <b>{text(found.name)}</b> {_setting(found)}</p>"
-        f"<h2>{text(found.sentence)}</h2>{says}</header>"
-        f"{_problems(found)}<dl class=facts>{''.join(_facts(found))}</dl>{''.join(_chapters(found))}"
-        f"{_absent(found)}</article>"
+        f'<article class=run id="run-{number}" data-run="{number}" aria-label="run {text(findings.name)}">'
+        f"<header class=hero><p class=eyebrow>run <b>{text(findings.name)}</b> {_setting(findings)}</p>"
+        f"<h2>{text(findings.sentence)}</h2>{says}</header>"
+        f"{_problems(findings)}<dl class=facts>{''.join(_facts(findings))}</dl>{''.join(_chapters(findings))}"
+        f"{_absent(findings)}</article>"
     )
 
 
-def _setting(found: Findings) -> str:
-    config = found.run.config or {}
+def _setting(findings: Findings) -> str:
+    config = findings.run.config or {}
     rules = config.get("rules")
     parts = [config.get("env")]
     if isinstance(rules, dict) and "channel" in rules:
         parts.append(f"channel {rules['channel']}")
     if "seed" in config:
         parts.append(f"seed {config['seed']}")
-    if found.training is not None:
-        parts.append(f"{shown(found.training.overall.trials)} dialogues of training")
+    if findings.training is not None:
+        parts.append(f"{shown(findings.training.overall.trials)} dialogues of training")
     return "".join(f" · {text(part)}" for part in parts if part)
 
 
-def _problems(found: Findings) -> str:
-    if not found.problems:
+def _problems(findings: Findings) -> str:
+    if not findings.problems:
         return ""
-    lines = "".join(f"<li>{text(line)}</li>" for line in found.problems)
+    lines = "".join(f"<li>{text(line)}</li>" for line in findings.problems)
     return f"<aside class=problems><h3>What was missing</h3><ul>{lines}</ul></aside>"
 
 
-def _absent(found: Findings) -> str:
+def _absent(findings: Findings) -> str:
     """What does not apply, each measure once with the reason."""
-    lines = "".join(f"<li>{text(says)}</li>" for says in not_shown(found))
+    lines = "".join(f"<li>{text(says)}</li>" for says in not_shown(findings))
     return f"<aside class=absent><h3>Not shown here</h3><ul>{lines}</ul></aside>" if lines else ""
 
 
-def not_shown(found: Findings) -> list[str]:
+def not_shown(findings: Findings) -> list[str]:
     """The measures that do not apply, those with one reason in one line."""
     by_reason: dict[str, list[str]] = {}
-    headings = {measure.name: measure.heading for measure in found.measures}
-    for name, why in found.absent.items():
+    headings = {measure.name: measure.heading for measure in findings.measures}
+    for name, why in findings.absent.items():
         by_reason.setdefault(why, []).append(headings[name])
     return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
-def key_lines(found: Findings) -> Iterator[Line]:
+def key_lines(findings: Findings) -> Iterator[Line]:
     """The key figures of a run, from the measures that have one."""
-    for measure in found.measures:
-        if measure.line is not None and measure.name in found.results and found.study is not None:
-            line = measure.line(found.results[measure.name], found.study)
+    for measure in findings.measures:
+        if measure.line is not None and measure.name in findings.results and findings.study is not None:
+            line = measure.line(findings.results[measure.name], findings.study)
             if line is not None:
                 yield line
 
 
-def _facts(found: Findings) -> list[str]:
-    return [fact(line.figure, line.name, line.remark) for line in key_lines(found)]
+def _facts(findings: Findings) -> list[str]:
+    return [fact(line.figure, line.name, line.remark) for line in key_lines(findings)]
 
 
 def words_of(study: Study) -> dict[str, str]:
@@ -101,12 +101,14 @@ def words_of(study: Study) -> dict[str, str]:
     }
 
 
-def _chapters(found: Findings) -> Iterator[str]:
-    if found.study is None:
+def _chapters(findings: Findings) -> Iterator[str]:
+    if findings.study is None:
         return
-    words = words_of(found.study)
+    words = words_of(findings.study)
     for key, (title, says) in CHAPTERS.items():
-        cards = [_card(measure, found, found.study, words) for measure in found.measures if _place(measure) == key]
+        cards = [
+            _card(measure, findings, findings.study, words) for measure in findings.measures if _place(measure) == key
+        ]
         yield chapter(title, says.format(**words), cards)
 
 
@@ -114,11 +116,11 @@ def _place(measure: Measure) -> str:
     return measure.chapter if measure.chapter in CHAPTERS or not measure.chapter else "more"
 
 
-def _card(measure: Measure, found: Findings, study: Study, words: dict[str, str]) -> str:
+def _card(measure: Measure, findings: Findings, study: Study, words: dict[str, str]) -> str:
     """One measure; nothing where it has neither a figure, nor a table, nor a remark."""
-    if measure.name not in found.results:
+    if measure.name not in findings.results:
         return ""
-    result = found.results[measure.name]
+    result = findings.results[measure.name]
     figure = measure.figure(result, study) if measure.figure else None
     remark = measure.remark(result, study) if measure.remark else ""
     frames = {name: frame for name, frame in measure.tables_of(result).items() if len(frame)}
@@ -132,38 +134,38 @@ def _card(measure: Measure, found: Findings, study: Study, words: dict[str, str]
     return card(measure.heading, figure, " ".join(filter(None, (caption, remark))), numbers, bool(remark))
 
 
-def comparison_section(found: object) -> str:
+def comparison_section(comparison: object) -> str:
     """Several runs beside each other; empty for one."""
     from analysis.report.run_comparison import Comparison
 
-    if not isinstance(found, Comparison):
+    if not isinstance(comparison, Comparison):
         return ""
-    says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in found.groups)
+    says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in comparison.groups)
     sentences = "".join(
         f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
-        for i, (name, sentence) in enumerate(zip(found.names, found.sentences, strict=True))
+        for i, (name, sentence) in enumerate(zip(comparison.names, comparison.sentences, strict=True))
     )
-    tables = found.tables()
+    tables = comparison.tables()
     prediction = ""
-    if found.prediction is not None and found.prediction.correlation == found.prediction.correlation:
+    if comparison.prediction is not None and comparison.prediction.correlation == comparison.prediction.correlation:
         prediction = (
-            f" Over {found.prediction.pairs} pairs the likeness of the vote weights predicts it with "
-            f"r = {found.prediction.correlation:.2f}."
+            f" Over {comparison.prediction.pairs} pairs the likeness of the vote weights predicts it with "
+            f"r = {comparison.prediction.correlation:.2f}."
         )
     cards = [
         card(
             "Who can play whom",
-            figures.matrix(found.played.rates, found.played.names, "second seat", "first seat", "Cross-play")
-            if found.played
+            figures.matrix(comparison.played.rates, comparison.played.names, "second seat", "first seat", "Cross-play")
+            if comparison.played
             else None,
             "Success in percent of every network with every other, rows in the first seat. A private language succeeds "
             f"on the diagonal only.{prediction}",
-            table(tables["crossplay"], "Table: cross-play") if found.played else "",
+            table(tables["crossplay"], "Table: cross-play") if comparison.played else "",
         ),
         card(
             "How alike the protocols are",
-            figures.alikeness(found.alike, found.played.names)
-            if found.alike is not None and found.played is not None
+            figures.alikeness(comparison.alike, comparison.played.names)
+            if comparison.alike is not None and comparison.played is not None
             else None,
             "Cosine of the weights that the best-fitting vote gives to the symbols: 1 for the same convention, -1 for "
             "the opposite one.",
@@ -171,15 +173,15 @@ def comparison_section(found: object) -> str:
         ),
         card(
             "How differently they decide",
-            figures.matrix(found.distances, found.played.names, "", "", "Distance between the protocols")
-            if found.distances is not None and found.played is not None
+            figures.matrix(comparison.distances, comparison.played.names, "", "", "Distance between the protocols")
+            if comparison.distances is not None and comparison.played is not None
             else None,
             "Distance between two protocols: in how many views of a dialogue, in percent, their likelier moves differ. "
             "The dialogues are those of all these runs; opposite conventions reach 100.",
             table(tables["distances"], "Table: distances") if "distances" in tables else "",
         ),
     ]
-    notes = "".join(f"<li>{text(line)}</li>" for line in found.problems)
+    notes = "".join(f"<li>{text(line)}</li>" for line in comparison.problems)
     aside = f"<aside class=problems><h3>What was missing</h3><ul>{notes}</ul></aside>" if notes else ""
     return (
         "<section class='chapter comparison' aria-label='comparison of the runs'><h3>The runs beside each other</h3>"

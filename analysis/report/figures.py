@@ -75,13 +75,18 @@ def rates(
         axes = figure.subplots()
         if reference is not None:
             axes.axvline(reference, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
-        for y, found in enumerate(shown.values()):
+        for y, interval in enumerate(shown.values()):
             axes.plot(
-                [found.low, found.high], [y, y], color=COLOURS["first"], lw=2.4, solid_capstyle="round", clip_on=False
+                [interval.low, interval.high],
+                [y, y],
+                color=COLOURS["first"],
+                lw=2.4,
+                solid_capstyle="round",
+                clip_on=False,
             )
-            axes.plot(found.value, y, "o", color=COLOURS["first"], ms=6.5, clip_on=False, zorder=3)
+            axes.plot(interval.value, y, "o", color=COLOURS["first"], ms=6.5, clip_on=False, zorder=3)
             axes.annotate(
-                _shown(found.value, share=True),
+                _shown(interval.value, share=True),
                 (1.04, y),
                 xycoords=("axes fraction", "data"),
                 va="center",
@@ -196,20 +201,20 @@ def _frame_of_cells(axes: Axes, columns: list[str], rows: list[str]) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def bits_by_round(found: Information, rounds: int = 24) -> str | None:
+def bits_by_round(result: Information, rounds: int = 24) -> str | None:
     """Bits about who yields after each round, with interval and null, over the rounds where decisions become known."""
-    count = min(len(found.bits), rounds)
-    if not count or not found.trusted:
+    count = min(len(result.bits), rounds)
+    if not count or not result.trusted:
         return None
     at = np.arange(1, count + 1)
     with canvas(4.7, 3.2) as figure:
         axes = figure.subplots()
-        share = found.known_at[1 : count + 1] / max(int(found.known_at.sum()), 1)
+        share = result.known_at[1 : count + 1] / max(int(result.known_at.sum()), 1)
         axes.bar(
             at, share, color=COLOURS["second"], alpha=0.35, width=0.8, label="decisions that become known in this round"
         )
-        if found.null.size:
-            null = np.quantile(found.null, 0.95, axis=0)[:count]
+        if result.null.size:
+            null = np.quantile(result.null, 0.95, axis=0)[:count]
             axes.plot(
                 at,
                 np.maximum(null, 0),
@@ -218,33 +223,33 @@ def bits_by_round(found: Information, rounds: int = 24) -> str | None:
                 ls=(0, (4, 3)),
                 label="no relation (permuted answers)",
             )
-        axes.fill_between(at, found.low[:count], found.high[:count], color=COLOURS["first"], alpha=0.25, lw=0)
+        axes.fill_between(at, result.low[:count], result.high[:count], color=COLOURS["first"], alpha=0.25, lw=0)
         axes.plot(
             at,
-            found.bits[:count],
+            result.bits[:count],
             "o-",
             color=COLOURS["first"],
             lw=1.8,
             ms=4.5,
             label="bits known by then (95 % interval)",
         )
-        axes.set_ylim(min(0, float(found.low.min())) - 0.01, 1.04)
+        axes.set_ylim(min(0, float(result.low.min())) - 0.01, 1.04)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("after round")
         axes.set_ylabel("bits, share")
         figure.legend(loc="outside upper left", ncols=1)
-        told = f"{found.bits[0]:.2f} bits after round 1, {found.bits[count - 1]:.2f} at the end"
+        told = f"{result.bits[0]:.2f} bits after round 1, {result.bits[count - 1]:.2f} at the end"
         return svg(figure, f"Information about who yields: {told}")
 
 
-def decision_bits(found: tuple[Bits, ...]) -> str | None:
+def decision_bits(result: tuple[Bits, ...]) -> str | None:
     """Bits about each decision by round, with interval, and the entropies of the answers."""
-    if not found:
+    if not result:
         return None
     with canvas(4.7, 3.2) as figure:
         axes = figure.subplots()
         hues = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
-        for i, one in enumerate(found[: len(hues)]):
+        for i, one in enumerate(result[: len(hues)]):
             axes.fill_between(one.rounds, one.low, one.high, color=hues[i], alpha=0.2, lw=0)
             axes.plot(one.rounds, one.bits, "o-", color=hues[i], lw=1.8, ms=4.5, label=printable(one.decision, 60))
             axes.axhline(one.entropy, color=hues[i], lw=0.9, ls=(0, (4, 3)))
@@ -253,7 +258,7 @@ def decision_bits(found: tuple[Bits, ...]) -> str | None:
         axes.set_xlabel("after round")
         axes.set_ylabel("bits")
         figure.legend(loc="outside upper left", ncols=1)
-        told = ", ".join(f"{one.decision} {one.bits[-1]:.2f} of {one.entropy:.2f}" for one in found)
+        told = ", ".join(f"{one.decision} {one.bits[-1]:.2f} of {one.entropy:.2f}" for one in result)
         return svg(figure, f"Bits about the decisions at the end: {told}")
 
 
@@ -282,9 +287,9 @@ def rank_frequency(report: TokenReport) -> str | None:
         return svg(figure, "Rank and frequency of the tokens")
 
 
-def explanations(found: Explanation) -> str | None:
+def explanations(result: Explanation) -> str | None:
     """For each explanation: unseen yielders named, moves on random dialogues, success of its machine against itself."""
-    shown = [c for c in found.competitors if c.check.passed and c.accuracy.trials]
+    shown = [c for c in result.competitors if c.check.passed and c.accuracy.trials]
     if not shown:
         return None
     with canvas(4.7, 1.25 + 0.31 * len(shown)) as figure:
@@ -315,11 +320,11 @@ def _success_of(play: Play | None) -> Rate | None:
     return play.success if play else None
 
 
-def weights(found: Explanation) -> str | None:
+def weights(result: Explanation) -> str | None:
     """The weight of each symbol in the vote."""
-    if not found.weights or len(found.weights) > 2 * MOST_BARS:
+    if not result.weights or len(result.weights) > 2 * MOST_BARS:
         return None
-    names, values = list(found.weights), np.array(list(found.weights.values()))
+    names, values = list(result.weights), np.array(list(result.weights.values()))
     with canvas(4.7, 0.8 + 0.28 * len(names)) as figure:
         axes = figure.subplots()
         colours = [COLOURS["second"] if v > 0 else COLOURS["first"] for v in values]
@@ -331,7 +336,7 @@ def weights(found: Explanation) -> str | None:
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("weight: to the right, saying it counts for yielding")
-        told = ", ".join(f"{n} {v:+.2f}" for n, v in found.weights.items())
+        told = ", ".join(f"{n} {v:+.2f}" for n, v in result.weights.items())
         return svg(figure, f"Weights of the vote: {told}")
 
 
@@ -364,11 +369,11 @@ def failures(report: SuccessReport) -> str | None:
         return svg(figure, "Failures: " + ", ".join(f"{kind} {count}" for kind, count in kinds.items()))
 
 
-def protocol_graph(found: Explanation, table: DialogueTable | None) -> str | None:
+def protocol_graph(result: Explanation, table: DialogueTable | None) -> str | None:
     """The states of the extracted machine and the traffic of dialogues between them."""
-    if found.machine is None or table is None or not len(table) or not (table.n_rounds > 0).any():
+    if result.machine is None or table is None or not len(table) or not (table.n_rounds > 0).any():
         return None
-    graph = flow(found.machine, table)
+    graph = flow(result.machine, table)
     at, counter = _places(graph), _counts(graph)
     with canvas(4.7, 2.3 if counter else 4.2) as figure:
         axes = figure.subplots()
@@ -387,7 +392,7 @@ def protocol_graph(found: Explanation, table: DialogueTable | None) -> str | Non
         if counter:
             axes.set_ylim(-0.35, 1)
         return svg(
-            figure, f"The machine {found.machine.name}: {len(graph)} states, starting in {graph.graph['initial']}"
+            figure, f"The machine {result.machine.name}: {len(graph)} states, starting in {graph.graph['initial']}"
         )
 
 
@@ -419,13 +424,13 @@ def _places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
     """Vote counters on a line by their value, other machines by the pull of their edges."""
     if _counts(graph):
         return {name: (float(str(name).removeprefix("vote ")), 0.0) for name in graph}
-    found = nx.kamada_kawai_layout(nx.Graph(graph)) if len(graph) > 1 else dict.fromkeys(graph, (0.0, 0.0))
-    return {name: (float(x), float(y)) for name, (x, y) in found.items()}
+    places = nx.kamada_kawai_layout(nx.Graph(graph)) if len(graph) > 1 else dict.fromkeys(graph, (0.0, 0.0))
+    return {name: (float(x), float(y)) for name, (x, y) in places.items()}
 
 
-def leaks(found: tuple[Leak, ...]) -> str | None:
+def leaks(result: tuple[Leak, ...]) -> str | None:
     """How well who yields is told by other things than the content, with what chance reaches."""
-    shown = [leak for leak in found if leak.accuracy.trials]
+    shown = [leak for leak in result if leak.accuracy.trials]
     if not shown:
         return None
     with canvas(4.7, 0.8 + 0.32 * len(shown)) as figure:
@@ -451,15 +456,15 @@ def leaks(found: tuple[Leak, ...]) -> str | None:
         return svg(figure, f"Role leaks: {told}")
 
 
-def growth(found: tuple[Learned, ...]) -> str | None:
+def growth(result: tuple[Learned, ...]) -> str | None:
     """States of the automaton that answers like the network, by length of the dialogues."""
-    if not found:
+    if not result:
         return None
     with canvas(4.7, 2.5) as figure:
         axes = figure.subplots()
-        at, states = [g.length for g in found], [g.n_states for g in found]
+        at, states = [g.length for g in result], [g.n_states for g in result]
         axes.plot(at, states, "o-", color=COLOURS["first"], lw=1.8, ms=6.5)
-        for g in found:
+        for g in result:
             label = str(g.n_states) if g.converged else f"more than {g.n_states - 1}"
             axes.annotate(label, (g.length, g.n_states), (0, 7), textcoords="offset points", ha="center", fontsize=9.5)
         axes.set_ylim(0, max(states) * 1.25)
@@ -467,7 +472,7 @@ def growth(found: tuple[Learned, ...]) -> str | None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("rounds before the closing one, at most")
         axes.set_ylabel("states")
-        return svg(figure, "States by length: " + ", ".join(f"{g.length}: {g.n_states}" for g in found))
+        return svg(figure, "States by length: " + ", ".join(f"{g.length}: {g.n_states}" for g in result))
 
 
 def drift(points: tuple[DriftPoint, ...]) -> str | None:

@@ -120,8 +120,8 @@ class Findings:
     def causes(self) -> Causes:
         """The interventions and the audit of leaks."""
         names = ("controls", "edits", "influence", "signalling", "leaks", "growth")
-        found = {name: self.results[name] for name in names if name in self.results}
-        return Causes(**found)
+        causes = {name: self.results[name] for name in names if name in self.results}
+        return Causes(**causes)
 
 
 def _without_a_rule(results: dict[str, Any]) -> str:

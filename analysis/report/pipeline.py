@@ -57,44 +57,44 @@ def study(
     if run.facts is None:
         return Findings(run, run.problems)
     seen = Study(run, depth, say)
-    found = Findings(run, [], results=seen.results, measures=(*MEASURES.values(), *measures), study=seen)
-    seen.measures.update({measure.name: measure for measure in found.measures})
-    if len(seen.measures) < len(found.measures):
+    findings = Findings(run, [], results=seen.results, measures=(*MEASURES.values(), *measures), study=seen)
+    seen.measures.update({measure.name: measure for measure in findings.measures})
+    if len(seen.measures) < len(findings.measures):
         raise BadInput(f"two measures have one name: {', '.join(m.name for m in measures)}; give them others")
-    with _noting(found, "checking the log"):
+    with _noting(findings, "checking the log"):
         run.check()
     with _one_thread():
-        for measure in found.measures:
+        for measure in findings.measures:
             say(measure.heading)
             begun = time.perf_counter()
-            _take(measure, seen, found)
-            found.seconds[measure.name] = time.perf_counter() - begun
-        with _noting(found, "choosing dialogues to show"):
-            found.excerpts = tuple(_excerpts(seen))
-    found.problems = [*run.problems, *(line for line in found.problems if line not in run.problems)]
-    return found
+            _take(measure, seen, findings)
+            findings.seconds[measure.name] = time.perf_counter() - begun
+        with _noting(findings, "choosing dialogues to show"):
+            findings.excerpts = tuple(_excerpts(seen))
+    findings.problems = [*run.problems, *(line for line in findings.problems if line not in run.problems)]
+    return findings
 
 
-def _take(measure: Measure, seen: Study, found: Findings) -> None:
+def _take(measure: Measure, seen: Study, findings: Findings) -> None:
     """Compute one measure; whatever it raises, the rest goes on."""
     try:
         if why := measure.missing(seen):
-            found.absent[measure.name] = why
+            findings.absent[measure.name] = why
         elif measure.name not in seen.results:
             seen.results[measure.name] = measure.compute(seen)
     except NotApplicable as error:
-        found.absent[measure.name] = " ".join(str(error).split())
+        findings.absent[measure.name] = " ".join(str(error).split())
     except Exception as error:  # a measure may be anybody's code
         says = f"{type(error).__name__}: {error}" if not isinstance(error, BadInput) else str(error)
-        found.problems.append(f"{found.run.path}: the measure {measure.name} failed: {' '.join(says.split())}")
+        findings.problems.append(f"{findings.run.path}: the measure {measure.name} failed: {' '.join(says.split())}")
 
 
 @contextmanager
-def _noting(found: Findings, title: str) -> Iterator[None]:
+def _noting(findings: Findings, title: str) -> Iterator[None]:
     try:
         yield
     except (NotApplicable, BadInput) as error:
-        found.problems.append(f"{found.run.path}: {title}: {' '.join(str(error).split())}")
+        findings.problems.append(f"{findings.run.path}: {title}: {' '.join(str(error).split())}")
 
 
 @contextmanager

@@ -91,12 +91,12 @@ class Comparison:
         )  # fmt: skip
 
 
-def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | None:
+def compare(studied: Sequence[Findings], games: int = 2_000) -> Comparison | None:
     """What several runs amount to; None for a single one.
 
     Parameters
     ----------
-    findings : sequence of Findings
+    studied : sequence of Findings
         Of `study`, one for each run.
     games : int
         Games of each pair in cross-play, at most.
@@ -111,16 +111,16 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
     --------
     `analysis.compare([analysis.study(analysis.load(path)) for path in analysis.find_runs("logs")])`
     """
-    if len(findings) < 2:
+    if len(studied) < 2:
         return None
     problems: list[str] = []
-    independent = _independent(findings, problems)
-    names = dict(zip(map(id, findings), distinct_names(findings), strict=True))
-    sentences = tuple(f.sentence for f in findings)
-    found = Comparison(tuple(names.values()), sentences, _groups(independent), problems=problems)
+    independent = _independent(studied, problems)
+    names = dict(zip(map(id, studied), distinct_names(studied), strict=True))
+    sentences = tuple(f.sentence for f in studied)
+    comparison = Comparison(tuple(names.values()), sentences, _groups(independent), problems=problems)
     playing = _who_can_play(independent, problems)
     if len(playing) < 2:
-        return found
+        return comparison
     rules = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing))
     try:
         world, game = playing[0].run.game(), playing[0].run.declaration()
@@ -128,43 +128,43 @@ def compare(findings: Sequence[Findings], games: int = 2_000) -> Comparison | No
             raise NotApplicable(f"it is for two agents, and the game has {game.n_agents}")
         games = int(np.clip(20_000 // len(playing), 200, games))
         seats = [_seat(f) for f in playing]
-        found.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
+        comparison.played = cross_play([names[id(f)] for f in playing], seats, rules, games, 0, world)
     except (NotApplicable, ValueError) as error:  # BadInput, too
-        found.problems.append(f"no cross-play: {error}")
-        return found
+        comparison.problems.append(f"no cross-play: {error}")
+        return comparison
     weights = [_weights(f) for f in playing]
     if all(w is not None for w in weights):
         known = [w for w in weights if w is not None]
-        found.alike = cosines(known)
-        found.prediction = predict_cross_play(found.played, known)
-    found.distances = _distances(playing, problems)
-    return found
+        comparison.alike = cosines(known)
+        comparison.prediction = predict_cross_play(comparison.played, known)
+    comparison.distances = _distances(playing, problems)
+    return comparison
 
 
-def distinct_names(findings: Sequence[Findings]) -> list[str]:
+def distinct_names(studied: Sequence[Findings]) -> list[str]:
     """The names of the runs; all are numbered where two share one."""
-    names = [printable(found.name) for found in findings]
+    names = [printable(findings.name) for findings in studied]
     return names if len(set(names)) == len(names) else [f"{i}-{name}" for i, name in enumerate(names, 1)]
 
 
-def _independent(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
+def _independent(studied: Sequence[Findings], problems: list[str]) -> list[Findings]:
     """The runs without those that repeat the configuration and the seed of another."""
     first: dict[str, Findings] = {}
-    for found in findings:
-        config = found.run.config or {}
-        repeatable = "seed" in config and found.success is not None
-        same = first.setdefault(json.dumps(config, sort_keys=True) if repeatable else str(found.run.path), found)
-        if same is not found:
-            problems.append(f"{found.run.path} has the configuration and the seed of {same.run.path}: counted once")
+    for findings in studied:
+        config = findings.run.config or {}
+        repeatable = "seed" in config and findings.success is not None
+        same = first.setdefault(json.dumps(config, sort_keys=True) if repeatable else str(findings.run.path), findings)
+        if same is not findings:
+            problems.append(f"{findings.run.path} has the configuration and the seed of {same.run.path}: counted once")
     return list(first.values())
 
 
-def _groups(findings: Sequence[Findings]) -> tuple[Group, ...]:
+def _groups(studied: Sequence[Findings]) -> tuple[Group, ...]:
     """The runs that have dialogues, by configuration."""
     members: dict[str, list[Findings]] = {}
-    for found in findings:
-        if found.success is not None:
-            members.setdefault(json.dumps(_settings(found), sort_keys=True), []).append(found)
+    for findings in studied:
+        if findings.success is not None:
+            members.setdefault(json.dumps(_settings(findings), sort_keys=True), []).append(findings)
     settings = [_settings(group[0]) for group in members.values()]
     varied = [key for key in {k: 0 for s in settings for k in s} if len({repr(s.get(key)) for s in settings}) > 1]
     names = [", ".join(f"{key} {s[key]}" for key in varied if key in s) for s in settings]
@@ -172,11 +172,11 @@ def _groups(findings: Sequence[Findings]) -> tuple[Group, ...]:
     return tuple(map(Group, names, seeds))
 
 
-def _settings(found: Findings) -> dict[str, Any]:
+def _settings(findings: Findings) -> dict[str, Any]:
     """The settings of a run but the seed, those of its rules among them; its path where they are not known."""
-    config = found.run.config
+    config = findings.run.config
     if config is None:
-        return {"run": str(found.run.path)}
+        return {"run": str(findings.run.path)}
     rules = config.get("rules")
     flat = {**config, **(rules if isinstance(rules, Mapping) else {})}
     return {key: value for key, value in flat.items() if key not in ("rules", "seed")}
@@ -195,22 +195,22 @@ def _distances(playing: Sequence[Findings], problems: list[str]) -> np.ndarray |
         return None
 
 
-def _yields(found: Findings) -> Yields:
+def _yields(findings: Findings) -> Yields:
     """The decisions of the network or, without one, of the machine."""
-    policy = _network(found)
+    policy = _network(findings)
     if policy is not None:
         from analysis.agents.policy_player import yielding
 
-        return partial(yielding, policy, _rules(found))
-    machine = found.explanation.machine if found.explanation else None
+        return partial(yielding, policy, _rules(findings))
+    machine = findings.explanation.machine if findings.explanation else None
     assert machine is not None
     return machine.yielding
 
 
-def _who_can_play(findings: Sequence[Findings], problems: list[str]) -> list[Findings]:
+def _who_can_play(studied: Sequence[Findings], problems: list[str]) -> list[Findings]:
     """The runs of the commonest game that have a network or a machine."""
-    able = [f for f in findings if _network(f) is not None or (f.explanation and f.explanation.machine)]
-    for other in findings:
+    able = [f for f in studied if _network(f) is not None or (f.explanation and f.explanation.machine)]
+    for other in studied:
         if other not in able:
             problems.append(f"{other.name} is left out of cross-play: it has neither one network nor a machine")
     kinds = [_game(f) for f in able]
@@ -221,41 +221,41 @@ def _who_can_play(findings: Sequence[Findings], problems: list[str]) -> list[Fin
     return [f for f, kind in zip(able, kinds, strict=True) if kind == common]
 
 
-def _network(found: Findings) -> Policy | None:
+def _network(findings: Findings) -> Policy | None:
     """The network that plays for all; None where there is none, or several that play each other."""
     from emcomm.networks.policy import Population
 
-    trained = found.trained
+    trained = findings.trained
     return None if trained is None or isinstance(trained.policy, Population) else trained.policy
 
 
-def _game(found: Findings) -> str:
+def _game(findings: Findings) -> str:
     """What two runs must share to play each other."""
-    rules = _rules(found)
-    facts = found.run.facts
+    rules = _rules(findings)
+    facts = findings.run.facts
     shared = replace(rules, window=1, round_cost=0.0)
-    return repr(((found.run.config or {}).get("env"), facts.move_names if facts else None, shared))
+    return repr(((findings.run.config or {}).get("env"), facts.move_names if facts else None, shared))
 
 
-def _rules(found: Findings) -> TalkRules:
-    facts, rules = found.run.facts, found.study.rules if found.study else None
+def _rules(findings: Findings) -> TalkRules:
+    facts, rules = findings.run.facts, findings.study.rules if findings.study else None
     return rules or TalkRules(n_tokens=facts.n_tokens if facts else 5, window=1)
 
 
-def _seat(found: Findings) -> Callable[[], Player]:
-    policy = _network(found)
+def _seat(findings: Findings) -> Callable[[], Player]:
+    policy = _network(findings)
     if policy is not None:
         from analysis.agents.policy_player import PolicyPlayer
 
         return lambda: PolicyPlayer(policy)
-    machine = found.explanation.machine if found.explanation else None
+    machine = findings.explanation.machine if findings.explanation else None
     assert machine is not None
     return lambda: MachinePlayer(machine)
 
 
-def _weights(found: Findings) -> np.ndarray | None:
+def _weights(findings: Findings) -> np.ndarray | None:
     """The vote weights, whether or not a vote is the best explanation."""
-    return found.vote
+    return findings.vote
 
 
 def _matrix(values: np.ndarray, names: Sequence[str]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ GENERATOR = "emcomm.analyze"
 SCRIPTS = ("pattern.js", "scene.js", "browser.js")
 
 
-def write_report(folder: str | Path, findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> Path:
+def write_report(folder: str | Path, studied: Sequence[Findings], comparison: Any = None, made_by: str = "") -> Path:
     """Write `report.html` into `folder`, which is made where it is missing; returns the file.
 
     `made_by` is the command behind it, shown at the foot. Raises BadInput where the folder cannot be used
@@ -37,7 +37,7 @@ def write_report(folder: str | Path, findings: Sequence[Findings], comparison: A
     ----------
     folder : str or Path
         Of the report.
-    findings : sequence of Findings
+    studied : sequence of Findings
         Of `study`, one for each run.
     comparison : Comparison, optional
         Of `compare`.
@@ -54,8 +54,8 @@ def write_report(folder: str | Path, findings: Sequence[Findings], comparison: A
     `analysis.write_report("report", [analysis.study(run)])`
     """
     folder = Path(folder)
-    check_folder(folder, [found.run.path for found in findings])
-    page = render(findings, comparison, made_by)
+    check_folder(folder, [findings.run.path for findings in studied])
+    page = render(studied, comparison, made_by)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / NAME, page)
@@ -91,15 +91,15 @@ def _is_ours(folder: Path) -> bool:
     return not any(not any(map(path.match, UNFINISHED)) for path in folder.iterdir())
 
 
-def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
+def render(studied: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
     """The page as text."""
     page = files("analysis.report") / "page"
-    names = distinct_names(findings)
+    names = distinct_names(studied)
     buttons = "".join(
         f'<button type="button" data-run="{i}" aria-pressed="{str(i == 0).lower()}">{text(name)}</button>'
         for i, name in enumerate(names)
     )
-    data = {"alphabet": ALPHABET, "levels": LEVELS, "runs": [_packed(found) for found in findings]}
+    data = {"alphabet": ALPHABET, "levels": LEVELS, "runs": [_packed(findings) for findings in studied]}
     script = "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return Template((page / "report.html").read_text(encoding="utf-8")).substitute(
         generator=GENERATOR,
@@ -108,7 +108,7 @@ def render(findings: Sequence[Findings], comparison: Any = None, made_by: str = 
         style=(page / "report.css").read_text(encoding="utf-8"),
         runs=buttons,
         comparison=comparison_section(comparison),
-        sections="".join(run_section(found, i) for i, found in enumerate(findings)),
+        sections="".join(run_section(findings, i) for i, findings in enumerate(studied)),
         footer=f"<p>Made by emcomm{f' with <code>{text(made_by)}</code>' if made_by else ''}.</p>",
         data=embedded(data),
         script=script,
@@ -127,19 +127,19 @@ def policy(script: str) -> str:
     )
 
 
-def _packed(found: Findings) -> dict[str, Any]:
-    facts, config = found.run.facts, found.run.config or {}
-    rules, game = config.get("rules"), found.study.game if found.study else None
+def _packed(findings: Findings) -> dict[str, Any]:
+    facts, config = findings.run.facts, findings.run.config or {}
+    rules, game = config.get("rules"), findings.study.game if findings.study else None
     words = game.words if game else Words()
     return {
-        "name": printable(found.name),
+        "name": printable(findings.name),
         "nTokens": facts.n_tokens if facts else 0,
         "moves": [printable(name, 200) for name in facts.move_names] if facts else [],
-        "agents": found.excerpts[0].table.moves.shape[1] if found.excerpts else 2,
+        "agents": findings.excerpts[0].table.moves.shape[1] if findings.excerpts else 2,
         "agent": printable(game.words.agent, 60) if game else "agent",
         "names": [printable(name, 60) for name in game.agent_names] if game else [],
         "outcomes": [printable(word, 60) for word in (words.failure, words.success)],
         "onTrack": config.get("env") == "emcomm/crossing-v0",
         "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
-        "logs": [pack(part) for part in found.excerpts if len(part.table)],
+        "logs": [pack(part) for part in findings.excerpts if len(part.table)],
     }

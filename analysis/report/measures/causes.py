@@ -18,7 +18,7 @@ from envs.channels import CHANNELS
 
 def _tables(name: str) -> Any:
     """The tables of `Causes` that one result is behind."""
-    return lambda found: Causes(**{name: found}).tables()
+    return lambda result: Causes(**{name: result}).tables()
 
 
 def _controls(study: Study) -> Any:
@@ -30,8 +30,8 @@ def _controls(study: Study) -> Any:
     return channel_controls(policy, config, study.depth.games, (*own, *CHANNELS))
 
 
-def _control_line(found: Any, study: Study) -> Line | None:
-    rate = next((c.success for c in found if c.channel == "shuffled"), None)
+def _control_line(result: Any, study: Study) -> Line | None:
+    rate = next((c.success for c in result if c.channel == "shuffled"), None)
     if rate is None:
         return None
     return Line("shuffled channel", shown(rate.value, share=True), "success with messages of other games")
@@ -45,11 +45,11 @@ CONTROLS = Measure(
     "what the content does.",
     chapter="causes",
     needs=(NETWORK, PLAYABLE),
-    tables=lambda found: Causes(controls=found).tables(),
-    figure=lambda found, study: figures.rates(
-        {c.channel + (" (as trained)" if c.as_trained else ""): c.success for c in found}
+    tables=lambda result: Causes(controls=result).tables(),
+    figure=lambda result, study: figures.rates(
+        {c.channel + (" (as trained)" if c.as_trained else ""): c.success for c in result}
     ),
-    remark=lambda found, study: (
+    remark=lambda result, study: (
         "" if study.run.channel == "oracle" else "Not retrained, so oracle is no upper bound here."
     ),
     line=_control_line,
@@ -73,8 +73,8 @@ EDITS = Measure(
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("edits"),
-    figure=lambda found, study: figures.rates(
-        {e.name: e.changed for e in found}, "likelier move changes, with 95 % interval"
+    figure=lambda result, study: figures.rates(
+        {e.name: e.changed for e in result}, "likelier move changes, with 95 % interval"
     ),
     in_json=False,  # among the causes
 )
@@ -87,15 +87,15 @@ def _influence(study: Study) -> Any:
     return influence(study.trained.policy, study.trained.config.rules, study.spoken, situation=study.situation)
 
 
-def _influence_says(found: Influence, study: Study) -> str:
-    if found.on_move != found.on_move:
+def _influence_says(result: Influence, study: Study) -> str:
+    if result.on_move != result.on_move:
         return "No dialogue has two rounds: there is nothing to replace."
     agent = study.game.words.agent
     return (
         f"Had a {agent} said something else in one round, the next action of the others would shift by "
-        f"{found.on_next:.3f} bits and their move by {found.on_move:.3f} bits on average "
-        f"({shown(found.shift_of_move, share=True)} of the probability). For a network that hears 0 whatever is said, "
-        f"the same measure gives {abs(found.null):.3f}."
+        f"{result.on_next:.3f} bits and their move by {result.on_move:.3f} bits on average "
+        f"({shown(result.shift_of_move, share=True)} of the probability). For a network that hears 0 whatever is said, "
+        f"the same measure gives {abs(result.null):.3f}."
     )
 
 
@@ -137,21 +137,21 @@ def _leaks(study: Study) -> tuple[Leak, ...]:
     return role_leaks(sample, study.facts.n_tokens, study.run.channel)
 
 
-def _leak_line(found: tuple[Leak, ...], study: Study) -> Line | None:
-    if not found:
+def _leak_line(result: tuple[Leak, ...], study: Study) -> Line | None:
+    if not result:
         return None
-    names = ", ".join(leak.source for leak in found if leak.leaks)
+    names = ", ".join(leak.source for leak in result if leak.leaks)
     return Line("role leaks", names or "none", "what tells who yields besides the content")
 
 
-def _end_says(found: tuple[Leak, ...], study: Study) -> str:
+def _end_says(result: tuple[Leak, ...], study: Study) -> str:
     """Whether EOT is content or a leak."""
     channel = CHANNELS.get(study.run.channel)
     if channel is None:
         return f"Whether EOT is heard over {study.run.channel} is not known here."
     if not channel.talk:
         return ""
-    if any(leak.source == "end" for leak in found):
+    if any(leak.source == "end" for leak in result):
         return "Here no content is heard, but who says EOT and finds the talk going on knows that the other did not."
     return "Who says EOT is heard here: it is content."
 
@@ -165,7 +165,7 @@ LEAKS = Measure(
     chapter="causes",
     needs=(DIALOGUES, WHO_YIELDS),
     tables=_tables("leaks"),
-    figure=lambda found, study: figures.leaks(found),
+    figure=lambda result, study: figures.leaks(result),
     remark=_end_says,
     line=_leak_line,
     in_json=False,  # among the causes

@@ -22,13 +22,13 @@ def _informed(study: Study) -> Information:
     )
 
 
-def _line(found: Information, study: Study) -> Line | None:
-    if not found.trusted or not len(found.bits):
+def _line(result: Information, study: Study) -> Line | None:
+    if not result.trusted or not len(result.bits):
         return None
-    median = found.median_known_at
+    median = result.median_known_at
     rounds = "1 round" if median == 1 else f"{median:g} rounds"
     known = "never known for sure" if math.isnan(median) else f"{rounds} until known (median)"
-    return Line("bits on who yields", f"{found.bits[-1]:.2f}", f"{found.bits[0]:.2f} after round 1, {known}")
+    return Line("bits on who yields", f"{result.bits[-1]:.2f}", f"{result.bits[0]:.2f} after round 1, {known}")
 
 
 INFORMATION = Measure(
@@ -39,9 +39,9 @@ INFORMATION = Measure(
     "tells; the dashed line is the same estimate with permuted answers.",
     chapter="decision",
     needs=(DIALOGUES, WHO_YIELDS),
-    tables=lambda found: {"information": found.to_frame()} if len(found.bits) else {},
-    figure=lambda found, study: figures.bits_by_round(found),
-    remark=lambda found, study: "" if found.trusted else f"Not shown: {found.why}.",
+    tables=lambda result: {"information": result.to_frame()} if len(result.bits) else {},
+    figure=lambda result, study: figures.bits_by_round(result),
+    remark=lambda result, study: "" if result.trusted else f"Not shown: {result.why}.",
     line=_line,
 )
 
@@ -51,23 +51,23 @@ def _all_bits(study: Study) -> tuple[Bits, ...]:
     asked = [decision for decision in study.game.decisions if decision.kind != "yields"]
     if not asked:
         raise NotApplicable("the game declares no decision besides who yields")
-    found, reasons = [], []
+    estimates, reasons = [], []
     for decision in asked:
         try:
-            found.append(
+            estimates.append(
                 decision_bits(
                     study.sample, decision, study.game, study.facts.n_tokens, min(study.depth.dialogues // 2, 4_000)
                 )
             )
         except NotApplicable as error:
             reasons.append(f"{decision.name}: {error}")
-    if not found:
+    if not estimates:
         raise NotApplicable("; ".join(reasons))
-    return tuple(found)
+    return tuple(estimates)
 
 
-def _bits_line(found: tuple[Bits, ...], study: Study) -> Line | None:
-    trusted = [one for one in found if one.trusted]
+def _bits_line(result: tuple[Bits, ...], study: Study) -> Line | None:
+    trusted = [one for one in result if one.trusted]
     if not trusted or study.game.decision("yields"):
         return None
     one = trusted[0]
@@ -76,8 +76,8 @@ def _bits_line(found: tuple[Bits, ...], study: Study) -> Line | None:
     )
 
 
-def _bits_says(found: tuple[Bits, ...], study: Study) -> str:
-    return " ".join(f"{one.decision} is not shown: {one.why}." for one in found if not one.trusted)
+def _bits_says(result: tuple[Bits, ...], study: Study) -> str:
+    return " ".join(f"{one.decision} is not shown: {one.why}." for one in result if not one.trusted)
 
 
 DECISION_BITS = Measure(
@@ -88,14 +88,14 @@ DECISION_BITS = Measure(
     "tells; the dashed lines are the entropies of the answers, the most that can be told.",
     chapter="decision",
     needs=(DIALOGUES,),
-    tables=lambda found: {"decisions": to_frame(tuple(one for one in found if one.trusted))},
-    figure=lambda found, study: figures.decision_bits(tuple(one for one in found if one.trusted)),
+    tables=lambda result: {"decisions": to_frame(tuple(one for one in result if one.trusted))},
+    figure=lambda result, study: figures.decision_bits(tuple(one for one in result if one.trusted)),
     remark=_bits_says,
     line=_bits_line,
 )
 
 
-def _length_line(found: TokenReport, study: Study) -> Line | None:
+def _length_line(result: TokenReport, study: Study) -> Line | None:
     cut = study.success.cut.trials
     return Line("rounds", f"{study.success.mean_rounds:.2f}", f"{cut:,} talk{'' if cut == 1 else 's'} cut")
 
@@ -107,8 +107,8 @@ LENGTHS = Measure(
     "Rounds, the closing one included. A dialogue ends with EOT, or when it is cut.",
     chapter="decision",
     needs=(DIALOGUES,),
-    tables=lambda found: {"lengths": found.length_frame()},
-    figure=lambda found, study: figures.lengths(found),
+    tables=lambda result: {"lengths": result.length_frame()},
+    figure=lambda result, study: figures.lengths(result),
     line=_length_line,
     in_json=False,
 )

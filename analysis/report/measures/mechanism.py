@@ -31,8 +31,8 @@ def _explained(study: Study) -> Explanation:
     )
 
 
-def _line(found: Explanation, study: Study) -> Line | None:
-    best = found.best
+def _line(result: Explanation, study: Study) -> Line | None:
+    best = result.best
     if best is None or not best.accuracy.trials:
         return None
     random = f", {shown(best.random.value, share=True)} on random dialogues" if best.random else ""
@@ -47,8 +47,8 @@ EXPLANATION = Measure(
     "fails on random dialogues, or when it plays.",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
-    tables=lambda found: {"explanations": explanation_frame(found)},
-    figure=lambda found, study: figures.explanations(found),
+    tables=lambda result: {"explanations": explanation_frame(result)},
+    figure=lambda result, study: figures.explanations(result),
     line=_line,
 )
 
@@ -59,8 +59,8 @@ WEIGHTS = Measure(
     "Each symbol that a {agent} says adds its weight. The {agent} with the larger sum yields: it takes {yields}.",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
-    tables=lambda found: {},
-    figure=lambda found, study: figures.weights(found),
+    tables=lambda result: {},
+    figure=lambda result, study: figures.weights(result),
     in_json=False,
 )
 
@@ -80,8 +80,8 @@ MACHINE = Measure(
     "more dialogues pass. Orange states yield ({yields}), blue ones do not ({stays}).",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
-    tables=lambda found: {"machine": flow_frame(*found)},
-    figure=lambda found, study: figures.protocol_graph(*found),
+    tables=lambda result: {"machine": flow_frame(*result)},
+    figure=lambda result, study: figures.protocol_graph(*result),
     in_json=False,
 )
 
@@ -107,14 +107,14 @@ GROWTH = Measure(
     "answers alike. States that grow with the length are the sign of a counter.",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, NETWORK, ONE_NETWORK, SIMULTANEOUS),
-    tables=lambda found: growth_table(found),
-    figure=lambda found, study: figures.growth(found),
+    tables=lambda result: growth_table(result),
+    figure=lambda result, study: figures.growth(result),
     in_json=False,  # among the causes
 )
 
 
-def growth_table(found: Any) -> dict[str, Any]:
+def growth_table(result: Any) -> dict[str, Any]:
     """The states by length; none where no queries were put."""
     from analysis.causal.summary import Causes
 
-    return {name: frame for name, frame in Causes(growth=found).tables().items() if name == "growth"}
+    return {name: frame for name, frame in Causes(growth=result).tables().items() if name == "growth"}

@@ -18,8 +18,8 @@ from analysis.report.tables import drift_frame
 from envs.game import Floats
 
 
-def _line(found: SuccessReport, study: Study) -> Line | None:
-    rate = found.overall
+def _line(result: SuccessReport, study: Study) -> Line | None:
+    rate = result.overall
     interval = f"[{100 * rate.low:.2f}, {100 * rate.high:.2f}]"
     return Line("success", shown(rate.value, share=True), f"{interval} of {rate.trials:,} dialogues")
 
@@ -33,9 +33,9 @@ TRAINING_COURSE = Measure(
     "Each point is a stretch of training, the band its 95 % Wilson interval.",
     chapter="success",
     needs=(TRAINING,),
-    tables=lambda found: {"course": found.course_frame()},
-    figure=lambda found, study: figures.course(found, _without_talk(study)),
-    remark=lambda found, study: _without_talk_says(study),
+    tables=lambda result: {"course": result.course_frame()},
+    figure=lambda result, study: figures.course(result, _without_talk(study)),
+    remark=lambda result, study: _without_talk_says(study),
 )
 
 
@@ -72,8 +72,8 @@ SCORE = Measure(
     _score,
     chapter="",
     needs=(DIALOGUES,),
-    line=lambda found, study: Line(
-        "score", f"{found.mean:.3f}", f"[{found.low:.3f}, {found.high:.3f}] mean of {found.dialogues:,} dialogues"
+    line=lambda result, study: Line(
+        "score", f"{result.mean:.3f}", f"[{result.low:.3f}, {result.high:.3f}] mean of {result.dialogues:,} dialogues"
     ),
 )
 
@@ -84,8 +84,8 @@ BY_LENGTH = Measure(
     "How often the {agents} succeed after dialogues of each length, with frozen weights. {goal}",
     chapter="success",
     needs=(DIALOGUES,),
-    tables=lambda found: {"success": found.to_frame()},
-    figure=lambda found, study: figures.by_rounds(found),
+    tables=lambda result: {"success": result.to_frame()},
+    figure=lambda result, study: figures.by_rounds(result),
     in_json=False,
 )
 
@@ -97,8 +97,8 @@ FAILURES = Measure(
     "sampling: the most probable moves would have been right. Misreading: even those were wrong.",
     chapter="success",
     needs=(DIALOGUES,),
-    tables=lambda found: {"failures": found.failures_frame()},
-    figure=lambda found, study: figures.failures(found),
+    tables=lambda result: {"failures": result.failures_frame()},
+    figure=lambda result, study: figures.failures(result),
     in_json=False,
 )
 
@@ -128,6 +128,6 @@ DRIFT = Measure(
     "and in how many of the last dialogues it decides as the last vote does.",
     chapter="success",
     needs=(TRAINING, DIALOGUES, WHO_YIELDS),
-    tables=lambda found: {"drift": drift_frame(found)} if found else {},
-    figure=lambda found, study: figures.drift(found),
+    tables=lambda result: {"drift": drift_frame(result)} if result else {},
+    figure=lambda result, study: figures.drift(result),
 )

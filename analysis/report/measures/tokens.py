@@ -15,8 +15,8 @@ TOKENS = Measure(
     "How often those who then take each move say each symbol: a hint at meaning, not a proof.",
     chapter="tokens",
     needs=(DIALOGUES,),
-    tables=lambda found: {"tokens": found.frequency_frame(), **found.role_tables()},
-    figure=lambda found, study: figures.symbols_by_role(found),
+    tables=lambda result: {"tokens": result.frequency_frame(), **result.role_tables()},
+    figure=lambda result, study: figures.symbols_by_role(result),
 )
 
 POSITIONS = Measure(
@@ -26,14 +26,14 @@ POSITIONS = Measure(
     "Percent of the symbols said in each round.",
     chapter="tokens",
     needs=(DIALOGUES,),
-    tables=lambda found: {"positions": found.position_frame()},
-    figure=lambda found, study: figures.symbols_by_round(found),
+    tables=lambda result: {"positions": result.position_frame()},
+    figure=lambda result, study: figures.symbols_by_round(result),
     in_json=False,
 )
 
 
-def _law(found: TokenReport, study: Study) -> str:
-    fit = found.zipf["tokens"]
+def _law(result: TokenReport, study: Study) -> str:
+    fit = result.zipf["tokens"]
     return f"Here the exponent is {shown(fit.exponent)}, and the largest gap to the fitted law {shown(fit.distance)}."
 
 
@@ -44,17 +44,17 @@ RANKS = Measure(
     "In natural languages the share falls with the rank to the power -1 (Zipf's law).",
     chapter="tokens",
     needs=(DIALOGUES,),
-    tables=lambda found: {
-        "ranks": found.rank_frame(), "zipf": found.zipf_frame(), "entropies": found.entropy_frame(),
+    tables=lambda result: {
+        "ranks": result.rank_frame(), "zipf": result.zipf_frame(), "entropies": result.entropy_frame(),
     },
-    figure=lambda found, study: figures.rank_frequency(found),
+    figure=lambda result, study: figures.rank_frequency(result),
     remark=_law,
     in_json=False,
 )  # fmt: skip
 
 
-def _distinct_line(found: TokenReport, study: Study) -> Line | None:
-    distinct = found.dialogues
+def _distinct_line(result: TokenReport, study: Study) -> Line | None:
+    distinct = result.dialogues
     if not distinct.dialogues:
         return None
     return Line("different dialogues", shown(distinct.distinct), f"{shown(distinct.distinct_share, share=True)} of all")
@@ -67,7 +67,7 @@ DIALOGUES_MEASURE = Measure(
     "What each {agent} says, round by round, a dot between the rounds.",
     chapter="tokens",
     needs=(DIALOGUES,),
-    tables=lambda found: {"dialogues": found.dialogue_frame(), "twins": found.twin_frame()},
+    tables=lambda result: {"dialogues": result.dialogue_frame(), "twins": result.twin_frame()},
     line=_distinct_line,
     rows=12,
     in_json=False,
