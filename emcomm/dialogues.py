@@ -568,15 +568,6 @@ def _require_small(extent: Extent) -> None:
         )
 
 
-def iterate(folder: Path, on_damage: Callable[[BadInput], Any]) -> Iterator[DialogueTable]:
-    """The parts of a log in order; a damaged one is handed to `on_damage` and passed over."""
-    for part in sorted(folder.glob("part-*.parquet")):
-        try:
-            yield read_part(part)
-        except BadInput as error:
-            on_damage(error)
-
-
 _ALSO = {"moves": pa.list_(pa.int8()), "outcome": pa.dictionary(pa.int32(), pa.string())}
 """Types besides those of the schema: moves of older logs, and how an outcome is read."""
 

@@ -36,16 +36,16 @@ def extent_of(file: BinaryIO) -> Extent:
         rows += _count(group[3])
         for column in group[1]:
             chunk = column[3]
-            expected, values = _count(chunk[5]), 0
+            expected, counted = _count(chunk[5]), 0
             for page in _pages(file, chunk, size):
                 kind = page.get(5) or page.get(8)  # data, of one of two versions
-                values += _count(kind[1]) if kind else 0
+                counted += _count(kind[1]) if kind else 0
                 values += _count((kind or page.get(7) or {1: 0})[1])
                 unpacked += _count(page[2])
                 if kind and kind[2 if 5 in page else 4] not in _ENCODINGS:
                     raise ValueError("it has an encoding that no log has")
-            if values != expected:
-                raise ValueError(f"a column claims {expected:,} values and has {values:,}")
+            if counted != expected:
+                raise ValueError(f"a column claims {expected:,} values and has {counted:,}")
     if rows != footer[3]:
         raise ValueError("its row groups do not add up to its rows")
     return Extent(rows, len(groups), values, unpacked)

@@ -215,9 +215,9 @@ def _roles(roles: Any, n_agents: int) -> tuple[tuple[str, ...], tuple[int, ...]]
     return tuple(map(str, roles)), tuple(index for index in role_of if index is not None)
 
 
-def _attributes(attributes: Any) -> tuple[Attribute, ...]:
+def _attributes(declared: Any) -> tuple[Attribute, ...]:
     attributes = []
-    for given in attributes:
+    for given in declared:
         try:
             attribute = Attribute(*given)
         except TypeError:

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 
 from analysis.causal.channel_controls import channel_controls
-from emcomm.runs import Run
+from analysis.data.runs import LoadedRun
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import network_of
 from experiments.running import main
@@ -19,7 +19,7 @@ CHANNELS = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
 MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 
-def measure(run: Run, quick: bool) -> dict[str, Any]:
+def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """Success of the same network with each channel."""
     controls = channel_controls(network_of(run), run.config, 300 if quick else 20_000, CHANNELS)
     return {f"under_{control.channel}": control.success.value for control in controls}

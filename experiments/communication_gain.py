@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from emcomm.runs import Run
+from analysis.data.runs import LoadedRun
 from experiments.experiment import TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import course
 from experiments.running import main
@@ -25,7 +25,7 @@ from experiments.writing import (
 )
 
 
-def measure(run: Run, quick: bool) -> dict[str, Any]:
+def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """The learning curve."""
     return course(run)
 

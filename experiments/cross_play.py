@@ -12,9 +12,9 @@ import seaborn as sns
 
 from analysis.agents.cross_play import CrossPlay, cosines, cross_play, predict_cross_play
 from analysis.agents.policy_player import PolicyPlayer
+from analysis.data.runs import LoadedRun
 from analysis.explanation.vote_drift import vote_weights
 from emcomm.networks.policy import Policy, Population
-from emcomm.runs import Run
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results
 from experiments.measures import evaluation_of, network_of
 from experiments.running import main
@@ -35,7 +35,7 @@ SIZES = (2, 3, 5)
 ALONE = "one network"
 
 
-def measure(run: Run, quick: bool) -> dict[str, Any]:
+def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """Play within a population: with the others, as in training, and with a copy of itself, which is new to it."""
     network = network_of(run)
     if not isinstance(network, Population):
@@ -46,7 +46,7 @@ def measure(run: Run, quick: bool) -> dict[str, Any]:
     return {"with_others": float(rates[others].mean()), "with_itself": float(rates.diagonal().mean())}
 
 
-def _play(networks: Sequence[Policy], run: Run, games: int) -> CrossPlay:
+def _play(networks: Sequence[Policy], run: LoadedRun, games: int) -> CrossPlay:
     seats = [lambda policy=policy: PolicyPlayer(policy) for policy in networks]
     return cross_play([str(i) for i in range(len(networks))], seats, run.config.rules, games)
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.data.runs import LoadedRun
 from emcomm.config import PRESETS, Config
-from emcomm.runs import Run
 
-Measure = Callable[[Run, bool], dict[str, Any]]
+Measure = Callable[[LoadedRun, bool], dict[str, Any]]
 """A trained run, and whether a quick look will do -> figures by name: numbers, or lists of numbers."""
 
 
@@ -44,7 +44,7 @@ class Results(NamedTuple):
 
     rows: pd.DataFrame
     """One row for each run: condition, seed, success, rounds …, the optimum, and what was measured."""
-    runs: dict[tuple[str, int], Run]
+    runs: dict[tuple[str, int], LoadedRun]
     """Condition and seed -> the run."""
     quick: bool
 

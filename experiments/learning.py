@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emcomm.runs import Run
+from analysis.data.runs import LoadedRun
 from experiments.experiment import SHORT, Conclusion, Experiment, Results
 from experiments.measures import course
 from experiments.running import main
@@ -19,7 +19,7 @@ HALF = dataclasses.replace(SHORT, episodes=100_000)
 COLOURS = ("#0072b2", "#009e73", "#e69f00", "#d55e00")
 
 
-def measure(run: Run, quick: bool) -> dict[str, Any]:
+def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """The learning curve."""
     return course(run)
 

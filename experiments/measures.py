@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from emcomm.dialogues import DialogueTable, concatenate, iterate
+from analysis.data.runs import LoadedRun, TrainedPolicy
+from emcomm.dialogues import DialogueTable, concatenate
+from emcomm.errors import BadInput
 from emcomm.networks.policy import Policy
-from emcomm.runs import Run
-from emcomm.worlds import load_policy
 
 
-def network_of(run: Run) -> Policy:
+def trained(run: LoadedRun) -> TrainedPolicy:
+    """The policy that played the evaluation of a run; raises BadInput where there is none."""
+    policy = run.checkpoint()
+    _require_whole(run)
+    assert policy is not None
+    return policy
+
+
+def network_of(run: LoadedRun) -> Policy:
     """The trained network (or population) of a run."""
-    return load_policy(run)[0]
+    return trained(run).policy
 
 
-def evaluation_of(run: Run, dialogues: int | None = None) -> DialogueTable:
+def evaluation_of(run: LoadedRun, dialogues: int | None = None) -> DialogueTable:
     """The dialogues of the frozen policy: all, or `dialogues` drawn at random (the first to end are the shortest)."""
-    table = concatenate(iterate(run.evaluation, refuse))
-    return table if dialogues is None else table[np.random.default_rng(0).permutation(len(table))[:dialogues]]
+    table = whole(run, run.evaluation())
+    return table if dialogues is None else table.drawn(dialogues, np.random.default_rng(0))
 
 
-def refuse(error: Exception) -> None:
-    """A damaged part of a log ends the measurement."""
-    raise error
+def whole(run: LoadedRun, tables: Iterable[DialogueTable]) -> DialogueTable:
+    """All dialogues of a log; raises BadInput where a part is damaged or there is none."""
+    parts = list(tables)
+    _require_whole(run)
+    if not parts:
+        raise BadInput(f"{run.path} has no dialogues")
+    return concatenate(parts)
 
 
-def course(run: Run, points: int = 48) -> dict[str, Any]:
+def _require_whole(run: LoadedRun) -> None:
+    """Raise BadInput where something of the run could not be read: it ends a measurement."""
+    if run.problems:
+        raise BadInput(run.problems[0])
+
+
+def course(run: LoadedRun, points: int = 48) -> dict[str, Any]:
     """Success and rounds over training, in stretches that grow with the episodes.
 
     `course_episodes` [points + 1] are the edges of the stretches, `course_success` and `course_rounds` their means.
@@ -37,10 +56,11 @@ def course(run: Run, points: int = 48) -> dict[str, Any]:
     edges = np.unique(np.geomspace(max(episodes / 2_000, 20), episodes, points).astype(int))
     edges = np.concatenate([[0], edges])
     sums = np.zeros((3, len(edges) - 1))
-    for table in iterate(run.dialogues, refuse):
+    for table in run.training():
         stretch = np.searchsorted(edges, table.episode, side="right") - 1
         for i, values in enumerate((np.ones(len(table)), table.success, table.n_rounds)):
             sums[i] += np.bincount(stretch, values, len(edges) - 1)[: len(edges) - 1]
+    _require_whole(run)
     count, success, rounds = sums
     share = np.where(count > 0, 1 / np.maximum(count, 1), np.nan)
     return {

@@ -11,13 +11,11 @@ import seaborn as sns
 import tyro
 from matplotlib import pyplot as plt
 
+from analysis.data.runs import load
 from emcomm.cli import parse, run_command
-from emcomm.dialogues import concatenate, iterate
-from emcomm.errors import BadInput
 from emcomm.play import scenes
-from emcomm.runs import Run
-from emcomm.worlds import declaration
 from envs.pictures import draw
+from experiments.measures import evaluation_of, whole
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,14 @@ class OverviewOptions:
 def main() -> int:
     """The command line."""
     options = parse(OverviewOptions, sys.argv[1:], "experiments.overview")
-    run = Run.open(options.run)
-    parts = [(t.success, t.n_rounds) for t in iterate(run.dialogues, print)]
-    if not parts or not any(run.evaluation.glob("*.parquet")):
-        raise BadInput(f"{options.run} has no dialogues to draw")
-    success, rounds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    run = load(options.run)
+    log = whole(run, run.training())
+    success, rounds = log.success, log.n_rounds
     edges = np.unique(np.geomspace(500, len(success), 60).astype(int))
     bins = list(zip(np.concatenate([[0], edges[:-1]]), edges, strict=True))
-    played = concatenate(iterate(run.evaluation, print))
+    played = evaluation_of(run)
     typical = np.flatnonzero(played.success & (played.n_rounds == int(np.median(played.n_rounds))))[0]
-    [scene] = scenes(played[int(typical)], declaration(run.config), run.config.rules.n_tokens)
+    [scene] = scenes(played[int(typical)], run.declaration(), run.config.rules.n_tokens)
     sns.set_theme(style="ticks", context="talk")
     figure, (course, picture) = plt.subplots(1, 2, figsize=(17, 5.2), width_ratios=[1, 1.15], layout="constrained")
     course.plot(edges, [100 * success[a:b].mean() for a, b in bins], color="#1f77b4", lw=3)

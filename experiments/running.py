@@ -31,6 +31,7 @@ from rich.console import Console
 
 import experiments
 from analysis.agents.optimal_pair import Optimum, optimum
+from analysis.data.runs import load as load_run
 from emcomm.a3c import use_one_core
 from emcomm.cli import parse, run_command
 from emcomm.cluster import start_ray
@@ -278,7 +279,7 @@ def _do(group: list[Job]) -> None:
         _train(first)
     use_one_core()
     for job in group:
-        figures = load(job.experiment).measure(Run.open(job.folder), job.quick)
+        figures = load(job.experiment).measure(load_run(job.folder), job.quick)
         job.measured.parent.mkdir(exist_ok=True)
         unfinished = job.measured.with_suffix(".tmp")
         unfinished.write_text(json.dumps(figures))
@@ -321,7 +322,7 @@ def collect(done: list[Job]) -> Results:
             "wall_s": summary["wall_s"], "run": job.folder.name, "git": _revision(job.folder),
             **json.loads(job.measured.read_text()),
         })  # fmt: skip
-        runs[job.condition, job.config.seed] = Run(job.folder, job.config)
+        runs[job.condition, job.config.seed] = load_run(job.folder)
     return Results(pd.DataFrame(rows), runs, done[0].quick)
 
 

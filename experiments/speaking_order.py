@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analysis.causal.role_leaks import role_leaks
-from emcomm.runs import Run
+from analysis.data.runs import LoadedRun
 from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
 from experiments.measures import evaluation_of
 from experiments.running import main
@@ -25,7 +25,7 @@ CONTENT: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(run: Run, quick: bool) -> dict[str, Any]:
+def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """The role-leak audit: how well who yields is told by everything but the content, and the largest chance figure."""
     audit = role_leaks(evaluation_of(run), run.config.rules.n_tokens, run.config.rules.channel)
     return {f"leak_{leak.source}": leak.accuracy.value for leak in audit} | {

@@ -17,13 +17,13 @@ import pandas as pd
 from analysis.agents.policy_player import ask_network
 from analysis.automata.query_learning import Ask, growth
 from analysis.data.decisions import decisions, stretches
+from analysis.data.runs import LoadedRun
 from analysis.explanation.candidates import Fitted, Method, fit
 from analysis.explanation.verdict import explain
 from analysis.explanation.vote_drift import drift, vote_weights
-from emcomm.dialogues import DialogueTable, concatenate, iterate
-from emcomm.runs import Run
+from emcomm.dialogues import DialogueTable
 from experiments.experiment import TALK, TERSE, Conclusion, Experiment, Results, with_rules
-from experiments.measures import evaluation_of, network_of, refuse
+from experiments.measures import evaluation_of, network_of, whole
 from experiments.running import main
 from experiments.writing import (
     BLUE,
@@ -56,7 +56,7 @@ FITTED: tuple[Method, ...] = ("vote", "first difference")
 AUTOMATA = ("n-gram", "decision tree", "RPNI", "ALERGIA")
 
 
-def measure(run: Run, quick: bool) -> dict[str, Any]:
+def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """Explanations, growth and drift."""
     policy, rules = network_of(run), run.config.rules
     table = evaluation_of(run)
@@ -83,7 +83,7 @@ def measure(run: Run, quick: bool) -> dict[str, Any]:
     return {**figures, **_growth(run, quick), "closed_at_once": _closed_at_once(table), **_emergence(run)}
 
 
-def _growth(run: Run, quick: bool) -> dict[str, Any]:
+def _growth(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """States that KV needs for the network, and for a vote and a first difference fitted on its dialogues.
 
     Two tokens are said, those with the largest and the smallest weight in the vote.
@@ -118,9 +118,9 @@ def _closed_at_once(table: DialogueTable) -> float:
     return float((table.n_rounds[talked] == differ[talked].argmax(axis=1) + 2).mean()) if talked.any() else np.nan
 
 
-def _emergence(run: Run) -> dict[str, Any]:
+def _emergence(run: LoadedRun) -> dict[str, Any]:
     """The vote in stretches of training, each twice as long as the one before."""
-    course = concatenate(iterate(run.dialogues, refuse))
+    course = whole(run, run.training())
     episodes = run.config.episodes
     points = drift(stretches(course, max(episodes // 1_000, 100)), run.config.rules.n_tokens, 4_000)
     return {

@@ -58,7 +58,7 @@ def test_a_whole_run(run: Path) -> None:
     loaded = analysis.load(run)
     assert loaded.name == "run"
     assert loaded.facts == (3, 5, MOVES, None)
-    assert loaded.config == {"rules": {"n_tokens": 5}}
+    assert loaded.settings == {"rules": {"n_tokens": 5}}
     assert lengths(loaded.training()) == [4, 4, 4]
     assert lengths(loaded.evaluation()) == [4]
     assert (loaded.count(), loaded.count("evaluation")) == (12, 4)
@@ -86,7 +86,7 @@ def test_nothing_is_written(run: Path) -> None:
 def test_no_config_is_noted_and_the_dialogues_are_still_read(run: Path) -> None:
     (run / "config.json").unlink()
     loaded = analysis.load(run)
-    assert loaded.config is None
+    assert loaded.settings is None
     assert loaded.problems == [f"{run} has no config.json"]
     assert figures(loaded) == (12, 12)
 
@@ -95,7 +95,7 @@ def test_no_config_is_noted_and_the_dialogues_are_still_read(run: Path) -> None:
 def test_a_damaged_config_is_noted(run: Path, text: str) -> None:
     (run / "config.json").write_text(text)
     loaded = analysis.load(run)
-    assert loaded.config is None
+    assert loaded.settings is None
     assert len(loaded.problems) == 1
     assert "config.json is damaged" in loaded.problems[0]
 

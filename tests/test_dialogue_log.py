@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import analysis
 from analysis.data.dialogue_text import table_of
 from emcomm.dialogues import (
     SCHEMA,
@@ -20,8 +21,8 @@ from emcomm.dialogues import (
     concatenate,
     facts_of,
     from_arrow,
-    iterate,
     next_episode,
+    parts_of,
     read_part,
     to_arrow,
 )
@@ -58,7 +59,7 @@ def test_what_goes_in_comes_out(tmp_path: Path, options: dict[str, str]) -> None
     writer.add(table)
     writer.add(table)
     writer.close()
-    back = concatenate(iterate(tmp_path, pytest.fail))
+    back = concatenate([read_part(part) for part in parts_of(tmp_path)])
     assert (back.episode == np.arange(2 * len(table))).all()
     same(table, DialogueTable(**{**back[: len(table)].__dict__, "episode": table.episode}))
     assert (table.worker == 4).all()
@@ -122,7 +123,7 @@ def test_a_second_writer_goes_on_counting(tmp_path: Path) -> None:
         writer.add(table)
         writer.close()
     assert len(list(tmp_path.iterdir())) == 3
-    assert (concatenate(iterate(tmp_path, pytest.fail)).episode == np.arange(3 * len(table))).all()
+    assert (concatenate([read_part(part) for part in parts_of(tmp_path)]).episode == np.arange(3 * len(table))).all()
 
 
 def test_a_half_written_part_is_never_seen(tmp_path: Path) -> None:
@@ -130,22 +131,21 @@ def test_a_half_written_part_is_never_seen(tmp_path: Path) -> None:
     writer.add(played(20))
     writer.close()
     (tmp_path / "part-000001.tmp").write_bytes(b"PAR1 half of a part")
-    assert len(list(iterate(tmp_path, pytest.fail))) == 1
+    assert len(parts_of(tmp_path)) == 1
     DialogueWriter(tmp_path, 5, ("main", "detour")).close()
     assert [p.name for p in tmp_path.iterdir()] == ["part-000000.parquet"]
 
 
 def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path: Path) -> None:
-    writer = DialogueWriter(tmp_path, 5, ("main", "detour"), part_rows=1)
+    writer = DialogueWriter(tmp_path / "dialogues", 5, ("main", "detour"), part_rows=1)
     for _ in range(3):
         writer.add(played(20))
     writer.close()
-    second = tmp_path / "part-000001.parquet"
+    second = tmp_path / "dialogues" / "part-000001.parquet"
     second.write_bytes(second.read_bytes()[:-20])
-    problems: list[BadInput] = []
-    assert len(list(iterate(tmp_path, problems.append))) == 2
-    [problem] = problems
-    assert "part-000001.parquet" in str(problem)
+    run = analysis.load(tmp_path)
+    assert len(list(run.training())) == 2
+    assert any("part-000001.parquet" in problem for problem in run.problems)
 
 
 def decided(games: list[int], last: list[bool]) -> Dialogues:

@@ -19,8 +19,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import analysis
 from emcomm.cluster import start_ray
-from emcomm.dialogues import concatenate, iterate
+from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from experiments import READING_ORDER
@@ -158,9 +159,9 @@ def test_seeds_are_enough_for_a_claim() -> None:
 
 
 def test_the_course_adds_up_to_the_log(small_run: Path) -> None:
-    opened = Run.open(small_run)
+    opened = analysis.load(small_run)
     found = course(opened, points=7)
-    table = concatenate(iterate(opened.dialogues, print))
+    table = concatenate(list(opened.training()))
     edges = found["course_episodes"]
     assert edges[0] == 0
     assert edges[-1] == opened.config.episodes

@@ -229,7 +229,7 @@ def test_runs_beside_each_other(found: Findings, tmp_path: Path) -> None:
 
 
 def configured(found: Findings, name: str, **config: Any) -> Findings:
-    run = dataclasses.replace(found.run, path=found.run.path.parent / name, config=config)
+    run = dataclasses.replace(found.run, path=found.run.path.parent / name, settings=config)
     return dataclasses.replace(found, run=run, study=Study(run, QUICK))
 
 

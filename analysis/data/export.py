@@ -104,7 +104,7 @@ def export_corpus(
         "silent": SILENT,
         "move_names": list(run.facts.move_names),
         "order": "round by round, within a round in the order of speaking",
-        "config": run.config,
+        "config": run.settings,
     }
     write_whole(target / "metadata.json", json.dumps(facts, indent=2) + "\n")
     return target

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emcomm.config import read_run_file, require_named
+from emcomm.config import read_config, read_run_file, require_named
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, parts_of, read_part, rows_of
 from emcomm.errors import BadInput
 from emcomm.verification import check_log
@@ -48,8 +48,8 @@ class LoadedRun:
     """One run on disk, opened for reading."""
 
     path: Path
-    config: dict[str, Any] | None
-    """The `config` of config.json as plain values; None where it cannot be read."""
+    settings: dict[str, Any] | None
+    """The `config` of config.json as plain values, complete or not; None where it cannot be read."""
     facts: LogFacts | None
     """Number of tokens and names of the moves; None where no part can be read."""
     problems: list[str]
@@ -119,27 +119,44 @@ class LoadedRun:
         """
         from emcomm.worlds import game_class
 
-        env = str((self.config or {}).get("env", "no game"))
+        env = self.env_name or "no game"
         if env not in GAMES and env != self.env:
             advice = f"{env} is no game of emcomm; where it is code of yours, name it: --env {shlex.quote(env)}"
             if self.facts is None or self.facts.move_names != CrossingGame.move_names:
                 raise BadInput(advice)
-            if self.config is not None and "env" in self.config:
+            if self.env_name is not None:
                 self._note(f"{self.path}: {advice}; taken for the crossing, whose moves it has")
             return CrossingGame
         return game_class(env)
 
     @property
+    def config(self) -> Config:
+        """The configuration; raises BadInput where config.json is missing, damaged or incomplete."""
+        return read_config(self.path)
+
+    @property
+    def env_name(self) -> str | None:
+        """The game by name; None where it is not known."""
+        name = (self.settings or {}).get("env")
+        return name if isinstance(name, str) else None
+
+    @property
+    def seed(self) -> int | None:
+        """What fixed the run; None where it is not known."""
+        seed = (self.settings or {}).get("seed")
+        return seed if isinstance(seed, int) else None
+
+    @property
     def channel(self) -> str:
         """The name of the channel over which the dialogues were held; open where it is not known."""
-        rules = (self.config or {}).get("rules")
+        rules = (self.settings or {}).get("rules")
         return str(rules.get("channel", "open")) if isinstance(rules, dict) else "open"
 
     def rules(self) -> TalkRules | None:
         """The rules of talk; None where they are not known. Raises BadInput for a channel that nobody has named."""
         require_named(self.path, self.channel, self.code)
         try:
-            return TalkRules(**(self.config or {})["rules"])
+            return TalkRules(**(self.settings or {})["rules"])
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -212,8 +229,8 @@ def load(path: str | Path, env: str | None = None, code: Sequence[str] = ()) -> 
     Returns
     -------
     LoadedRun
-        `path`; `config`, plain values or None; `facts`, what the log says of itself; `problems`, one line each;
-        `parts`, the readable files of each log; `env` and `code` as given.
+        `path`; `settings`, plain values or None; `config`, the same typed, where it is complete; `facts`, what the log
+        says of itself; `problems`, one line each; `parts`, the readable files of each log; `env` and `code` as given.
 
     Examples
     --------

@@ -41,13 +41,12 @@ def run_section(findings: Findings, number: int) -> str:
 
 
 def _setting(findings: Findings) -> str:
-    config = findings.run.config or {}
-    rules = config.get("rules")
-    parts = [config.get("env")]
-    if isinstance(rules, dict) and "channel" in rules:
-        parts.append(f"channel {rules['channel']}")
-    if "seed" in config:
-        parts.append(f"seed {config['seed']}")
+    run = findings.run
+    parts = [run.env_name]
+    if run.settings is not None:
+        parts.append(f"channel {run.channel}")
+    if run.seed is not None:
+        parts.append(f"seed {run.seed}")
     if findings.training is not None:
         parts.append(f"{shown(findings.training.overall.trials)} dialogues of training")
     return "".join(f" · {text(part)}" for part in parts if part)

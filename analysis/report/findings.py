@@ -68,7 +68,7 @@ class Findings:
         """As plain values, without dialogues."""
         shown = {m.name: self.results[m.name] for m in self.measures if m.in_json and m.name in self.results}
         head = {
-            "name": self.name, "path": str(self.run.path), "sentence": self.sentence, "config": self.run.config,
+            "name": self.name, "path": str(self.run.path), "sentence": self.sentence, "config": self.run.settings,
             "game": self.study.game.to_json() if self.study else None, "problems": self.problems,
             "absent": self.absent,
         }  # fmt: skip

@@ -151,7 +151,7 @@ def _independent(studied: Sequence[Findings], problems: list[str]) -> list[Findi
     """The runs without those that repeat the configuration and the seed of another."""
     first: dict[str, Findings] = {}
     for findings in studied:
-        config = findings.run.config or {}
+        config = findings.run.settings or {}
         repeatable = "seed" in config and findings.success is not None
         same = first.setdefault(json.dumps(config, sort_keys=True) if repeatable else str(findings.run.path), findings)
         if same is not findings:
@@ -174,7 +174,7 @@ def _groups(studied: Sequence[Findings]) -> tuple[Group, ...]:
 
 def _settings(findings: Findings) -> dict[str, Any]:
     """The settings of a run but the seed, those of its rules among them; its path where they are not known."""
-    config = findings.run.config
+    config = findings.run.settings
     if config is None:
         return {"run": str(findings.run.path)}
     rules = config.get("rules")
@@ -234,7 +234,7 @@ def _game(findings: Findings) -> str:
     rules = _rules(findings)
     facts = findings.run.facts
     shared = replace(rules, window=1, round_cost=0.0)
-    return repr(((findings.run.config or {}).get("env"), facts.move_names if facts else None, shared))
+    return repr((findings.run.env_name, facts.move_names if facts else None, shared))
 
 
 def _rules(findings: Findings) -> TalkRules:

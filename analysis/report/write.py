@@ -128,7 +128,7 @@ def policy(script: str) -> str:
 
 
 def _packed(findings: Findings) -> dict[str, Any]:
-    facts, config = findings.run.facts, findings.run.config or {}
+    facts, config = findings.run.facts, findings.run.settings or {}
     rules, game = config.get("rules"), findings.study.game if findings.study else None
     words = game.words if game else Words()
     return {
