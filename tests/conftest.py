@@ -75,10 +75,10 @@ def whole_log() -> Callable[[Path], DialogueTable]:
 
 @pytest.fixture(scope="session")
 def small_run(emcomm: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 3 000 episodes, trained in one process; tests only read it."""
+    """A run of 3 000 episodes of short talk, trained in one process; tests only read it."""
     folder = tmp_path_factory.mktemp("logs")
     done = emcomm(
-        "train", "--workers", 0, "--episodes", 3000, "--games", 32, "--evaluation-games", 500,
+        "train", "--workers", 0, "--episodes", 3000, "--games", 32, "--evaluation-games", 500, "--max-rounds", 8,
         "--log-dir", folder, "--run-name", "small",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -54,13 +54,8 @@ def test_all_nine_are_found() -> None:
     assert names()[: len(READING_ORDER)] == list(READING_ORDER)
 
 
-IN_THE_GATE = ("memory",)
-"""The others take as long and show the same; `pytest -m slow` runs them."""
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in IN_THE_GATE else pytest.param(name, marks=pytest.mark.slow) for name in names()]
-)
+@pytest.mark.slow  # in the gate, test_readme.py runs one
+@pytest.mark.parametrize("name", names())
 def test_the_quick_version_makes_everything_but_evidence(name: str, ray: None, logs: Path) -> None:
     before = {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
     told = quick(name, logs)

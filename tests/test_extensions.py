@@ -116,7 +116,20 @@ def python(place: Path) -> Run:
     return run
 
 
-SMALL = ("--workers", 0, "--episodes", 600, "--games", 16, "--evaluation-games", 400, "--hidden-size", 16)
+SMALL = (
+    "--workers",
+    0,
+    "--episodes",
+    600,
+    "--games",
+    16,
+    "--evaluation-games",
+    400,
+    "--hidden-size",
+    16,
+    "--max-rounds",
+    5,
+)
 OWN = ("--env", "mine:Ships", "--channel", "mine:Loud", "--torso", "mine:Sum", "--algorithm", "mine:twice")
 
 

@@ -24,7 +24,7 @@ SMALL = {
     "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
     "experiments.planted_recovery": "--variants 1 --dialogues 500",
-    "experiments.throughput": "--seconds 0.5 --worker-counts 0",
+    "experiments.throughput": "--seconds 0.5 --worker-counts 0 --games 16",
 }
 """Flags that make each command small."""
 COMMANDS = sorted(set(re.findall(r"python -m [^`\n#]+", README)))

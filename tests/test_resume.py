@@ -164,6 +164,7 @@ def test_a_signal_saves_everything(never_killed, tmp_path, number) -> None:
     assert_equal_runs(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_one_worker_on_ray_goes_on_exactly_where_it_was(never_killed, tmp_path) -> None:
     """Its games in progress are saved, too: it trains the network of a run in one process that nobody killed."""
     args = ("--episodes", 6000, "--checkpoint-every", 0.2)
