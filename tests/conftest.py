@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from emcomm.cli import run_command
 from emcomm.dialogues import DialogueTable, concatenate, read_part
 
 # A shell that runs the tests in the background has them ignore interrupts, and so would the processes they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+torch.set_num_threads(1)  # several tests run at once, and threads of networks this small wait for each other
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

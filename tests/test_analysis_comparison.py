@@ -7,7 +7,7 @@ import pytest
 
 from analysis.agents.cross_play import CrossPlay, blocks_of, cosine, cosines, cross_play, predict_cross_play
 from analysis.agents.players import MachinePlayer
-from analysis.agents.policy_player import random_dialogues
+from analysis.agents.random_queries import random_dialogues
 from analysis.agents.synthetic_protocols import plant, planted_dialogues
 from analysis.automata.protocol_machine import ProtocolMachine
 from analysis.explanation.vote_drift import behavioural_distances, drift, vote_weights

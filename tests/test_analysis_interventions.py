@@ -13,9 +13,9 @@ from analysis.agents.policy_player import (
     action_probabilities,
     move_probabilities,
     network_bits,
-    random_dialogues,
     yielding,
 )
+from analysis.agents.random_queries import random_dialogues
 from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.causal import influence as influences
 from analysis.causal import role_leaks as leaks
@@ -46,6 +46,7 @@ class Voter:
 
     def __init__(self, talk_rounds=1, deaf=False, parrot=False):
         self.sizes = SimpleNamespace(n_features=3, n_agents=2, window=1, n_symbols=3, n_actions=5, hidden_size=3)
+        self.torso = SimpleNamespace(recurrent=True)
         self.talk_rounds, self.deaf, self.parrot = talk_rounds, deaf, parrot
 
     def players(self, memory):
@@ -208,14 +209,16 @@ def test_a_pair_of_voters_plays_as_computed():
 
 
 def test_a_voter_is_explained_by_its_machine():
-    """Verdict and sentence are those of the machine that plays; random dialogues bring an interval."""
+    """Verdict and sentence are those of the machine that plays."""
     voter = Voter(talk_rounds=3)
     table = play_games((PolicyPlayer(voter), PolicyPlayer(voter)), RULES, 4000)
     found = explain(table, 2, RULES, voter, methods=("first difference", "vote", "vote × clock"), games=5000)
     assert (found.family, found.verdict) == ("vote", "explained")
     assert found.best.method == "vote × clock"  # without a clock it does not know when to stop
-    assert found.best.random.trials == 10_000
-    assert f"on random dialogues ({found.best.random}): explained." in found.sentence
+    assert found.best.random.trials == 7_000  # seven strata
+    assert all(condition.holds for condition in found.evidence.conditions)
+    assert found.evidence.interchange.of("whole memory").flips.value > 0.95
+    assert found.sentence.endswith(": explained.")
     assert f"describes {100 * found.best.accuracy.value:.1f} %" in found.sentence
 
 

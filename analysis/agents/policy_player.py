@@ -17,7 +17,7 @@ from analysis.automata.query_learning import Ask
 from analysis.data.decisions import Decisions, NotApplicable
 from analysis.metrics.entropy import bits_of
 from emcomm.dialogues import DialogueTable
-from emcomm.networks.policy import Policy, Population
+from emcomm.networks.policy import Ensemble, Policy, Population
 from envs.game import Bools, Declaration, Floats, Ints
 from envs.negotiation import SILENT, Observation, TalkRules
 from envs.replay import NotReplayable, Replay, Setting, plain_setting
@@ -195,28 +195,60 @@ def network_bits(
     return surprise(both, actions, rules.n_tokens), float(bits_of(np.where(actions.legal, both, 0)).mean())
 
 
-# -- random dialogues --------------------------------------------------------------------------------------------------
+# -- memories ----------------------------------------------------------------------------------------------------------
 
 
-def random_dialogues(lengths: Ints, n_tokens: int, eot_share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Dialogues that nobody held: `[D, R, 2]` and rounds `[D]`, one per entry of `lengths` (of at least 2 rounds).
+@dataclass(frozen=True)
+class Tape:
+    """All that a network sees in `P` dialogues that nobody held, so that it can be run from any place in them."""
 
-    Tokens are uniform, EOT comes with probability `eot_share`, both say EOT in the last round and in no other. Where
-    there are two tokens the agents differ in some round: identical views leave nothing to decide.
-    """
-    n_rounds = np.maximum(lengths, 2)
-    rounds = int(n_rounds.max(initial=2))
-    shape = (len(lengths), rounds, 2)
-    symbols = rng.integers(n_tokens, size=shape, dtype=np.int8)
-    eot = rng.random(shape) < eot_share
-    eot &= ~eot.all(axis=2, keepdims=True)
-    symbols[eot] = n_tokens
-    alike = (symbols[:, :, 0] == symbols[:, :, 1]) | (np.arange(rounds) >= n_rounds[:, None] - 1)
-    alike_rows = np.flatnonzero(alike.all(axis=1))
-    symbols[alike_rows, 0, 1] = (symbols[alike_rows, 0, 0] + 1) % n_tokens
-    symbols[np.arange(len(lengths)), n_rounds - 1] = n_tokens
-    symbols[np.arange(rounds) >= n_rounds[:, None]] = SILENT
-    return symbols, n_rounds
+    inputs: torch.Tensor
+    """`[R + 1, N, P, I]` after 0, 1, … rounds."""
+    n_rounds: torch.Tensor
+    """`[P]`"""
+
+    def __getitem__(self, which: torch.Tensor) -> Tape:
+        """The tape of some of the dialogues."""
+        return Tape(self.inputs[:, :, which], self.n_rounds[which])
+
+    def run(
+        self, policy: Policy, start: Ints | None = None, memory: torch.Tensor | None = None, until: Ints | None = None
+    ) -> torch.Tensor:
+        """`[N, P, S]` the memory after `until` `[P]` rounds (default: all), from that after `start` `[P]` (or none)."""
+        _, agents, dialogues, _ = self.inputs.shape
+        first = torch.full((dialogues,), -1) if start is None else torch.from_numpy(start)
+        last = self.n_rounds if until is None else torch.from_numpy(until)
+        if memory is None:
+            memory = policy.initial_memory(agents * dialogues).view(agents, dialogues, -1)
+        for heard, inputs in enumerate(self.inputs[: int(last.max()) + 1]):
+            now = (first < heard) & (heard <= last)
+            if now.any():
+                kept = policy.remember(inputs.flatten(0, 1), memory.flatten(0, 1)).view(memory.shape)
+                memory = torch.where(now[:, None], kept, memory)
+        return memory
+
+    def odds(self, policy: Policy, memory: torch.Tensor) -> torch.Tensor:
+        """`[N, P]` the log-odds of the last of two moves, to yield."""
+        flat = memory.flatten(0, 1)
+        moves = torch.arange(policy.sizes.n_actions) >= policy.sizes.n_symbols
+        log_probs = policy.log_probs(flat, moves.expand(len(flat), -1)).view(*memory.shape[:2], -1)
+        return log_probs[..., -1] - log_probs[..., policy.sizes.n_symbols]
+
+
+def tape_of(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> Tape:
+    """The tape of the dialogues `[P, R, N]`; raises NotApplicable where one network does not play for all."""
+    if isinstance(policy, Ensemble):
+        raise NotApplicable("several networks play, and memories can be exchanged within one")
+    dialogues, rounds, n_agents = symbols.shape
+    replay = Replay(symbols, n_rounds, rules, plain_situation(policy, rules, dialogues).setting)
+    inputs: torch.Tensor | None = None
+    for moment in replay.moments():
+        seen = policy.encode(moment.seen).cpu().view(len(moment.rows), n_agents, -1)
+        if inputs is None:
+            inputs = seen.new_zeros(rounds + 1, n_agents, dialogues, seen.shape[-1])
+        inputs[torch.from_numpy(moment.round), :, torch.from_numpy(moment.rows)] = seen
+    assert inputs is not None
+    return Tape(inputs, torch.from_numpy(n_rounds))
 
 
 # -- a seat ------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.automata.integrator import Integrator
 from analysis.automata.protocol_machine import ProtocolMachine
 from analysis.explanation.candidates import Method
+from analysis.explanation.evidence import Evidence, Stratum
 from analysis.explanation.selection import Family
 from analysis.explanation.self_check import SelfCheck
 from emcomm.statistics import Rate
@@ -35,7 +37,9 @@ class Competitor:
     accuracy: Rate
     """Held-out dialogues that parted, whose yielder it names."""
     random: Rate | None
-    """The network's greedy moves after random dialogues that it names; None without a network."""
+    """The network's greedy moves after random dialogues that it names, all strata together; None without a network."""
+    strata: tuple[Stratum, ...]
+    """The same in each stratum."""
     bits: float | None
     """Mean surprise at the held-out actions (bits per action); None where it has no machine."""
     n_states: int
@@ -78,6 +82,10 @@ class Explanation:
     """Pairs of different symbols that decide nothing, in that order; the talk goes on to the next difference."""
     network: NetworkFigures | None
     n_dialogues: int
+    evidence: Evidence | None = None
+    """The four conditions, for the best; None without a network."""
+    members: tuple[tuple[Integrator, float], ...] = ()
+    """The integrators with their held-out cross-entropy (nats), the simplest first."""
 
     @property
     def machine(self) -> ProtocolMachine | None:

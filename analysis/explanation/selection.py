@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
+from analysis.agents.random_queries import Queries
 from analysis.data.decisions import Decisions, Scores
 from analysis.explanation.candidates import Fitted, Method
 from emcomm.statistics import rate
-from envs.game import Floats, Ints
 
-Family = Literal["first difference", "last difference", "vote", "cyclic order", "silent", "none"]
+Family = Method | Literal["none"]
 
 
-NAMED: tuple[Method, ...] = ("first difference", "last difference", "cyclic order", "vote")
+NAMED: tuple[Method, ...] = ("first difference", "last difference", "cyclic order", "vote", "integrator")
 """The rules that may be named, the simplest first."""
 
 
@@ -23,26 +23,7 @@ AT_LEAST = 0.9
 """A rule that names fewer of the held-out yielders than this is no description."""
 
 
-class Asked(NamedTuple):
-    """What a network did after dialogues that nobody held."""
-
-    symbols: Ints
-    """int8 `[D, R, 2]`"""
-    n_rounds: Ints
-    """`[D]`"""
-    yields: Floats
-    """`[D, 2]` the probability that each agent yields."""
-
-    def right(self, scores: Scores) -> np.ndarray:
-        """`[D]` the share of the two greedy moves that a rule names; one that is undecided names half of them.
-
-        The two views of a dialogue are one trial: an antisymmetric rule says the same in both.
-        """
-        expected = np.stack([scores, -scores], axis=1)
-        return np.where(expected == 0, 0.5, (expected > 0) == (self.yields > 0.5)).mean(axis=1)
-
-
-def choose(fitted: Mapping[Method, Fitted], scoring: Decisions, asked: Asked | None = None) -> Family:
+def choose(fitted: Mapping[Method, Fitted], scoring: Decisions, asked: Queries | None = None) -> Family:
     """The simplest rule that no other beats, or "none".
 
     One rule beats a simpler one where it names more of the same held-out yielders, by more than 0.2 points and by
@@ -68,7 +49,7 @@ def choose(fitted: Mapping[Method, Fitted], scoring: Decisions, asked: Asked | N
 
     for method in enough:
         if not any(beaten(method, other) for other in enough):
-            return method  # type: ignore[return-value]
+            return method
     return "none"
 
 

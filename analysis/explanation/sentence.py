@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+
+from analysis.automata.integrator import Integrator
+from analysis.explanation.evidence import Evidence, worst
 from analysis.explanation.result import Competitor, NetworkFigures, Verdict
-from analysis.explanation.selection import AT_LEAST, Family
-from emcomm.statistics import Rate, rate  # noqa: F401 (rate: the doctest)
+from analysis.explanation.selection import Family
 
 
 def sentence_of(
@@ -20,43 +24,65 @@ def sentence_of(
     competitors: tuple[Competitor, ...],
     agents: str = "agents",
     untested: str = "without a network",
+    evidence: Evidence | None = None,
+    rule: Any = None,
 ) -> str:
-    """What the talk does; `agents` is the game's own word, `untested` why no network was tested, where none was."""
+    """What the talk does; `agents` is the game's own word, `untested` why no network was tested, where none was.
+
+    `evidence` are the four conditions, of which those that do not hold are named, and `rule` the rule that was fitted.
+    """
     if best is None:
         return _no_family(competitors)
     ranks = f"the agent who says the earlier of {' '.join(order or ())} yields{_passed_over(undecided)}"
     parts = {
         "vote": f"The {agents} vote: {_for_and_against(weights or {})}",
+        "integrator": f"The {agents} keep a running score: {_for_and_against(weights or {})}{_beside(rule)}",
         "first difference": f"The first difference decides: {ranks}",
         "last difference": f"The last difference decides: {ranks}",
         "cyclic order": "The first telling pair of symbols decides, and symbols beat each other in a circle",
         "silent": f"The {agents} do not talk",
     }
+    says = parts.get(family, f"An automaton of {best.n_states} states ({family}) tells who yields")
     claims = []
     if family != "silent":
         claims.append(f"this describes {100 * best.accuracy.value:.1f} % of held-out moves")
     if network is not None and best.self_play is not None:
         gap = 100 * abs(best.self_play.success.value - network.play.success.value)
         claims.append(f"plays within {gap:.1f} points of the network")
-    if network is not None and best.random is not None and family != "silent":
-        claims.append(f"{_holds(best.random)} on random dialogues ({best.random})")
+    if evidence is not None:
+        least = worst(evidence.strata)
+        claims.append(f"decides like it in at least {100 * least.share:.1f} % of what a rule can ({least.name})")
     listed = ", ".join(claims[:-1]) + (", and " if len(claims) > 2 else " and ") if len(claims) > 1 else ""
     listed += claims[-1] if claims else ""
     end = ": explained." if verdict == "explained" else ": describes, not explained."
+    if evidence is not None and evidence.missing:
+        end = f": describes, not explained, for {'; '.join(evidence.missing)}."
     if network is None:
         end = f"; {untested} this only describes."
-    return parts[family] + (f"; {listed}" if listed else "") + end
+    return says + (f"; {listed}" if listed else "") + end
 
 
-def _holds(random: Rate) -> str:
-    """Whether enough of the moves on random dialogues are named, and whether that is sure.
+def _beside(rule: Any) -> str:
+    """What an integrator has beside the weights.
 
-    >>> _holds(rate(93, 100)), _holds(rate(89, 100)), _holds(rate(850, 1000))
-    ('holds', 'just misses 90 %', 'does not hold')
+    >>> _beside(Integrator("", np.zeros(3), 1.0, first=1.64, keep=0.9))
+    ', the first difference counts 1.6 times, and a tenth is forgotten each round'
     """
-    if random.value >= AT_LEAST:
-        return "holds"
-    return f"just misses {100 * AT_LEAST:.0f} %" if random.high >= AT_LEAST else "does not hold"
+    if not isinstance(rule, Integrator):
+        return ""
+    parts = []
+    if rule.first != 1:
+        parts.append(f"the first difference counts {rule.first:.1f} times")
+    if rule.diminish:
+        parts.append("steps shrink as the score grows")
+    if np.isfinite(rule.highest):
+        parts.append(f"the score stops at {rule.highest:.1f}")
+    if rule.keep != 1:
+        lost = 1 - rule.keep
+        share = "a tenth" if round(lost, 2) == 0.1 else f"{100 * abs(lost):.0f} %"
+        parts.append(f"{share} is {'forgotten' if lost > 0 else 'added'} each round")
+    listed = f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+    return f", {listed}" if listed else ""
 
 
 def _passed_over(undecided: tuple[tuple[str, str], ...]) -> str:

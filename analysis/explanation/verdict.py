@@ -1,8 +1,8 @@
-"""Which explanation of the talk holds, and how far: "explains", "describes" or none, in one plain sentence.
+"""Which explanation of the talk holds, and how far: "explained", "describes" or none, in one plain sentence.
 
-Prediction is not cause. A rule counts as the explanation only if its machine names at least 90 % of the held-out
-yielders, holds on random dialogues fed to the network (at least 90 % of its moves), and plays within 2 points of it:
-all three are figures of the machine. Without a network a rule can only describe.
+Prediction is not cause. A rule explains only where all four conditions of `analysis.explanation.evidence` hold; the
+simplest for which they do is named. A rule that names at least 90 % of the held-out yielders describes. Without a
+network, or a protocol that can be asked and plays, a rule describes at most.
 """
 
 from __future__ import annotations
@@ -10,36 +10,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from analysis.agents.players import MachinePlayer, MakeGame, Player, play_games, success_of
+from analysis.agents.random_queries import Queries, random_queries
 from analysis.automata.decision_rules import Difference, Vote
+from analysis.automata.integrator import Integrator, Targets, fit_integrator
 from analysis.automata.protocol_machine import ProtocolMachine, bits_per_action, fit_machine
-from analysis.automata.query_learning import learn
-from analysis.data.decisions import Decisions, NotApplicable, decisions, split, who_yields
-from analysis.explanation.candidates import METHODS, Fitted, Frame, Method, fit
+from analysis.automata.query_learning import Ask, learn
+from analysis.data.decisions import Decisions, NotApplicable, Scores, decisions, split, who_yields
+from analysis.explanation.candidates import METHODS, REFERENCE, Fitted, Frame, Method, fit, fit_family
+from analysis.explanation.evidence import OF_THE_CEILING, POINTS, Evidence, Stratum, conditions, strata_of, worst
 from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Play, Verdict
-from analysis.explanation.selection import AT_LEAST, Asked, Family, choose
+from analysis.explanation.selection import Family, choose
 from analysis.explanation.self_check import self_check
 from analysis.explanation.sentence import sentence_of
+from analysis.explanation.subject import Subject, subject_of
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
 from envs.crossing import CrossingGame
 from envs.negotiation import TalkRules
 
 if TYPE_CHECKING:
+    from analysis.causal.interchange import Interchange
     from emcomm.networks.policy import Policy
 
-WITHIN = 0.02
-"""How far a machine's success may lie from the network's."""
-RANDOM = 10_000
-"""Random dialogues fed to the network."""
+REFITS = 5
+"""Times that a rule is fitted and scored on fresh queries."""
+SIMPLEST_FIRST: tuple[Method, ...] = (
+    "first difference", "last difference", "cyclic order", "vote", "vote × clock", "integrator",
+)  # fmt: skip
+"""Rules go before what was learned without an idea, of which that of the fewest states goes first."""
+NEVER_NAMED: tuple[Method, ...] = ("silent",)
 
 
 def explain(
     table: DialogueTable,
     n_tokens: int,
     rules: TalkRules | None = None,
-    policy: Policy | None = None,
+    policy: Policy | ProtocolMachine | None = None,
     *,
     move_names: tuple[str, ...] = ("main", "detour"),
     make_game: MakeGame = CrossingGame,
@@ -65,7 +74,7 @@ def explain(
     n_tokens : int
         Free tokens.
     rules, policy
-        Those of the run; without a policy a rule can only describe.
+        Those of the run; without a policy a rule can only describe. A protocol written by hand may stand for it.
     move_names, make_game, methods, agents, untested
         The game, the candidates, what its agents are called, and why there is no policy.
     dialogues, games, seed, kv_length : int
@@ -82,29 +91,30 @@ def explain(
     `analysis.explain(run.sample(10_000), 5).sentence`
     """
     rules = rules or TalkRules(n_tokens=n_tokens)
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(table))[:dialogues])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(table))[:dialogues])
     fitting, scoring = split(decisions(table[chosen], n_tokens), seed)
     if not len(scoring):
         return Explanation(
             "none", "none", "Too few dialogues to explain anything.", (), None, None, None, (), None, len(table)
         )
     frame = Frame(move_names, "talk" if rules.opening == "talk" else "free")
-    fitted = {method: fit(method, fitting, frame) for method in methods}
-    arena = _Arena(rules, make_game, games, seed, policy)
-    judge = _Judge(scoring, rules, policy, rng)
-    if kv_length and judge.policy is not None:
-        from analysis.agents.policy_player import ask_network
-
-        asked = learn(ask_network(judge.policy, rules), n_tokens, kv_length, seed=seed)
-        machine = fit_machine("KV", asked.automaton, fitting, move_names, frame.opening)
-        fitted["KV"] = Fitted("KV", None, machine, asked.n_states)
+    arena = _Arena(rules, make_game, games, seed, subject_of(policy, rules))
+    judge = _Judge(fitting, scoring, rules, frame, arena.subject, each=max(games // 5, 200), seed=seed)
+    asked = judge.asked
+    family_of = fit_family(fitting, asked) if "integrator" in methods else None
+    member = family_of.best if family_of else None
+    fitted = {method: fit(method, fitting, frame, asked, member) for method in methods}
+    if kv_length and asked is not None:
+        learned = learn(judge.membership(), n_tokens, kv_length, seed=seed)
+        machine = fit_machine("KV", learned.automaton, fitting, move_names, frame.opening)
+        fitted["KV"] = Fitted("KV", None, machine, learned.n_states)
     competitors = tuple(
         Competitor(
             method,
             self_check(method, len(chosen), n_tokens),
             judge.accuracy(one),
             judge.on_random(one),
+            judge.strata(one),
             bits_per_action(one.machine, scoring, frame.opening) if one.machine else None,
             one.n_states,
             arena.self_play(one.machine),
@@ -113,15 +123,26 @@ def explain(
         )
         for method, one in fitted.items()
     )
-    checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
-    family = choose(checked, scoring, judge.asked)
     network = _network_figures(arena, judge)
+    checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
+    by_method = {c.method: c for c in competitors}
+    explaining = _explaining(checked, by_method, judge, network)
+    family: Family = explaining[0] if explaining else choose(checked, scoring, judge.fresh)
     best = _best(family, competitors, network)
-    verdict = _verdict(best, network)
+    evidence = explaining[1] if explaining else None
+    if evidence is None and best is not None and best.method != "silent":
+        evidence = judge.evidence(fitted[best.method], best, network)
+    verdict: Verdict = "none" if best is None else _verdict(best, evidence, network)
     weights, order, undecided = _meaning(fitted[best.method].rule if best else None, family, n_tokens)
     untested = untested if policy is None else "with a network that could not be tested on such talk"
-    sentence = sentence_of(family, verdict, best, weights, order, undecided, network, competitors, agents, untested)
-    return Explanation(family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table))
+    sentence = sentence_of(
+        family, verdict, best, weights, order, undecided, network, competitors, agents, untested, evidence,
+        fitted[best.method].rule if best else None,
+    )  # fmt: skip
+    members = family_of.members if family_of else ()
+    return Explanation(
+        family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table), evidence, members
+    )
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
@@ -130,41 +151,102 @@ def explain(
 class _Judge:
     """Scores explanations on held-out dialogues and on random ones."""
 
-    def __init__(self, scoring: Decisions, rules: TalkRules, policy: Policy | None, rng: np.random.Generator) -> None:
-        self.scoring, self.rules, self.policy = scoring, rules, policy
-        self.asked: Asked | None = None
+    def __init__(
+        self, fitting: Decisions, scoring: Decisions, rules: TalkRules, frame: Frame, subject: Subject | None,
+        each: int, seed: int,
+    ) -> None:  # fmt: skip
+        self.fitting, self.scoring, self.rules, self.frame, self.subject = fitting, scoring, rules, frame, subject
+        self.each, self.seed = each, seed
+        self.asked: Queries | None = None
+        self.fresh: Queries | None = None
         self.bits: tuple[float, float] | None = None
-        if policy is None:
+        if subject is None:
             return
-        from analysis.agents.policy_player import network_bits, random_dialogues, yielding
-
+        before_the_last = scoring.spoken[:, 1:]  # EOT as often as in real talk before its closing round
+        said = scoring.symbols[:, :-1][before_the_last]
+        self.share = float(np.clip((said == scoring.n_tokens).mean(), 0.02, 0.5)) if len(said) else 0.1
         try:
-            self.bits = network_bits(policy, rules, scoring)
-            before_the_last = scoring.spoken[:, 1:]  # EOT as often as in real talk before its closing round
-            said = scoring.symbols[:, :-1][before_the_last]
-            share = float((said == scoring.n_tokens).mean()) if len(said) else 0.0
-            talked = scoring.n_rounds[scoring.n_rounds > 0]
-            lengths = rng.choice(talked, RANDOM) if len(talked) else np.full(RANDOM, 3)
-            symbols, n_rounds = random_dialogues(lengths, scoring.n_tokens, share, rng)
-            self.asked = Asked(symbols, n_rounds, yielding(policy, rules, symbols, n_rounds))
+            self.bits = subject.bits(scoring)
+            self.asked, self.fresh = self._queries(0), self._queries(1)
         except NotApplicable:
-            self.policy = None
+            self.subject = self.bits = None
+            return
+        self.margin = self._margin_of(self.asked, self.fresh)
+
+    def _queries(self, number: int) -> Queries:
+        assert self.subject is not None
+        return random_queries(self.subject.answers, self.rules, self.each, 1_000 * self.seed + number, self.share)
+
+    def membership(self) -> Ask:
+        """What KV asks: whether agent 0 yields and agent 1 does not."""
+        assert self.subject is not None
+        answers = self.subject.answers
+        return lambda symbols, n_rounds: np.diff(answers(symbols, n_rounds), axis=1)[:, 0] < -0.5
 
     def accuracy(self, one: Fitted) -> Rate:
         return rate(*who_yields(one.scores(self.scoring.symbols, self.scoring.n_rounds), self.scoring))
 
     def on_random(self, one: Fitted) -> Rate | None:
-        if self.asked is None:
+        if self.fresh is None:
             return None
-        right = self.asked.right(one.scores(self.asked.symbols, self.asked.n_rounds))
+        right = self.fresh.right(one.scores(self.fresh.symbols, self.fresh.n_rounds))
         return rate(int(right.sum()), len(right))
+
+    def strata(self, one: Fitted) -> tuple[Stratum, ...]:
+        if self.fresh is None:
+            return ()
+        return strata_of(self.fresh, one.scores(self.fresh.symbols, self.fresh.n_rounds), self.margin)
+
+    def evidence(self, one: Fitted, best: Competitor, network: NetworkFigures | None) -> Evidence | None:
+        """The four conditions for one explanation; None where nobody can be asked or nothing is left to ask."""
+        if self.subject is None or self.asked is None or self.fresh is None or not best.strata:
+            return None
+        low, high = self._over_refits(one, best.strata)
+        own = float(self.asked.right(one.scores(self.asked.symbols, self.asked.n_rounds)).mean())
+        fresh = float(self.fresh.right(one.scores(self.fresh.symbols, self.fresh.n_rounds)).mean())
+        gap = None
+        if network is not None and best.self_play is not None:
+            gap = abs(best.self_play.success.value - network.play.success.value)
+        talked = self.scoring.n_rounds[self.scoring.n_rounds > 2]
+        lengths = talked if len(talked) else np.array([3, 4], np.int64)
+        exchanged: Interchange | str
+        try:
+            exchanged = self.subject.exchanged(best.method, one.scores, lengths, self.share, max(self.each, 400))
+        except NotApplicable as error:
+            exchanged = str(error)
+        said = conditions(best.strata, low, REFITS, exchanged, gap, own, fresh)
+        return Evidence(best.strata, low, high, REFITS, None if isinstance(exchanged, str) else exchanged, said)
+
+    def _over_refits(self, one: Fitted, strata: tuple[Stratum, ...]) -> tuple[float, float]:
+        """95 % t interval of the worst stratum's share, the rule fitted and scored on fresh queries each time.
+
+        What was learned as an automaton stays as it is: only the queries that score it are fresh.
+        """
+        shares = [worst(strata).share]
+        for again in range(1, REFITS):
+            asked, fresh = self._queries(2 * again), self._queries(2 * again + 1)
+            refitted = one if one.rule is None else self._fit_again(one, asked)
+            margin = self._margin_of(asked, fresh)
+            shares.append(worst(strata_of(fresh, refitted.scores(fresh.symbols, fresh.n_rounds), margin)).share)
+        half = float(student.ppf(0.975, REFITS - 1) * np.std(shares, ddof=1) / np.sqrt(REFITS))
+        return float(np.mean(shares)) - half, float(np.mean(shares)) + half
+
+    def _fit_again(self, one: Fitted, asked: Queries) -> Fitted:
+        member = one.rule.name if isinstance(one.rule, Integrator) else None
+        return fit(one.method, self.fitting, self.frame, asked, member)
+
+    def _margin_of(self, asked: Queries, fresh: Queries) -> Scores:
+        """`[D]` how far an integrator's score is from 0: which dialogues are hard to decide."""
+        targets = Targets(asked.symbols, asked.n_rounds, asked.odds)
+        reference = fit_integrator(REFERENCE, targets, self.scoring.n_kinds)
+        return np.asarray(reference.course(fresh.symbols, fresh.n_rounds)[:, -1])
 
 
 class _Arena:
     """Plays machines in the real environment."""
 
-    def __init__(self, rules: TalkRules, make_game: MakeGame, games: int, seed: int, policy: Policy | None) -> None:
-        self.rules, self.make_game, self.games, self.seed, self.policy = rules, make_game, games, seed, policy
+    def __init__(self, rules: TalkRules, make_game: MakeGame, games: int, seed: int, subject: Subject | None) -> None:
+        self.rules, self.make_game, self.games, self.seed, self.subject = rules, make_game, games, seed, subject
 
     def play(self, pair: tuple[Player, Player], games: int) -> Play:
         table = play_games(pair, self.rules, games, self.seed, self.make_game)
@@ -176,24 +258,20 @@ class _Arena:
         return self.play((MachinePlayer(machine), MachinePlayer(machine)), self.games)
 
     def network_play(self, machine: ProtocolMachine | None) -> Play | None:
-        if machine is None or self.policy is None or self.rules.speaking != "simultaneous":
+        if machine is None or self.subject is None or self.rules.speaking != "simultaneous":
             return None
-        from analysis.agents.policy_player import PolicyPlayer
-
         half = max(self.games // 2, 1)
         seats = [
-            self.play((MachinePlayer(machine), PolicyPlayer(self.policy)), half),
-            self.play((PolicyPlayer(self.policy), MachinePlayer(machine)), half),
+            self.play((MachinePlayer(machine), self.subject.player()), half),
+            self.play((self.subject.player(), MachinePlayer(machine)), half),
         ]
         success = rate(sum(s.success.successes for s in seats), sum(s.success.trials for s in seats))
         return Play(success, sum(s.mean_rounds for s in seats) / 2, sum(s.cut for s in seats) / 2)
 
     def network_alone(self) -> Play | None:
-        if self.policy is None or self.rules.speaking != "simultaneous":
+        if self.subject is None or self.rules.speaking != "simultaneous":
             return None
-        from analysis.agents.policy_player import PolicyPlayer
-
-        return self.play((PolicyPlayer(self.policy), PolicyPlayer(self.policy)), 2 * self.games)
+        return self.play((self.subject.player(), self.subject.player()), 2 * self.games)
 
 
 def _network_figures(arena: _Arena, judge: _Judge) -> NetworkFigures | None:
@@ -202,6 +280,31 @@ def _network_figures(arena: _Arena, judge: _Judge) -> NetworkFigures | None:
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def _explaining(
+    checked: dict[Method, Fitted],
+    competitors: dict[Method, Competitor],
+    judge: _Judge,
+    network: NetworkFigures | None,
+) -> tuple[Method, Evidence] | None:
+    """The simplest explanation for which all four conditions hold, and its evidence; None where there is none.
+
+    The costly conditions are looked at only where the others may hold.
+    """
+    if network is None or judge.fresh is None:
+        return None
+    order = {method: i for i, method in enumerate(SIMPLEST_FIRST)}
+    for method in sorted(checked, key=lambda m: (order.get(m, len(order)), checked[m].n_states)):
+        one = competitors[method]
+        if method in NEVER_NAMED or not one.strata or worst(one.strata).share < OF_THE_CEILING - 0.02:
+            continue
+        if one.self_play is None or abs(one.self_play.success.value - network.play.success.value) > POINTS:
+            continue
+        evidence = judge.evidence(checked[method], one, network)
+        if evidence is not None and evidence.holds:
+            return ("vote" if method == "vote × clock" else method), evidence
+    return None
 
 
 def _best(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:
@@ -215,18 +318,14 @@ def _too_far(competitor: Competitor, target: float | None) -> float:
     """How far a machine's success lies beyond what is tolerated; 0 within."""
     if competitor.self_play is None or target is None:
         return 0.0
-    return max(abs(competitor.self_play.success.value - target) - WITHIN, 0.0)
+    return max(abs(competitor.self_play.success.value - target) - POINTS, 0.0)
 
 
-def _verdict(best: Competitor | None, network: NetworkFigures | None) -> Verdict:
-    if best is None:
-        return "none"
-    if network is None or best.self_play is None or _too_far(best, network.play.success.value) > 0:
-        return "describes"
+def _verdict(best: Competitor, evidence: Evidence | None, network: NetworkFigures | None) -> Verdict:
     if best.method == "silent":
-        return "explained"
-    holds = best.random is not None and best.random.value >= AT_LEAST
-    return "explained" if holds and best.accuracy.value >= AT_LEAST else "describes"
+        alike = network is not None and best.self_play is not None
+        return "explained" if alike and _too_far(best, network.play.success.value) == 0 else "describes"  # type: ignore[union-attr]
+    return "explained" if evidence is not None and evidence.holds else "describes"
 
 
 def _meaning(
@@ -234,7 +333,7 @@ def _meaning(
 ) -> tuple[dict[str, float] | None, tuple[str, ...] | None, tuple[tuple[str, str], ...]]:
     """Weights of a vote, or the order of a difference and the pairs that it leaves undecided."""
     names = [*map(str, range(n_tokens)), "EOT"]
-    if isinstance(rule, Vote):
+    if isinstance(rule, (Vote, Integrator)):
         return {name: round(float(w), 3) for name, w in zip(names, rule.weights, strict=False)}, None, ()
     if not isinstance(rule, Difference) or family == "cyclic order":
         return None, None, ()

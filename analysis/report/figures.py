@@ -12,7 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.automata.query_learning import Learned
 from analysis.automata.state_traffic import flow
+from analysis.causal.interchange import Interchange
 from analysis.causal.role_leaks import Leak
+from analysis.explanation.evidence import OF_THE_CEILING
 from analysis.explanation.result import Explanation, Play
 from analysis.explanation.vote_drift import DriftPoint
 from analysis.metrics.decision_information import Bits
@@ -318,6 +320,60 @@ def explanations(result: Explanation) -> str | None:
 
 def _success_of(play: Play | None) -> Rate | None:
     return play.success if play else None
+
+
+def strata(result: Explanation) -> str | None:
+    """For each stratum of random dialogues the share of what a rule can reach, of the rules that come nearest."""
+    able = [c for c in result.competitors if c.check.passed and c.strata and c.method != "silent"]
+    shown = sorted(able, key=lambda c: -min(part.share for part in c.strata))[:MOST_RULES]
+    if not shown:
+        return None
+    with canvas(4.7, 3.1) as figure:
+        axes = figure.subplots()
+        hues = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
+        names = [part.name for part in shown[0].strata]
+        for one, hue in zip(shown, hues, strict=False):
+            axes.plot(range(len(names)), [part.share for part in one.strata], "o-", color=hue, ms=5, label=one.method)
+        axes.axhline(OF_THE_CEILING, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.set_ylabel("moves named, of what\na rule can")
+        axes.grid(axis="y")
+        figure.legend(loc="outside upper left", ncols=2)
+        told = ", ".join(f"{c.method} at least {100 * min(p.share for p in c.strata):.1f} %" for c in shown)
+        return svg(figure, f"Random dialogues by stratum: {told}")
+
+
+MOST_RULES = 4
+"""Rules drawn beside each other by stratum."""
+
+
+def interchange(result: Interchange) -> str | None:
+    """What becomes of pairs when each part of the memory is exchanged, and what a push along the direction does."""
+    parts = [one for one in result.interventions if one.flips.trials]
+    if not parts:
+        return None
+    with canvas(4.7, 3.4) as figure:
+        above, below = figure.subplots(2, 1, height_ratios=[len(parts), 4])
+        for y, one in enumerate(parts):
+            above.plot([one.flips.low, one.flips.high], [y, y], color=COLOURS["first"], lw=2.4)
+            above.plot(one.flips.value, y, "o", color=COLOURS["first"], ms=6, label="" if y else "flips that must be")
+            above.plot(one.stays.value, y, "|", color=COLOURS["second"], ms=9, label="" if y else "stays that must be")
+        above.set_yticks(range(len(parts)), [one.part for one in parts])
+        above.set_ylim(len(parts) - 0.5, -0.5)
+        above.set_xlim(-0.02, 1.02)
+        above.xaxis.set_major_formatter(_PERCENT)
+        above.grid(axis="x")
+        if result.steering:
+            pushes, yields = zip(*result.steering, strict=True)
+            below.plot(pushes, yields, "o-", color=COLOURS["good"], ms=4)
+            below.set_xlabel("push along the direction (its standard deviations)")
+            below.set_ylabel("yields")
+            below.yaxis.set_major_formatter(_PERCENT)
+            below.set_ylim(0, 1)
+        figure.legend(loc="outside upper left", ncols=2)
+        told = ", ".join(f"{one.part} {100 * one.flips.value:.1f} %" for one in parts)
+        return svg(figure, f"Pairs that flip when a part of the memory is exchanged: {told}")
 
 
 def weights(result: Explanation) -> str | None:

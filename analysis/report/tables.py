@@ -83,3 +83,37 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
 
 def _success(play: Play | None) -> float | None:
     return play.success.value if play else None
+
+
+def strata_frame(explanation: Explanation) -> pd.DataFrame:
+    """One row per stratum of random dialogues and explanation: share of the network's moves named, and the ceiling."""
+    rows = [
+        {
+            "method": one.method, "stratum": part.name, "queries": part.queries, "named": part.named,
+            "ceiling": part.ceiling, "of_the_ceiling": part.share,
+        }
+        for one in explanation.competitors
+        if one.check.passed
+        for part in one.strata
+    ]  # fmt: skip
+    names = ["method", "stratum", "queries", "named", "ceiling", "of_the_ceiling"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def condition_frame(explanation: Explanation) -> pd.DataFrame:
+    """The four conditions for the explanation that is named: figure, what is needed, whether it holds."""
+    conditions = explanation.evidence.conditions if explanation.evidence else ()
+    rows = [{"condition": c.name, "figure": c.figure, "needed": c.needed, "holds": c.holds} for c in conditions]
+    return pd.DataFrame(rows, columns=["condition", "figure", "needed", "holds"])
+
+
+def integrator_frame(explanation: Explanation) -> pd.DataFrame:
+    """One row per integrator: its parameters beside the weights, and its held-out cross-entropy (nats)."""
+    rows = [
+        {
+            "rule": member.name, "parameters": member.n_parameters, "loss": loss, "first": member.first,
+            "diminish": member.diminish, "highest": member.highest, "keep": member.keep,
+        }
+        for member, loss in explanation.members
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["rule", "parameters", "loss", "first", "diminish", "highest", "keep"])

@@ -51,6 +51,8 @@ class Torso(nn.Module):
 
     sees_talk: ClassVar[bool] = True
     """Whether it is shown the buffer."""
+    recurrent: ClassVar[bool] = True
+    """Whether what it does next depends on the memory."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -103,6 +105,8 @@ class Lstm(Torso):
 class Window(Torso):
     """No memory: only the visible rounds of the buffer."""
 
+    recurrent = False
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.cell = nn.Linear(sizes.n_inputs, sizes.hidden_size)
@@ -119,6 +123,8 @@ class Nothing(Window):
 
 class Transformer(Torso):
     """No memory: one layer of self-attention over the visible rounds of the buffer (Vaswani et al. 2017)."""
+
+    recurrent = False
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)

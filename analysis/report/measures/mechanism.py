@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from analysis.data.decisions import NotApplicable
 from analysis.explanation.result import Explanation
 from analysis.explanation.verdict import explain
 from analysis.report import figures
 from analysis.report.html import shown
 from analysis.report.measure import DIALOGUES, NETWORK, ONE_NETWORK, PLAYABLE, SIMULTANEOUS, WHO_YIELDS, Line, Measure
 from analysis.report.study import Study
-from analysis.report.tables import explanation_frame, flow_frame
+from analysis.report.tables import condition_frame, explanation_frame, flow_frame, integrator_frame, strata_frame
 
 
 def _explained(study: Study) -> Explanation:
@@ -52,11 +53,78 @@ EXPLANATION = Measure(
     line=_line,
 )
 
+EVIDENCE = Measure(
+    "evidence",
+    lambda study: study.result("explanation"),
+    "Is it explained? Four conditions",
+    "A rule explains only if all four hold. Random dialogues come in strata, and the worst one counts; the interval "
+    "includes fitting the rule anew. What can be reached there is less than 100 % where the network's two views do not "
+    "part.",
+    chapter="mechanism",
+    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK),
+    tables=lambda result: {"conditions": condition_frame(result), "strata": strata_frame(result)},
+    figure=lambda result, study: figures.strata(result),
+    rows=12,
+    in_json=False,
+)
+
+INTEGRATORS = Measure(
+    "integrators",
+    lambda study: study.result("explanation"),
+    "A family of running scores",
+    "Each round adds what a {agent} said less what the other said, by weights. The members differ in what they have "
+    "beside the weights: the first difference counts more, steps shrink as the score grows, the score has a limit, a "
+    "share is forgotten. The loss is the cross-entropy of the network's answers on held-out queries; the simplest "
+    "within a tenth of the least is taken.",
+    chapter="mechanism",
+    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
+    tables=lambda result: {"integrators": integrator_frame(result)} if result.members else {},
+    rows=10,
+    in_json=False,
+)
+
+
+def _exchanged(study: Study) -> Any:
+    evidence = study.result("explanation").evidence
+    if evidence is None or evidence.interchange is None:
+        raise NotApplicable(_why_not_exchanged(study.result("explanation")))
+    return evidence.interchange
+
+
+def _why_not_exchanged(result: Explanation) -> str:
+    if result.evidence is None:
+        return "no rule is named whose variable could be looked for"
+    return next(c.missing for c in result.evidence.conditions if c.figure == "not tested")
+
+
+def _exchange_line(result: Any, study: Study) -> Line | None:
+    flips, random = result.of("direction").flips, result.of("random direction").flips
+    return Line(
+        "one direction of the memory", shown(flips.value, share=True),
+        f"of the pairs flip when it is exchanged; along a random one {shown(random.value, share=True)}",
+    )  # fmt: skip
+
+
+INTERCHANGE = Measure(
+    "interchange",
+    _exchanged,
+    "Is the score in the memory, and used?",
+    "Two dialogues are heard up to some round; then one coordinate of the memory is exchanged between them. Where the "
+    "rule says so, the move must flip. A probe may read the score from a direction that the network does not use: "
+    "decoding is not use. Right: both memories are pushed along the direction, and the {agents} yield.",
+    chapter="mechanism",
+    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
+    tables=lambda result: {"interchange": result.to_frame()},
+    figure=lambda result, study: figures.interchange(result),
+    line=_exchange_line,
+    rows=6,
+)
+
 WEIGHTS = Measure(
     "weights",
     lambda study: study.result("explanation"),
-    "Weights of the vote",
-    "Each symbol that a {agent} says adds its weight. The {agent} with the larger sum yields: it takes {yields}.",
+    "Weights of the symbols",
+    "Each symbol that a {agent} says adds its weight. The {agent} with the larger score yields: it takes {yields}.",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
     tables=lambda result: {},
