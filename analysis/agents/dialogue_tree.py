@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ Reals = NDArray[np.float64]
 
 AT_ONCE = 8_192
 """Nodes that are looked at together."""
+CLOSED = 4
+"""How many times less likely than others a branch may be that closes the talk."""
 ROUNDING = 1e-9
 """By how much each end of an interval is moved outwards: far more than float64 loses in a sum of so many terms."""
 
@@ -163,6 +165,8 @@ def enumerate_dialogues(tree: DialogueTree, threshold: float) -> Enumeration:
     longest = tree.rules.max_rounds
     succeeded = closed = cut_mass = open_mass = open_rounds = 0.0
     by_round = np.zeros(64)
+    least = np.full((tree.rules.eot + 2, tree.rules.eot + 2), threshold)
+    least[tree.rules.eot, tree.rules.eot] = threshold / CLOSED  # one more node, and nothing is left open
     while stack:
         batch = stack.pop()
         if len(batch) > AT_ONCE:
@@ -185,7 +189,7 @@ def enumerate_dialogues(tree: DialogueTree, threshold: float) -> Enumeration:
         batch, memory = batch[talking], memory[torch.from_numpy(talking)]
         mass = tree.said(batch, probabilities[talking])
         mass[:, SILENT, SILENT] = 0
-        followed = mass >= threshold
+        followed = mass >= least
         left = np.where(followed, 0, mass).sum(axis=(1, 2))
         open_mass += float(left.sum())
         open_rounds += float((left * (batch.n_rounds + 1)).sum())
@@ -281,3 +285,51 @@ def _success_by_moves(make_game: MakeGame) -> Reals:
 def _in_float64(policy: Policy) -> Policy:
     """A copy of a network that computes in float64, on the CPU."""
     return copy.deepcopy(policy).cpu().double().eval()
+
+
+def prove(
+    tree: DialogueTree, seconds: float = 60.0, width: float = 1e-3, say: Callable[[Enumeration], None] = lambda e: None
+) -> tuple[Enumeration, ...]:
+    """Enumerate with ever lower thresholds, until the success is known to `width` or no time is left.
+
+    Parameters
+    ----------
+    tree : DialogueTree
+        The pair.
+    seconds : float
+        Time that all enumerations together may take, about (s): one is begun only if it is expected to end in time.
+    width : float
+        How narrow the interval for the success need be.
+    say : callable
+        Told each enumeration.
+
+    Returns
+    -------
+    tuple of Enumeration
+        One for each threshold; the last is the narrowest.
+
+    Examples
+    --------
+    `analysis.prove(analysis.DialogueTree(policy, rules, make_game))[-1].success`
+    """
+    done: list[Enumeration] = []
+    threshold, spent = 1e-3, 0.0
+    while True:
+        done.append(enumerate_dialogues(tree, threshold))
+        say(done[-1])
+        spent += done[-1].seconds
+        if done[-1].success.width <= width or done[-1].open == 0:
+            return tuple(done)
+        factor = 10.0
+        if len(done) > 1:
+            slower = np.log(done[-1].nodes / done[-2].nodes) / np.log(done[-2].threshold / done[-1].threshold)
+            rate = done[-1].nodes / max(done[-1].seconds, 1e-3)
+            possible = (seconds - spent) * rate / done[-1].nodes  # how many times as many nodes there is time for
+            factor = min(10.0, possible ** (1 / max(slower, 0.1))) if possible > 0 else 0.0
+            narrower = np.log(done[-2].success.width / done[-1].success.width) / np.log(
+                done[-2].threshold / done[-1].threshold
+            )
+            factor = min(factor, 1.1 * (done[-1].success.width / width) ** (1 / max(narrower, 0.05)))
+        if factor < 1.5:
+            return tuple(done)
+        threshold /= factor

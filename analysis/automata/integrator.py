@@ -35,7 +35,7 @@ TIE = 1e-6
 """Scores nearer to 0 than this are even."""
 MOST_TARGETS, LONG, ENOUGH = 6_000, 12, 500
 """Dialogues on which a member is fitted, at most; those of more rounds are left out where so many others are there."""
-LEVELS = 60
+LEVELS = 100
 """Steps of the score in a machine, on each side of 0."""
 
 
@@ -90,7 +90,7 @@ class Integrator:
     def unit(self) -> float:
         """What one level of the machine's score is worth."""
         largest = float(np.ptp(self.weights)) * max(self.first, 1.0)
-        return min(self.highest, 2.0 * max(largest, 1e-9)) / LEVELS
+        return min(self.highest, 4.0 * max(largest, 1e-9)) / LEVELS
 
     def automaton(self) -> Automaton:
         """The score in `LEVELS` steps on each side, and beside it the tie before the first difference.
@@ -182,7 +182,7 @@ def fit_integrator(name: str, targets: Targets, n_kinds: int, start: Integrator 
         "keep": (-3, 0.3),
     }
     bounds = [(-30.0, 30.0)] * n_kinds + [ends[extra] for extra in extras]
-    best = minimize(loss, given, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 50}).x
+    best = minimize(loss, given, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 150}).x
     weights, extra = split(torch.from_numpy(best))
     slope = float(weights.max() - weights.min()) or 1.0
     fitted: dict[str, Any] = {key: float(value) for key, value in extra.items()}

@@ -36,8 +36,10 @@ RuleScores = Callable[[Ints, Ints], Scores]
 
 PAIRS = 2_000
 """Pairs to fit a direction on, and as many fresh ones to score it on."""
-STEPS, AT_ONCE = 150, 400
+STEPS, AT_ONCE = 100, 256
 """Steps of the search, and pairs in each."""
+LONGEST = 8
+"""Rounds of the pairs, at most, where there are such: the search goes through each of them."""
 
 
 class Pairs(NamedTuple):
@@ -196,6 +198,7 @@ def _draw(
 ) -> _Drawn:
     """Pairs of random dialogues, half of which must flip as far as there are such; undecided ones are left out."""
     usable = lengths[lengths >= 3]
+    usable = usable[usable <= max(LONGEST, int(usable.min(initial=LONGEST)))]
     if not len(usable):
         raise NotApplicable("no dialogue is longer than two rounds, so no memory stands between two rounds of content")
     base, n_rounds = random_dialogues(rng.choice(usable, 6 * count), n_tokens, eot_share, rng)

@@ -27,7 +27,7 @@ METHODS: tuple[Method, ...] = get_args(Method)[:-1]
 """The explanations that are fitted on logs, the simplest rules first; KV needs a network to ask."""
 REFERENCE = "vote, first round counts more"
 """The integrator that stands for the family where one must do."""
-MOST_TARGETS = 3_000
+MOST_TARGETS = 6_000
 """Dialogues on which the members of the family are compared, at most."""
 CLOCK = 24
 """Rounds that a machine with a clock tells apart."""
