@@ -1,0 +1,106 @@
+"""Success and rounds of a frozen pair as intervals without sampling: `python -m emcomm.prove RUN`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from analysis.agents.dialogue_tree import DialogueTree, Enumeration, prove
+from analysis.data.decisions import NotApplicable
+from analysis.data.runs import load
+from emcomm.cli import parse, run_command
+from emcomm.errors import BadInput
+from emcomm.printable import printable
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """Follow every dialogue that a run's frozen pair may hold, down to a probability, and bound what it does.
+
+    No game is sampled: the interval holds for sure, and not with a probability. Branches too unlikely to be followed
+    are left open, and count for one end of the interval and not for the other. Nothing is written.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    seconds: float = 60.0
+    """Time to spend, about (s)."""
+    width: float = 1e-3
+    """Width of the interval for the success at which to stop (share of the games)."""
+    json: bool = False
+    """Print the figures as JSON instead of a table."""
+    env: str | None = None
+    """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
+    code: tuple[str, ...] = ()
+    """Channels, torsos and algorithms outside emcomm that the run uses (module:Name); nothing else is executed."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < float("inf"):
+            raise ValueError(f"seconds must be above 0 and finite, not {self.seconds}")
+        if not 0 < self.width <= 1:
+            raise ValueError(f"width must be above 0 and at most 1, not {self.width}")
+
+
+def main() -> int:
+    """The command line."""
+    options = parse(ProveOptions, sys.argv[1:], "emcomm.prove")
+    console = Console(highlight=False)
+    run = load(options.run, options.env, options.code)
+    trained = run.checkpoint()
+    if trained is None:
+        raise BadInput(run.problems[-1])
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        tree = DialogueTree(trained.policy, trained.config.rules, run.game())
+    except NotApplicable as error:
+        raise BadInput(f"{options.run}: {error}") from error
+
+    def say(one: Enumeration) -> None:
+        if not options.json:
+            console.print(
+                f"{one.nodes:>12,} nodes in {one.seconds:6.1f} s: success within {one.success.width:.5f}, "
+                f"{100 * one.open:.3f} % of the dialogues open"
+            )
+
+    done = prove(tree, options.seconds, options.width, say)
+    last = done[-1]
+    if options.json:
+        print(json.dumps([_plain(one) for one in done], indent=2))
+        return 0
+    table = Table("what", "at least", "at most", title=printable(f"{options.run}, {trained.version:,} updates"))
+    table.title_justify = "left"
+    for name, bounds, scale in (("success (%)", last.success, 100), ("talks cut (%)", last.cut, 100)):
+        table.add_row(name, f"{scale * bounds.low:.4f}", f"{scale * bounds.high:.4f}")
+    table.add_row("rounds", f"{last.rounds.low:.4f}", f"{last.rounds.high:.4f}")
+    console.print(table)
+    if last.success.width > options.width:
+        console.print(
+            f"the interval is {last.success.width:.5f} wide, not {options.width}: what is left are many unlikely "
+            "dialogues; more --seconds make it narrower, about as one over the root of the nodes"
+        )
+    return 0
+
+
+def _plain(one: Enumeration) -> dict[str, object]:
+    """As plain values; a bound that is infinite becomes None."""
+    values = asdict(one) | {"closed_by_round": one.closed_by_round.tolist()}
+    if one.rounds.high == float("inf"):
+        values["rounds"]["high"] = None
+    return values
+
+
+def run() -> None:
+    """The console script."""
+    run_command(main)
+
+
+if __name__ == "__main__":
+    run()

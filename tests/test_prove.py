@@ -1,0 +1,172 @@
+"""The dialogue tree against theory, against a naive walk, and against sampled games."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.agents.dialogue_tree import DialogueTree, enumerate_dialogues, prove
+from analysis.agents.optimal_pair import optimum
+from analysis.agents.players import play_games
+from analysis.agents.policy_player import PolicyPlayer
+from analysis.data.decisions import NotApplicable
+from emcomm.config import Config
+from emcomm.networks.policy import Policy
+from emcomm.networks.torsos import TORSOS
+from emcomm.worlds import make_policy
+from envs.crossing import CrossingGame
+from envs.negotiation import Negotiation, Observation, TalkRules
+
+
+class Optimal(Policy):
+    """The optimal pair, written by hand as a network: memory is the first difference and the rounds heard."""
+
+    def __init__(self, rules: TalkRules) -> None:
+        torch.nn.Module.__init__(self)
+        self.sizes = SimpleNamespace(
+            n_symbols=rules.eot + 1, n_features=3, n_agents=2, n_actions=rules.eot + 3, window=1
+        )
+        plan = optimum(rules.n_tokens, rules.max_rounds, rules.opening, rules.round_cost).plan
+        self.plan = torch.nn.Parameter(torch.from_numpy(plan), requires_grad=False)
+        self.eot = rules.eot
+
+    device = torch.device("cpu")
+
+    def initial_memory(self, rows: int) -> torch.Tensor:
+        return torch.zeros(rows, 2)
+
+    def encode(self, seen: Observation) -> torch.Tensor:
+        return torch.from_numpy(seen.buffer[:, :, -1].astype(np.float32)).flatten(0, 1)
+
+    def remember(self, inputs: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        difference, rounds = memory.unbind(1)
+        own, other = inputs.unbind(1)
+        heard = (inputs >= 0).any(dim=1)
+        return torch.stack([torch.where(difference == 0, own - other, difference), rounds + heard], dim=1)
+
+    def log_probs(self, memory: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        difference, rounds = memory.unbind(1)
+        row = self.plan[rounds.long().clamp(max=len(self.plan) - 1)]
+        untied = torch.zeros_like(row)
+        talking = mask[:, self.eot]
+        untied[:, self.eot] = talking.double()
+        untied[:, self.eot + 1] = (~talking & (difference < 0)).double()
+        untied[:, self.eot + 2] = (~talking & (difference > 0)).double()
+        chosen = torch.where(mask, torch.where(difference[:, None] == 0, row, untied), 0.0)
+        empty = chosen.sum(dim=1, keepdim=True) == 0
+        chosen = torch.where(empty & mask, 1.0, chosen)
+        return (chosen / chosen.sum(dim=1, keepdim=True)).log()
+
+
+def small_policy(rules: TalkRules, torso: str = "gru", seed: int = 0, scale: float = 1.0) -> Policy:
+    torch.manual_seed(seed)
+    policy = make_policy(Config(rules=rules, hidden_size=8, torso=torso))
+    with torch.no_grad():
+        for weights in policy.parameters():
+            weights.mul_(scale)
+    return policy.eval()
+
+
+def test_the_optimal_pair_succeeds_always_in_two_and_a_quarter_rounds() -> None:
+    rules = TalkRules(window=1, opening="talk", max_rounds=None)
+    [*_, last] = prove(DialogueTree(Optimal(rules), rules, CrossingGame), seconds=60, width=1e-4)
+    assert last.success.low > 1 - 1e-4
+    assert last.success.high == 1
+    assert 2.25 - 1e-3 < last.rounds.low < 2.25
+
+
+def naive(policy: Policy, rules: TalkRules) -> tuple[float, float, float]:
+    """Success, rounds and cuts by walking every dialogue through the environment, one by one, in float64."""
+    policy = policy.double()
+    totals = np.zeros(3)
+
+    def walk(said: list[tuple[int, int]], mass: float) -> None:
+        talk = Negotiation(CrossingGame(1, np.random.default_rng(0)), rules, np.random.default_rng(0))
+        talk.reset()
+        memory = policy.initial_memory(2).double()
+        for actions in [*said, None]:
+            seen = talk.observe()
+            memory = policy.remember(policy.encode(seen).double(), memory)
+            if actions is not None:
+                talk.step(np.array([actions]))
+        p = policy.log_probs(memory, torch.from_numpy(seen.mask[0])).exp().detach().numpy()
+        moves = p[:, rules.eot + 1 :]
+        totals[0] += mass * (moves[0, 0] * moves[1, 1] + moves[0, 1] * moves[1, 0])
+        totals[1] += mass * moves.sum(axis=1).prod() * talk.n_rounds[0]
+        totals[2] += mass * bool(talk.cut[0])
+        for a, b in product(range(rules.eot + 3), repeat=2):
+            if min(a, b) <= rules.eot and p[0, a] * p[1, b] > 0:
+                walk([*said, (a, b)], mass * p[0, a] * p[1, b])
+
+    walk([], 1.0)
+    return float(totals[0]), float(totals[1]), float(totals[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "torso"),
+    [
+        ({"opening": "free"}, "gru"),
+        ({"opening": "talk"}, "gru"),
+        ({"opening": "talk", "window": 2}, "window"),
+        ({"opening": "free", "closing": "any"}, "lstm"),
+    ],
+)
+def test_a_small_tree_is_that_of_a_naive_walk(options: dict[str, object], torso: str) -> None:
+    rules = TalkRules(**{"n_tokens": 2, "max_rounds": 2, "window": 1, **options})  # type: ignore[arg-type]
+    policy = small_policy(rules, torso, seed=3, scale=2.0)
+    assert torso in dict(TORSOS)
+    found = enumerate_dialogues(DialogueTree(policy, rules, CrossingGame), 1e-12)
+    success, rounds, cut = naive(policy, rules)
+    assert found.open == pytest.approx(0, abs=1e-9)
+    assert found.success.low <= success <= found.success.high
+    assert found.rounds.low <= rounds <= found.rounds.high
+    assert found.cut.low == pytest.approx(cut, abs=1e-9)
+
+
+def test_sampled_games_lie_in_the_interval() -> None:
+    rules = TalkRules(n_tokens=3, window=1, max_rounds=6)
+    policy = small_policy(rules, seed=1, scale=3.0)
+    found = enumerate_dialogues(DialogueTree(policy, rules, CrossingGame), 1e-7)
+    table = play_games([PolicyPlayer(policy), PolicyPlayer(policy)], rules, 40_000, seed=2)
+    error = 4 * np.sqrt(0.25 / len(table))
+    assert found.success.low - error <= table.success.mean() <= found.success.high + error
+    error = 4 * table.n_rounds.std() / np.sqrt(len(table))
+    assert found.rounds.low - error <= table.n_rounds.mean() <= found.rounds.high + error
+
+
+def test_lower_thresholds_only_narrow_the_interval() -> None:
+    rules = TalkRules(window=1, max_rounds=8)
+    tree = DialogueTree(small_policy(rules, scale=2.0), rules, CrossingGame)
+    wide, narrow = (enumerate_dialogues(tree, threshold) for threshold in (1e-3, 1e-5))
+    assert wide.success.low <= narrow.success.low <= narrow.success.high <= wide.success.high
+    assert wide.rounds.low <= narrow.rounds.low <= narrow.rounds.high <= wide.rounds.high
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        (TalkRules(window=1, channel="noisy"), "is not what was said"),
+        (TalkRules(window=1, speaking="sequential"), "one after the other"),
+    ],
+)
+def test_what_is_no_tree_is_refused(rules: TalkRules, why: str) -> None:
+    with pytest.raises(NotApplicable, match=why):
+        DialogueTree(small_policy(rules), rules, CrossingGame)
+
+
+def test_the_command(call, small_run: Path, tmp_path: Path) -> None:
+    done = call("prove", small_run, "--seconds", 0.5)
+    assert done.code == 0
+    assert "success (%)" in done.out
+    figures = json.loads(call("prove", small_run, "--seconds", 0.3, "--json").out)
+    assert figures[-1]["success"]["low"] <= figures[-1]["success"]["high"]
+    for args, says in (((tmp_path,), "is empty"), ((small_run, "--width", 0), "width must be above 0")):
+        refused = call("prove", *args)
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert says in refused.err
