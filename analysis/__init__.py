@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.agents.cross_play import cross_play as cross_play
+    from analysis.agents.dialogue_tree import DialogueTree as DialogueTree
+    from analysis.agents.dialogue_tree import prove as prove
     from analysis.agents.players import play_games as play_games
     from analysis.agents.policy_player import PolicyPlayer as PolicyPlayer
     from analysis.automata.protocol_machine import ProtocolMachine as ProtocolMachine
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from analysis.causal.dialogue_edits import edits as edits
     from analysis.causal.influence import influence as influence
     from analysis.causal.influence import positive_signalling as positive_signalling
+    from analysis.causal.interchange import interchange as interchange
     from analysis.causal.role_leaks import role_leaks as role_leaks
     from analysis.data.decisions import NotApplicable as NotApplicable
     from analysis.data.export import export_corpus as export_corpus
@@ -47,12 +50,14 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "analysis.agents.cross_play": ("cross_play",),
+    "analysis.agents.dialogue_tree": ("DialogueTree", "prove"),
     "analysis.agents.players": ("play_games",),
     "analysis.agents.policy_player": ("PolicyPlayer",),
     "analysis.automata.protocol_machine": ("ProtocolMachine",),
     "analysis.causal.channel_controls": ("channel_controls",),
     "analysis.causal.dialogue_edits": ("edits",),
     "analysis.causal.influence": ("influence", "positive_signalling"),
+    "analysis.causal.interchange": ("interchange",),
     "analysis.causal.role_leaks": ("role_leaks",),
     "analysis.data.decisions": ("NotApplicable",),
     "analysis.data.export": ("export_corpus", "write_tables"),

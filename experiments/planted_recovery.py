@@ -1,7 +1,8 @@
-"""Is the right family named? Planted protocols in random variants, and noise, on which none may be named.
+"""Is the right rule named, and never a wrong one? Protocols written by hand, whose rule is known.
 
-Expected: at least 95 % of the variants of each family, and "none" on noise.
-Run with `python -m experiments.planted_recovery`.
+Those on the menu, in random variants, and noise, on which none may be named. Expected: at least 95 % of the variants of
+each family, and "none" on noise. Then protocols whose rule is not on the menu, terse and chatty: none of the rules that
+may be named may be said to explain them. Run with `python -m experiments.planted_recovery`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ from dataclasses import dataclass
 
 import tyro
 
+from analysis.agents.foreign_protocols import FOREIGN, plant_foreign
+from analysis.agents.players import MachinePlayer, play_games
 from analysis.agents.synthetic_protocols import PLANTED, Planted, planted_dialogues
 from analysis.data.decisions import decisions, split
-from analysis.explanation.candidates import fit
+from analysis.explanation.candidates import Method, fit
+from analysis.explanation.result import Explanation
 from analysis.explanation.selection import NAMED, Family, choose
+from analysis.explanation.verdict import explain
+from envs.negotiation import TalkRules
+
+RULES: tuple[Method, ...] = ("silent", *NAMED[:-1], "vote × clock", NAMED[-1])
+"""The rules that may be named, and the vote's second machine."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,8 @@ class Settings:
     """Dialogues of each variant."""
     tokens: int = 5
     """Free symbols."""
+    foreign_seeds: int = 5
+    """Variants of each protocol that is not on the menu, terse and chatty each."""
 
 
 def recover(family: Planted, seed: int, dialogues: int = 5_000, n_tokens: int = 5) -> Family:
@@ -35,11 +46,26 @@ def recover(family: Planted, seed: int, dialogues: int = 5_000, n_tokens: int = 
     return choose({method: fit(method, fitting) for method in NAMED}, scoring)
 
 
+def explain_foreign(family: str, seed: int, terse: bool, dialogues: int = 5_000, n_tokens: int = 5) -> Explanation:
+    """What is said of one variant of a protocol that is not on the menu, which can be asked and plays."""
+    machine, rules = plant_foreign(family, seed, terse, n_tokens), TalkRules(n_tokens=n_tokens, window=1)
+    table = play_games((MachinePlayer(machine), MachinePlayer(machine)), rules, dialogues, seed)
+    return explain(table, n_tokens, rules, machine, methods=RULES, dialogues=dialogues, games=1_000, seed=seed)
+
+
 def main(settings: Settings) -> None:
     """Print, for each planted family, how often which family was named."""
     for family in PLANTED:
         named = Counter(recover(family, seed, settings.dialogues, settings.tokens) for seed in range(settings.variants))
         print(f"{family:>16}: " + ", ".join(f"{name} {count}" for name, count in named.most_common()))
+    for name in FOREIGN:
+        for terse in (True, False):
+            said = Counter(
+                f"{found.family} {found.verdict}" if found.verdict != "none" else "none"
+                for seed in range(settings.foreign_seeds)
+                for found in [explain_foreign(name, seed, terse, settings.dialogues, settings.tokens)]
+            )
+            print(f"{name}, {'terse' if terse else 'chatty'}: " + ", ".join(f"{k} {n}" for k, n in said.most_common()))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ SMALL = {
     "emcomm.analyze": "--quick --out OUT",
     "emcomm.play": "",
     "emcomm.verify": "",
+    "emcomm.prove": "--seconds 0.5",
     "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
-    "experiments.planted_recovery": "--variants 1 --dialogues 500",
+    "experiments.planted_recovery": "--variants 1 --dialogues 500 --foreign-seeds 0",
     "experiments.throughput": "--seconds 0.5 --worker-counts 0 --games 16",
 }
 """Flags that make each command small."""

@@ -101,6 +101,19 @@ class Nodes:
 class DialogueTree:
     """The tree of two agents that play the frozen `policy` against each other.
 
+    Parameters
+    ----------
+    policy : Policy
+        One network for both, or one for each.
+    rules : TalkRules
+        Those of the run.
+    make_game : callable
+        The game.
+
+    Examples
+    --------
+    `analysis.prove(analysis.DialogueTree(policy, rules, make_game), seconds=10)[-1].success`
+
     Raises NotApplicable where the dialogues of a pair are not a tree of its actions alone: for other numbers of agents,
     populations, sequential speaking, channels that are random or remember, and games that show their agents anything
     or go on after the first moves.

@@ -165,12 +165,12 @@ def _highest(rng: np.random.Generator, n_tokens: int) -> Foreign:
 
 
 def _variety(rng: np.random.Generator, n_tokens: int) -> Foreign:
-    """Who has said more different symbols yields; where both have said as many, a vote of two weights decides."""
-    favoured = int(rng.integers(n_tokens))
+    """Who has said more different tokens yields; where both have said as many, a vote of two weights decides."""
+    favoured, bit = int(rng.integers(n_tokens)), [*(1 << token for token in range(n_tokens)), 0]
 
     def step(state: tuple[int, int, int], own: int, other: int) -> tuple[int, int, int]:
         mine, yours, lead = state
-        mine, yours = mine | 1 << own, yours | 1 << other
+        mine, yours = (said | bit[symbol] for said, symbol in ((mine, own), (yours, other)))
         return (mine, yours, int(np.clip(lead + (own == favoured) - (other == favoured), -1, 1)))
 
     return Foreign((0, 0, 0), step, lambda s: _sign(s[0].bit_count() - s[1].bit_count()) or s[2])

@@ -133,6 +133,10 @@ def interchange(
     -------
     Interchange
         `interventions` by part, `direction` and `steering`.
+
+    Examples
+    --------
+    `analysis.interchange(policy, rules, "vote", rule.scores, table.n_rounds, 0.1).accuracy`
     """
     if not policy.torso.recurrent:
         raise NotApplicable("the network keeps no memory from round to round, so none can be exchanged")
