@@ -8,14 +8,16 @@ import torch
 
 from analysis.agents.foreign_protocols import FOREIGN, plant_foreign
 from analysis.agents.players import MachinePlayer, play_games
+from analysis.agents.policy_player import PolicyPlayer
 from analysis.agents.random_queries import LENGTHS, MARGIN, TIED, random_queries
 from analysis.agents.synthetic_protocols import plant
 from analysis.automata.integrator import MEMBERS, Integrator, Targets, fit_integrator
 from analysis.causal.interchange import interchange
-from analysis.data.decisions import NotApplicable
+from analysis.data.decisions import NotApplicable, decisions
 from analysis.explanation.candidates import fit_family
 from analysis.explanation.evidence import Stratum, conditions, strata_of
 from analysis.explanation.selection import NAMED
+from analysis.explanation.speaker import speaker
 from emcomm.config import Config
 from emcomm.networks.policy import Policy
 from emcomm.worlds import make_policy
@@ -139,6 +141,33 @@ def test_a_network_without_memory_has_none_to_exchange():
     policy = make_policy(Config(rules=TalkRules(window=4), torso="window"))
     with pytest.raises(NotApplicable, match="keeps no memory"):
         interchange(policy, TalkRules(window=4), "vote", lambda s, n: np.ones(len(n)), np.array([4]), 0.1)
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+class Shy(Counter):
+    """Says token 0 or 1 while its score is even, EOT as soon as it is not."""
+
+    def log_probs(self, memory: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        tied = (memory[..., 1].abs() < 1e-3).float()
+        logits = torch.full((*memory.shape[:-1], self.sizes.n_actions), -20.0)
+        logits[..., :2] = 10 * tied[..., None]
+        logits[..., 5] = 10 * (1 - tied)
+        return torch.log_softmax(torch.where(mask, logits, -1e9), dim=-1)
+
+
+def test_a_speaker_that_goes_by_its_score():
+    """The score tells all: 1 bit while even, none after; the round tells less, and looking at nothing least."""
+    policy, rules = Shy().eval(), TalkRules(window=1, opening="talk")
+    table = play_games([PolicyPlayer(policy)] * 2, rules, 800, 1)
+    found = speaker(policy, rules, decisions(table, 5), Integrator("vote", WEIGHTS, 8.0))
+    by_name = {rule.looks_at: rule for rule in found.rules}
+    assert found.entropy <= min(rule.bits for rule in found.rules) + 1e-9
+    assert by_name["the score"].bits == pytest.approx(found.entropy, abs=0.05)
+    assert found.share("the score") > 0.95
+    assert by_name["nothing"].bits > by_name["the round"].bits > by_name["the score"].bits + 0.05
+    assert by_name["the score"].end_bits == pytest.approx(found.end_entropy, abs=0.03)
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------

@@ -71,13 +71,13 @@ def _beside(rule: Any) -> str:
     if not isinstance(rule, Integrator):
         return ""
     parts = []
-    if rule.first != 1:
+    if abs(rule.first - 1) >= 0.05:
         parts.append(f"the first difference counts {rule.first:.1f} times")
     if rule.diminish:
         parts.append("steps shrink as the score grows")
     if np.isfinite(rule.highest):
         parts.append(f"the score stops at {rule.highest:.1f}")
-    if rule.keep != 1:
+    if abs(rule.keep - 1) >= 0.01:
         lost = 1 - rule.keep
         share = "a tenth" if round(lost, 2) == 0.1 else f"{100 * abs(lost):.0f} %"
         parts.append(f"{share} is {'forgotten' if lost > 0 else 'added'} each round")

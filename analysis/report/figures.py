@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -16,6 +17,7 @@ from analysis.causal.interchange import Interchange
 from analysis.causal.role_leaks import Leak
 from analysis.explanation.evidence import OF_THE_CEILING
 from analysis.explanation.result import Explanation, Play
+from analysis.explanation.speaker import Speaker
 from analysis.explanation.vote_drift import DriftPoint
 from analysis.metrics.decision_information import Bits
 from analysis.metrics.mutual_information import Information
@@ -367,13 +369,48 @@ def interchange(result: Interchange) -> str | None:
         if result.steering:
             pushes, yields = zip(*result.steering, strict=True)
             below.plot(pushes, yields, "o-", color=COLOURS["good"], ms=4)
-            below.set_xlabel("push along the direction (its standard deviations)")
+            below.set_xlabel("push (standard deviations)")
             below.set_ylabel("yields")
             below.yaxis.set_major_formatter(_PERCENT)
             below.set_ylim(0, 1)
         figure.legend(loc="outside upper left", ncols=2)
         told = ", ".join(f"{one.part} {100 * one.flips.value:.1f} %" for one in parts)
         return svg(figure, f"Pairs that flip when a part of the memory is exchanged: {told}")
+
+
+def speaker(result: Speaker) -> str | None:
+    """Bits that each rule needs for a symbol, down to the network's own entropy."""
+    if not result.symbols:
+        return None
+    with canvas(4.7, 2.4) as figure:
+        axes = figure.subplots()
+        names, bits = [rule.looks_at for rule in result.rules], [rule.bits for rule in result.rules]
+        axes.barh(range(len(names)), bits, color=COLOURS["first"], height=0.6)
+        axes.axvline(result.entropy, color=COLOURS["second"], lw=1.2, label="the network's own entropy")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel("bits for each symbol")
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper left")
+        told = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, bits, strict=True))
+        return svg(figure, f"Bits for each symbol: {told}; the network {result.entropy:.2f}")
+
+
+def generalisation(frame: pd.DataFrame) -> str | None:
+    """By the rounds of random dialogues: whether the network's views part, and what its rule names."""
+    if not len(frame):
+        return None
+    with canvas(4.7, 2.6) as figure:
+        axes = figure.subplots()
+        axes.plot(frame.rounds, frame.ceiling, "o-", color=COLOURS["first"], ms=4, label="what a rule can reach")
+        axes.plot(frame.rounds, frame.named, "s-", color=COLOURS["second"], ms=4, label=f"the {frame.method.iloc[0]}")
+        axes.axvline(frame.longest_held.iloc[0], color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.set_xlabel("rounds of a random dialogue")
+        axes.set_ylabel("moves named")
+        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.grid(axis="y")
+        figure.legend(loc="outside upper left", ncols=2)
+        return svg(figure, f"At {frame.rounds.iloc[-1]} rounds the rule names {100 * frame.named.iloc[-1]:.0f} %")
 
 
 def weights(result: Explanation) -> str | None:

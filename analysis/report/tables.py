@@ -103,8 +103,8 @@ def strata_frame(explanation: Explanation) -> pd.DataFrame:
 def condition_frame(explanation: Explanation) -> pd.DataFrame:
     """The four conditions for the explanation that is named: figure, what is needed, whether it holds."""
     conditions = explanation.evidence.conditions if explanation.evidence else ()
-    rows = [{"condition": c.name, "figure": c.figure, "needed": c.needed, "holds": c.holds} for c in conditions]
-    return pd.DataFrame(rows, columns=["condition", "figure", "needed", "holds"])
+    rows = [{"condition": c.name, "holds": c.holds, "figure": c.figure, "needed": c.needed} for c in conditions]
+    return pd.DataFrame(rows, columns=["condition", "holds", "figure", "needed"])
 
 
 def integrator_frame(explanation: Explanation) -> pd.DataFrame:

@@ -31,6 +31,8 @@ MEASURES: Registry[Measure] = Registry(
             mechanism.EXPLANATION,
             mechanism.EVIDENCE,
             mechanism.INTERCHANGE,
+            mechanism.SPEAKER,
+            mechanism.GENERALISATION,
             mechanism.WEIGHTS,
             mechanism.INTEGRATORS,
             mechanism.MACHINE,

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from analysis.automata.integrator import Integrator
 from analysis.data.decisions import NotApplicable
 from analysis.explanation.result import Explanation
+from analysis.explanation.speaker import Speaker, speaker
 from analysis.explanation.verdict import explain
 from analysis.report import figures
 from analysis.report.html import shown
@@ -111,13 +116,97 @@ INTERCHANGE = Measure(
     "Is the score in the memory, and used?",
     "Two dialogues are heard up to some round; then one coordinate of the memory is exchanged between them. Where the "
     "rule says so, the move must flip. A probe may read the score from a direction that the network does not use: "
-    "decoding is not use. Right: both memories are pushed along the direction, and the {agents} yield.",
+    "decoding is not use. Below, both memories are pushed along the direction, and the {agents} yield.",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
     tables=lambda result: {"interchange": result.to_frame()},
     figure=lambda result, study: figures.interchange(result),
     line=_exchange_line,
     rows=6,
+)
+
+
+def _score(result: Explanation) -> Integrator:
+    """The running score behind the dialogues: that of the rule, or else the best of the family."""
+    if not result.members:
+        raise NotApplicable("no running score was fitted")
+    return min(result.members, key=lambda pair: pair[1])[0]
+
+
+def _said(study: Study) -> Speaker:
+    assert study.trained is not None
+    result: Explanation = study.result("explanation")
+    machine = next((c for c in result.competitors if c.method == "integrator"), None)
+    nan = float("nan")
+    return speaker(
+        study.trained.policy, study.trained.config.rules, study.spoken, _score(result), study.situation,
+        result.network.play.mean_rounds if result.network else nan,
+        machine.self_play.mean_rounds if machine and machine.self_play else nan,
+    )  # fmt: skip
+
+
+def _said_says(result: Speaker, study: Study) -> str:
+    told = f"Score and round tell {shown(result.share('score and round'), share=True)} of what can be told. "
+    if result.rounds != result.rounds or result.machine_rounds != result.machine_rounds:
+        return told
+    return told + (
+        f"The machine that speaks and decides by the score talks for {result.machine_rounds:.2f} rounds, the network "
+        f"for {result.rounds:.2f}."
+    )
+
+
+SPEAKER = Measure(
+    "speaker",
+    _said,
+    "What is said, and when it ends",
+    "A speaker's rule gives each symbol a probability by what it looks at. Bits are what it needs for each symbol that "
+    "the network says, on held-out dialogues; no rule needs fewer than the network's own entropy.",
+    chapter="mechanism",
+    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
+    tables=lambda result: {"speaker": result.to_frame()},
+    figure=lambda result, study: figures.speaker(result),
+    remark=_said_says,
+)
+
+
+def _lengths(study: Study) -> pd.DataFrame:
+    from analysis.agents.random_queries import random_queries
+    from analysis.explanation.evidence import strata_of
+    from analysis.explanation.subject import NetworkSubject
+
+    assert study.trained is not None
+    assert study.sample is not None
+    result: Explanation = study.result("explanation")
+    best = result.best
+    if best is None or best.machine is None:
+        raise NotApplicable("no rule is named")
+    subject = NetworkSubject(study.trained.policy, study.trained.config.rules)
+    each = max(study.depth.games // 10, 100)
+    queries = random_queries(subject.answers, subject.rules, each, 3, lengths=LONG)
+    rows = [
+        {"rounds": int(part.name.split()[0]), "method": best.method, "named": part.named, "ceiling": part.ceiling}
+        for part in strata_of(queries, best.machine.scores(queries.symbols, queries.n_rounds))
+        if part.name.endswith("rounds")
+    ]
+    held = study.sample.n_rounds
+    frame = pd.DataFrame(rows)
+    frame["longest_held"] = float(np.quantile(held, 0.99)) if len(held) else float("nan")
+    return frame
+
+
+LONG = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+"""Rounds of random dialogues, many of them longer than any that was held."""
+
+GENERALISATION = Measure(
+    "generalisation",
+    _lengths,
+    "Beyond the lengths that it held",
+    "Random dialogues of each length. The upper line is what a rule can reach: it falls where the network's two views "
+    "no longer part. The dashed line marks the length that 99 % of its own dialogues do not exceed.",
+    chapter="mechanism",
+    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
+    tables=lambda result: {"generalisation": result},
+    figure=lambda result, study: figures.generalisation(result),
 )
 
 WEIGHTS = Measure(
