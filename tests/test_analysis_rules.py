@@ -321,3 +321,13 @@ def test_reading_logs_needs_no_torch():
     )
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_weak_pair_counts_alike_in_small_and_large_samples():
+    """0 against 1 makes one yield in 65 % of the dialogues: too few to be sure in a small sample, and no coin flip."""
+    rng = np.random.default_rng(0)
+    for dialogues in (60, 6_000):
+        first = rng.integers(2, size=dialogues)
+        yields = np.where(rng.random(dialogues) < 0.65, first, 1 - first)
+        held = spoken([[[a, 1 - a], [2, 2]] for a in first], [[y, 1 - y] for y in yields])
+        assert fit("first difference", held).rule.beats[1, 0] == 1, dialogues

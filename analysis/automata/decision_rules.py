@@ -17,6 +17,8 @@ from analysis.automata.automaton import Automaton, constant, counter, difference
 from analysis.data.decisions import Decisions, Scores, counts
 from envs.game import Bools, Floats, Ints
 
+CHANCE = 0.2
+"""A pair of symbols whose majority is smaller than this (60 to 40 %) decides nothing."""
 LEVELS = 17
 """Values that a vote counter tells apart, -8 … 8."""
 
@@ -131,8 +133,9 @@ def fit_difference(decided: Decisions, which: Literal["first", "last"], ranked: 
 def _deciding(parted: Decisions, which: Literal["first", "last"]) -> tuple[Ints, Ints, Bools]:
     """`[P, 2]` the deciding pairs, `[P]` whether the first of each yielded, and `[K, K]` the pairs that may decide.
 
-    Which round decides depends on which pairs do: pairs at chance are dropped and the rest counted anew. Up to nine
-    dialogues cannot tell a pair from chance (three standard errors): such a pair is kept.
+    Which round decides depends on which pairs do: pairs near chance are dropped and the rest counted anew. What is near
+    does not depend on how many dialogues there are, or the rule would become another with more of them; a pair of up to
+    nine dialogues is kept.
     """
     kinds = parted.symbols % parted.n_kinds
     alive = ~np.eye(parted.n_kinds, dtype=np.bool_)
@@ -143,7 +146,7 @@ def _deciding(parted: Decisions, which: Literal["first", "last"]) -> tuple[Ints,
         rounds = counting.argmax(axis=1) if which == "first" else last
         pair, yielded = kinds[np.arange(len(kinds)), rounds][some], parted.moves[some, 0]
         margin, trials = _margins(pair, yielded, parted.n_kinds)
-        chance = alive & ~_tells(margin, trials) & (trials > 9)
+        chance = alive & (np.abs(margin) < CHANCE * trials) & (trials > 9)
         if not chance.any():
             return pair, yielded, alive
         alive &= ~chance
