@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.agents.dialogue_tree import DialogueTree
 from analysis.agents.foreign_protocols import FOREIGN, plant_foreign
 from analysis.agents.players import MachinePlayer, play_games
 from analysis.agents.policy_player import PolicyPlayer
@@ -18,9 +19,12 @@ from analysis.explanation.candidates import fit_family
 from analysis.explanation.evidence import Stratum, conditions, strata_of
 from analysis.explanation.selection import NAMED
 from analysis.explanation.speaker import speaker
+from analysis.explanation.verdict import explain
 from emcomm.config import Config
 from emcomm.networks.policy import Policy
 from emcomm.worlds import make_policy
+from envs.crossing import CrossingGame
+from envs.game import Outcome
 from envs.negotiation import TalkRules
 from experiments.planted_recovery import explain_foreign
 
@@ -203,10 +207,50 @@ def test_foreign_protocols_are_antisymmetric_and_succeed(family: str) -> None:
 
 
 def test_a_planted_first_difference_is_explained() -> None:
-    from analysis.explanation.verdict import explain
-
     machine = plant("first difference", 3)
     table = play_games((MachinePlayer(machine), MachinePlayer(machine)), RULES, 3_000, 3)
     found = explain(table, 5, RULES, machine, methods=("first difference", "vote"), games=2_000)
     assert (found.family, found.verdict) == ("first difference", "explained"), found.sentence
     assert all(condition.holds for condition in found.evidence.conditions)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("max_rounds", [1, 2])
+def test_short_talk_is_asked_about_no_longer_talk(max_rounds: int) -> None:
+    """With one round there is nothing to ask; with two, no memory stands between two rounds of content."""
+    rules = TalkRules(window=1, max_rounds=max_rounds)
+    policy = make_policy(Config(rules=rules, hidden_size=8)).eval()
+    table = play_games([PolicyPlayer(policy)] * 2, rules, 600, 1)
+    methods = ("silent", "first difference", "vote", "integrator")
+    found = explain(table, 5, rules, policy, methods=methods, games=200)
+    assert found.verdict != "explained"
+    for one in found.competitors:
+        assert {part.name for part in one.strata} <= {"2 rounds", MARGIN}
+    if found.evidence is not None:
+        assert found.evidence.interchange is None
+
+
+def test_what_is_named_is_what_was_tested() -> None:
+    """Of the vote's two machines, the one for which the four conditions hold."""
+    rules = TalkRules(window=1)
+    machine = plant("vote", 4)
+    table = play_games((MachinePlayer(machine), MachinePlayer(machine)), rules, 3_000, 3)
+    found = explain(table, 5, rules, machine, methods=("vote", "vote × clock"), games=1_000)
+    assert found.best is not None
+    assert found.evidence is not None
+    assert found.evidence.strata == found.best.strata
+
+
+def test_a_game_whose_success_is_drawn_has_no_tree() -> None:
+    class Drawn(CrossingGame):
+        """Fails one time in twenty, whatever is done."""
+
+        def __init__(self, n_games: int, rng: np.random.Generator) -> None:
+            super().__init__(n_games, rng)
+            self._rng = rng
+
+        def play(self, moves: np.ndarray, which: np.ndarray) -> Outcome:
+            outcome = super().play(moves, which)
+            return outcome._replace(success=outcome.success & (self._rng.random(len(moves)) > 0.05))
+
+    with pytest.raises(NotApplicable, match="what succeeds is drawn"):
+        DialogueTree(make_policy(Config(rules=RULES, hidden_size=8)), RULES, Drawn)

@@ -31,6 +31,8 @@ AT_ONCE = 8_192
 """Nodes that are looked at together."""
 CLOSED = 4
 """How many times less likely than others a branch may be that closes the talk."""
+TRIALS = 200
+"""Times that each joint move is played."""
 ROUNDING = 1e-9
 """By how much each end of an interval is moved outwards: far more than float64 loses in a sum of so many terms."""
 
@@ -101,6 +103,10 @@ class Nodes:
 class DialogueTree:
     """The tree of two agents that play the frozen `policy` against each other.
 
+    Raises NotApplicable where the dialogues of a pair are not a tree of its actions alone: for other numbers of agents,
+    populations, sequential speaking, channels that are random or remember, and games that show their agents anything
+    or go on after the first moves.
+
     Parameters
     ----------
     policy : Policy
@@ -113,16 +119,12 @@ class DialogueTree:
     Examples
     --------
     `analysis.prove(analysis.DialogueTree(policy, rules, make_game), seconds=10)[-1].success`
-
-    Raises NotApplicable where the dialogues of a pair are not a tree of its actions alone: for other numbers of agents,
-    populations, sequential speaking, channels that are random or remember, and games that show their agents anything
-    or go on after the first moves.
     """
 
     def __init__(self, policy: Policy, rules: TalkRules, make_game: MakeGame) -> None:
         game = make_game(AT_ONCE, np.random.default_rng(0))
         _require_a_tree(policy, rules, game)
-        self.rules, self.n_moves = rules, len(game.move_names)
+        self.rules = rules
         seats = [policy.seat(agent) for agent in range(2)]
         self._policies = [_in_float64(seat) for seat in dict.fromkeys(seats)]
         self.success = _success_by_moves(make_game)
@@ -148,9 +150,10 @@ class DialogueTree:
         return probabilities, memory
 
     def _agents(self) -> Iterator[tuple[list[int], Policy]]:
-        yield from (
-            [([0, 1], self._policies[0])] if len(self._policies) == 1 else zip(([0], [1]), self._policies, strict=True)
-        )
+        if len(self._policies) == 1:
+            yield [0, 1], self._policies[0]
+        else:
+            yield from zip(([0], [1]), self._policies, strict=True)
 
     def said(self, nodes: Nodes, probabilities: Reals) -> Reals:
         """`[D, K, K]` the mass of each joint round of symbols; that of two moves, which end the talk, at SILENT."""
@@ -176,7 +179,7 @@ def enumerate_dialogues(tree: DialogueTree, threshold: float) -> Enumeration:
     """All dialogues whose every beginning has at least the probability `threshold`."""
     begun, stack, nodes = time.perf_counter(), [tree.root], 0
     longest = tree.rules.max_rounds
-    succeeded = closed = cut_mass = open_mass = open_rounds = 0.0
+    succeeded = cut_mass = open_mass = open_rounds = 0.0
     by_round = np.zeros(64)
     least = np.full((tree.rules.eot + 2, tree.rules.eot + 2), threshold)
     least[tree.rules.eot, tree.rules.eot] = threshold / CLOSED  # one more node, and nothing is left open
@@ -194,7 +197,6 @@ def enumerate_dialogues(tree: DialogueTree, threshold: float) -> Enumeration:
         if (most := int(batch.n_rounds.max())) >= len(by_round):
             by_round = np.concatenate([by_round, np.zeros(max(len(by_round), most))])
         np.add.at(by_round, batch.n_rounds, ended)
-        closed += float(ended.sum())
         cut_mass += float(batch.mass[batch.cut].sum())
         talking = np.flatnonzero(batch.phase != ACT)
         if not len(talking):
@@ -281,16 +283,16 @@ def _require_a_tree(policy: Policy, rules: TalkRules, game: Game) -> None:
 
 
 def _success_by_moves(make_game: MakeGame) -> Reals:
-    """`[M, M]` 1 where a joint move succeeds, 0 where it fails; each is played twice."""
+    """`[M, M]` 1 where a joint move succeeds, 0 where it fails; each is played often, to see whether that is drawn."""
     n_moves = len(make_game(1, np.random.default_rng(0)).move_names)
-    moves = np.tile(np.stack(np.divmod(np.arange(n_moves**2), n_moves), axis=1), (2, 1))
+    moves = np.tile(np.stack(np.divmod(np.arange(n_moves**2), n_moves), axis=1), (TRIALS, 1))
     game = make_game(len(moves), np.random.default_rng(0))
     game.reset(np.ones(len(moves), np.bool_))
     outcome = game.play(moves, np.arange(len(moves)))
     if not (outcome.terminated | outcome.truncated).all():
         raise NotApplicable("the dialogues cannot be enumerated: the game goes on after the first moves")
-    first, second = outcome.success.reshape(2, n_moves, n_moves)
-    if (first != second).any():
+    first, *others = outcome.success.reshape(TRIALS, n_moves, n_moves)
+    if (first != others).any():
         raise NotApplicable("the dialogues cannot be enumerated: what succeeds is drawn")
     return first.astype(np.float64)
 

@@ -7,13 +7,14 @@ Axes: `D` dialogue, `R` round, `N` agent, `A` action, `M` move, `S` memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from analysis.agents.players import Seen, draw
 from analysis.automata.protocol_machine import Probabilities, actions_of, surprise
-from analysis.automata.query_learning import Ask
+from analysis.automata.query_learning import Ask, membership
 from analysis.data.decisions import Decisions, NotApplicable
 from analysis.metrics.entropy import bits_of
 from emcomm.dialogues import DialogueTable
@@ -293,14 +294,5 @@ class PolicyPlayer:
 
 
 def ask_network(policy: Policy, rules: TalkRules) -> Ask:
-    """A membership oracle: agent 0 of a network yields, agent 1 does not.
-
-    Where nothing tells them apart both yield with the same probability, whatever it is: they would not part.
-    """
-    from analysis.agents.policy_player import yielding
-
-    def ask(symbols: Ints, n_rounds: Ints) -> Bools:
-        yields = yielding(policy, rules, symbols, n_rounds)
-        return yields[:, 0] - yields[:, 1] > 0.5
-
-    return ask
+    """A membership oracle for a network."""
+    return membership(partial(yielding, policy, rules))

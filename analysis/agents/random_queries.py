@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.data.decisions import Decisions, Scores
+from analysis.data.decisions import Decisions, NotApplicable, Scores
 from envs.game import Bools, Floats, Ints
 from envs.negotiation import SILENT, TalkRules
 
@@ -82,13 +82,16 @@ def random_queries(
 ) -> Queries:
     """`each` random dialogues of every stratum, and what is decided after them by whom `answers` stands for.
 
-    Where a talk is cut at `max_rounds`, there are no strata beyond.
+    Where a talk is cut at `max_rounds`, there are no strata beyond. Raises NotApplicable where it is cut before a token
+    can be said and the talk closed.
     """
     rng = np.random.default_rng([seed, 17])
     longest = rules.max_rounds or max(lengths)
     named = {f"{rounds} rounds": np.full(each, rounds) for rounds in lengths if rounds <= longest}
     if longest >= 3:
         named[TIED] = rng.integers(3, min(longest, 6) + 1, each)
+    if not named:
+        raise NotApplicable(f"a talk of {longest} round has no room for a token and an end")
     wanted = np.concatenate(list(named.values()))
     symbols, n_rounds = random_dialogues(wanted, rules.n_tokens, eot_share, rng)
     stratum = np.repeat(np.arange(len(named)), each)

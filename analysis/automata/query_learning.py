@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.automata.automaton import Automaton
 from analysis.automata.protocol_machine import ProtocolMachine
-from envs.game import Bools, Ints
+from envs.game import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     pass
@@ -39,6 +39,19 @@ class Learned:
     questions: int
     """Dialogues that the network was asked about."""
     automaton: Automaton
+
+
+def membership(answers: Callable[[Ints, Ints], Floats]) -> Ask:
+    """Whether agent 0 yields and agent 1 does not, by `answers`: the probability `[D, 2]` that each does.
+
+    Where nothing tells them apart both yield with the same probability, whatever it is: they would not part.
+    """
+
+    def ask(symbols: Ints, n_rounds: Ints) -> Bools:
+        yields = answers(symbols, n_rounds)
+        return yields[:, 0] - yields[:, 1] > 0.5
+
+    return ask
 
 
 def ask_machine(machine: ProtocolMachine) -> Ask:

@@ -89,7 +89,7 @@ def edits(
     n_agents = decided.symbols.shape[2]
     spoken = Spoken(decided.symbols, decided.n_rounds, *_who_speaks(decided, situation))
     before = move_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)
-    edits = []
+    changes = []
     for name, change in EDITS.items():
         if change is _swap and spoken.twin == spoken.speaker:
             continue
@@ -101,8 +101,8 @@ def edits(
         switched: Bools = np.asarray(before.argmax(axis=2) != after.argmax(axis=2))[:, seats]
         distance = np.abs(before - after).sum(axis=2)[:, seats] / 2
         shift = float(distance.mean()) if len(before) else float("nan")
-        edits.append(Edit(name, rate(int(switched.mean(axis=1).sum()), len(switched)), shift))
-    return tuple(edits)
+        changes.append(Edit(name, rate(int(switched.mean(axis=1).sum()), len(switched)), shift))
+    return tuple(changes)
 
 
 def _who_speaks(decided: Decisions, situation: Situation | None) -> tuple[int, int, int]:

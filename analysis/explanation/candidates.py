@@ -27,8 +27,6 @@ METHODS: tuple[Method, ...] = get_args(Method)[:-1]
 """The explanations that are fitted on logs, the simplest rules first; KV needs a network to ask."""
 REFERENCE = "vote, first round counts more"
 """The integrator that stands for the family where one must do."""
-MOST_TARGETS = 6_000
-"""Dialogues on which the members of the family are compared, at most."""
 CLOCK = 24
 """Rounds that a machine with a clock tells apart."""
 
@@ -73,7 +71,7 @@ def fit(
     Where somebody can be asked, its rule is fitted on the answers to `asked`: a log does not identify the weights.
     """
     if method == "decision tree":
-        tree = fit_tree(decided if asked is None else asked.decisions(), leaf=10)
+        tree = fit_tree(decided if asked is None else asked.decisions())
         return Fitted(method, tree, None, len(tree))
     rule = fit_rule(method, decided, asked, member)
     automaton = rule.automaton() if rule else _AUTOMATA[method](decided)
@@ -89,7 +87,7 @@ def fit_rule(
     """The rule of a method; None for one that learns an automaton."""
     if method == "integrator":
         every = _targets(decided, asked)
-        return fit_integrator(member or fit_family(decided, asked).best, every, decided.n_kinds, None)
+        return fit_integrator(member or fit_family(decided, asked).best, every, decided.n_kinds)
     return _RULES[method](decided if asked is None else asked.decisions()) if method in _RULES else None
 
 
@@ -109,7 +107,7 @@ class Integrators(NamedTuple):
 def fit_family(decided: Decisions, asked: Queries | None = None) -> Integrators:
     """Every member fitted on one half of the targets, and its loss on the other."""
     every = _targets(decided, asked).few()
-    order = np.random.default_rng(0).permutation(len(every.n_rounds))[:MOST_TARGETS]
+    order = np.random.default_rng(0).permutation(len(every.n_rounds))
     half = (len(order) + 1) // 2
     fitting, held_out = (every.of(rows) for rows in (order[:half], order[half:]))
     vote = fit_integrator("vote", fitting, decided.n_kinds)

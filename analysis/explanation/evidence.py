@@ -11,7 +11,7 @@ Prediction alone is not cause; a rule that meets fewer of them describes at most
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ import numpy as np
 
 from analysis.agents.random_queries import MARGIN, Queries
 from analysis.data.decisions import Scores
-from envs.game import Ints
 
 if TYPE_CHECKING:
     from analysis.causal.interchange import Interchange
@@ -36,8 +35,6 @@ FRESH = 0.01
 """Most by which a rule may do worse on fresh queries than on those that it was fitted on."""
 FEWEST = 30
 """Queries that a stratum must have to count."""
-
-RuleScores = Callable[[Ints, Ints], Scores]
 
 
 @dataclass(frozen=True)

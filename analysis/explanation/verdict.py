@@ -17,7 +17,7 @@ from analysis.agents.random_queries import Queries, random_queries
 from analysis.automata.decision_rules import Difference, Vote
 from analysis.automata.integrator import Integrator, Targets, fit_integrator
 from analysis.automata.protocol_machine import ProtocolMachine, bits_per_action, fit_machine
-from analysis.automata.query_learning import Ask, learn
+from analysis.automata.query_learning import learn, membership
 from analysis.data.decisions import Decisions, NotApplicable, Scores, decisions, split, who_yields
 from analysis.explanation.candidates import METHODS, REFERENCE, Fitted, Frame, Method, fit, fit_family
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, Evidence, Stratum, conditions, strata_of, worst
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from analysis.causal.interchange import Interchange
     from emcomm.networks.policy import Policy
 
+FEWEST_PAIRS = 400
+"""Pairs of an interchange intervention, at least."""
 REFITS = 5
 """Times that a rule is fitted and scored on fresh queries."""
 SIMPLEST_FIRST: tuple[Method, ...] = (
     "first difference", "last difference", "cyclic order", "vote", "vote × clock", "integrator",
 )  # fmt: skip
 """Rules go before what was learned without an idea, of which that of the fewest states goes first."""
-NEVER_NAMED: tuple[Method, ...] = ("silent",)
 
 
 def explain(
@@ -104,8 +105,8 @@ def explain(
     family_of = fit_family(fitting, asked) if "integrator" in methods else None
     member = family_of.best if family_of else None
     fitted = {method: fit(method, fitting, frame, asked, member) for method in methods}
-    if kv_length and asked is not None:
-        learned = learn(judge.membership(), n_tokens, kv_length, seed=seed)
+    if kv_length and judge.subject is not None:
+        learned = learn(membership(judge.subject.answers), n_tokens, kv_length, seed=seed)
         machine = fit_machine("KV", learned.automaton, fitting, move_names, frame.opening)
         fitted["KV"] = Fitted("KV", None, machine, learned.n_states)
     competitors = tuple(
@@ -125,11 +126,9 @@ def explain(
     )
     network = _network_figures(arena, judge)
     checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
-    by_method = {c.method: c for c in competitors}
-    explaining = _explaining(checked, by_method, judge, network)
+    explaining = _explaining(checked, competitors, judge, network)
     family: Family = explaining[0] if explaining else choose(checked, scoring, judge.fresh)
-    best = _best(family, competitors, network)
-    evidence = explaining[1] if explaining else None
+    best, evidence = explaining[1:] if explaining else (_best(family, competitors, network), None)
     if evidence is None and best is not None and best.method != "silent":
         evidence = judge.evidence(fitted[best.method], best, network)
     verdict: Verdict = "none" if best is None else _verdict(best, evidence, network)
@@ -177,12 +176,6 @@ class _Judge:
         assert self.subject is not None
         return random_queries(self.subject.answers, self.rules, self.each, 1_000 * self.seed + number, self.share)
 
-    def membership(self) -> Ask:
-        """What KV asks: whether agent 0 yields and agent 1 does not."""
-        assert self.subject is not None
-        answers = self.subject.answers
-        return lambda symbols, n_rounds: np.diff(answers(symbols, n_rounds), axis=1)[:, 0] < -0.5
-
     def accuracy(self, one: Fitted) -> Rate:
         return rate(*who_yields(one.scores(self.scoring.symbols, self.scoring.n_rounds), self.scoring))
 
@@ -207,11 +200,12 @@ class _Judge:
         gap = None
         if network is not None and best.self_play is not None:
             gap = abs(best.self_play.success.value - network.play.success.value)
-        talked = self.scoring.n_rounds[self.scoring.n_rounds > 2]
-        lengths = talked if len(talked) else np.array([3, 4], np.int64)
+        pairs, held = max(self.each, FEWEST_PAIRS), self.fresh.n_rounds
+        if (talked := self.scoring.n_rounds > 2).any():
+            held = self.scoring.n_rounds[talked]
         exchanged: Interchange | str
         try:
-            exchanged = self.subject.exchanged(best.method, one.scores, lengths, self.share, max(self.each, 400))
+            exchanged = self.subject.exchanged(best.method, one.scores, held, self.share, pairs)
         except NotApplicable as error:
             exchanged = str(error)
         said = conditions(best.strata, low, REFITS, exchanged, gap, own, fresh)
@@ -284,10 +278,10 @@ def _network_figures(arena: _Arena, judge: _Judge) -> NetworkFigures | None:
 
 def _explaining(
     checked: dict[Method, Fitted],
-    competitors: dict[Method, Competitor],
+    competitors: tuple[Competitor, ...],
     judge: _Judge,
     network: NetworkFigures | None,
-) -> tuple[Method, Evidence] | None:
+) -> tuple[Family, Competitor, Evidence] | None:
     """The simplest explanation for which all four conditions hold, and its evidence; None where there is none.
 
     The costly conditions are looked at only where the others may hold.
@@ -295,15 +289,16 @@ def _explaining(
     if network is None or judge.fresh is None:
         return None
     order = {method: i for i, method in enumerate(SIMPLEST_FIRST)}
-    for method in sorted(checked, key=lambda m: (order.get(m, len(order)), checked[m].n_states)):
-        one = competitors[method]
-        if method in NEVER_NAMED or not one.strata or worst(one.strata).share < OF_THE_CEILING - 0.02:
+    for one in sorted(competitors, key=lambda c: (order.get(c.method, len(order)), c.n_states)):
+        if one.method not in checked or one.method == "silent" or not one.strata:
+            continue
+        if worst(one.strata).share < OF_THE_CEILING - 0.02:
             continue
         if one.self_play is None or abs(one.self_play.success.value - network.play.success.value) > POINTS:
             continue
-        evidence = judge.evidence(checked[method], one, network)
+        evidence = judge.evidence(checked[one.method], one, network)
         if evidence is not None and evidence.holds:
-            return ("vote" if method == "vote × clock" else method), evidence
+            return ("vote" if one.method == "vote × clock" else one.method), one, evidence
     return None
 
 
@@ -322,9 +317,8 @@ def _too_far(competitor: Competitor, target: float | None) -> float:
 
 
 def _verdict(best: Competitor, evidence: Evidence | None, network: NetworkFigures | None) -> Verdict:
-    if best.method == "silent":
-        alike = network is not None and best.self_play is not None
-        return "explained" if alike and _too_far(best, network.play.success.value) == 0 else "describes"  # type: ignore[union-attr]
+    if best.method == "silent" and network is not None and best.self_play is not None:
+        return "explained" if _too_far(best, network.play.success.value) == 0 else "describes"
     return "explained" if evidence is not None and evidence.holds else "describes"
 
 

@@ -18,6 +18,11 @@ from analysis.report.measure import DIALOGUES, NETWORK, ONE_NETWORK, PLAYABLE, S
 from analysis.report.study import Study
 from analysis.report.tables import condition_frame, explanation_frame, flow_frame, integrator_frame, strata_frame
 
+FITTED = (DIALOGUES, WHO_YIELDS, PLAYABLE)
+"""What a rule needs."""
+ASKED = (*FITTED, NETWORK, ONE_NETWORK, SIMULTANEOUS)
+"""What questions about it need, that are put to the network."""
+
 
 def _explained(study: Study) -> Explanation:
     assert study.sample is not None
@@ -52,7 +57,7 @@ EXPLANATION = Measure(
     "Each rule or machine is fitted on one half of the dialogues and scored on the other. One that only correlates "
     "fails on random dialogues, or when it plays.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
+    needs=FITTED,
     tables=lambda result: {"explanations": explanation_frame(result)},
     figure=lambda result, study: figures.explanations(result),
     line=_line,
@@ -66,7 +71,7 @@ EVIDENCE = Measure(
     "includes fitting the rule anew. What can be reached there is less than 100 % where the network's two views do not "
     "part.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK),
+    needs=(*FITTED, NETWORK, ONE_NETWORK),
     tables=lambda result: {"conditions": condition_frame(result), "strata": strata_frame(result)},
     figure=lambda result, study: figures.strata(result),
     rows=12,
@@ -82,7 +87,7 @@ INTEGRATORS = Measure(
     "share is forgotten. The loss is the cross-entropy of the network's answers on held-out queries; the simplest "
     "within a tenth of the least is taken.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
+    needs=FITTED,
     tables=lambda result: {"integrators": integrator_frame(result)} if result.members else {},
     rows=10,
     in_json=False,
@@ -118,7 +123,7 @@ INTERCHANGE = Measure(
     "rule says so, the move must flip. A probe may read the score from a direction that the network does not use: "
     "decoding is not use. Below, both memories are pushed along the direction, and the {agents} yield.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
+    needs=ASKED,
     tables=lambda result: {"interchange": result.to_frame()},
     figure=lambda result, study: figures.interchange(result),
     line=_exchange_line,
@@ -127,7 +132,7 @@ INTERCHANGE = Measure(
 
 
 def _score(result: Explanation) -> Integrator:
-    """The running score behind the dialogues: that of the rule, or else the best of the family."""
+    """The running score that tells the network's answers best."""
     if not result.members:
         raise NotApplicable("no running score was fitted")
     return min(result.members, key=lambda pair: pair[1])[0]
@@ -162,7 +167,7 @@ SPEAKER = Measure(
     "A speaker's rule gives each symbol a probability by what it looks at. Bits are what it needs for each symbol that "
     "the network says, on held-out dialogues; no rule needs fewer than the network's own entropy.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
+    needs=ASKED,
     tables=lambda result: {"speaker": result.to_frame()},
     figure=lambda result, study: figures.speaker(result),
     remark=_said_says,
@@ -204,7 +209,7 @@ GENERALISATION = Measure(
     "Random dialogues of each length. The upper line is what a rule can reach: it falls where the network's two views "
     "no longer part. The dashed line marks the length that 99 % of its own dialogues do not exceed.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE, NETWORK, ONE_NETWORK, SIMULTANEOUS),
+    needs=ASKED,
     tables=lambda result: {"generalisation": result},
     figure=lambda result, study: figures.generalisation(result),
 )
@@ -215,7 +220,7 @@ WEIGHTS = Measure(
     "Weights of the symbols",
     "Each symbol that a {agent} says adds its weight. The {agent} with the larger score yields: it takes {yields}.",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
+    needs=FITTED,
     tables=lambda result: {},
     figure=lambda result, study: figures.weights(result),
     in_json=False,
@@ -236,7 +241,7 @@ MACHINE = Measure(
     "A circle is what a {agent} remembers; its size is how often it is there. Arrows are rounds of talk, thicker where "
     "more dialogues pass. Orange states yield ({yields}), blue ones do not ({stays}).",
     chapter="mechanism",
-    needs=(DIALOGUES, WHO_YIELDS, PLAYABLE),
+    needs=FITTED,
     tables=lambda result: {"machine": flow_frame(*result)},
     figure=lambda result, study: figures.protocol_graph(*result),
     in_json=False,
