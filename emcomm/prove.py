@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from analysis.agents.dialogue_tree import DialogueTree, Enumeration, prove
@@ -67,7 +68,8 @@ def main() -> int:
         if not options.json:
             console.print(
                 f"{one.nodes:>12,} nodes in {one.seconds:6.1f} s: success within {one.success.width:.5f}, "
-                f"{100 * one.open:.3f} % of the dialogues open"
+                f"{100 * one.open:.3f} % of the dialogues open",
+                soft_wrap=True,
             )
 
     done = prove(tree, options.seconds, options.width, say)
@@ -75,7 +77,7 @@ def main() -> int:
     if options.json:
         print(json.dumps([_plain(one) for one in done], indent=2))
         return 0
-    table = Table("what", "at least", "at most", title=printable(f"{options.run}, {trained.version:,} updates"))
+    table = Table("what", "at least", "at most", title=escape(printable(f"{options.run}, {trained.version:,} updates")))
     table.title_justify = "left"
     for name, bounds, scale in (("success (%)", last.success, 100), ("talks cut (%)", last.cut, 100)):
         table.add_row(name, f"{scale * bounds.low:.4f}", f"{scale * bounds.high:.4f}")
@@ -84,7 +86,8 @@ def main() -> int:
     if last.success.width > options.width:
         console.print(
             f"the interval is {last.success.width:.5f} wide, not {options.width}: what is left are many unlikely "
-            "dialogues; more --seconds make it narrower, about as one over the root of the nodes"
+            "dialogues; more --seconds make it narrower, about as one over the root of the nodes",
+            soft_wrap=True,
         )
     return 0
 

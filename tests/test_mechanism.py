@@ -185,6 +185,8 @@ def test_each_condition_can_fail_alone():
         said = {c.name: c for c in conditions(**{**good, **change})}
         assert [name for name in names if not said[name].holds] == [names[broken]]
         assert said[names[broken]].missing
+    [first, *_] = conditions(**{**good, "low": 0.9749})  # type: ignore[arg-type]
+    assert "only 97.5 %" in first.missing  # and not the estimate, which may well be 98 %
 
 
 @pytest.mark.parametrize("family", ["second difference", "race to two", "first repetition"])

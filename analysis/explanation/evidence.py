@@ -127,7 +127,7 @@ def conditions(
             f"{refits} refits",
             f"{100 * OF_THE_CEILING:.0f} %",
             low >= OF_THE_CEILING,
-            f"after random dialogues ({least.name}) it reaches {100 * least.share:.1f} % of what a rule can, not "
+            f"after random dialogues of the worst kind it may reach only {100 * low:.1f} % of what a rule can, not "
             f"{100 * OF_THE_CEILING:.0f} %",
         ),
         _exchange(exchanged),
