@@ -38,8 +38,8 @@ _SETTINGS = {
     "RAY_maximum_startup_concurrency": "1024",  # OnRay itself starts workers a few at a time
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share may still see the GPU
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its paragraphs would mix with the progress line
-    # What workers send stays out of the shared object store. What a raylet takes there into its death, Ray marks as lost
-    # in that same store, and where it is gone ends the driver on the spot, without a line or a checkpoint.
+    # What workers send stays out of the shared object store. What a raylet takes there into its death, Ray marks as
+    # lost in that same store, and where it is gone ends the driver on the spot, without a line or a checkpoint.
     "RAY_max_direct_call_object_size": str(64 * 2**20),
     "RAY_task_rpc_inlined_bytes_limit": str(2**30),
     "RAY_task_events_report_interval_ms": "0",  # no record of every task: the GCS would keep 100 000 of them
