@@ -10,20 +10,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput, Fault
-from emcomm.evaluation import Figures
 from emcomm.printable import printable
 from emcomm.signals import Stopped, raise_stopped
-from envs.game import BadGame, Declaration
-from envs.registry import Unknown
+
+if TYPE_CHECKING:  # what the worlds and the networks import takes seconds, and --help needs none of it
+    from emcomm.dialogues import DialogueTable
+    from emcomm.evaluation import Figures
+    from envs.game import Declaration
 
 Options = TypeVar("Options")
 MOST_SAID = 4_000
@@ -59,7 +60,9 @@ def run_command(command: Callable[[], int | None]) -> None:
     raise_stopped()
     try:
         code = command() or 0
-    except (BadInput, BadGame, Unknown) as error:
+    except SystemExit:  # --help
+        raise
+    except _refusals() as error:
         code = _say(error, 2)
     except Fault as error:
         code = _say(error, 1)
@@ -73,6 +76,14 @@ def run_command(command: Callable[[], int | None]) -> None:
         _silence()
         code = code or _lost_output(error)
     sys.exit(code)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Read when something was raised, and not before: the worlds take half a second to import."""
+    from envs.game import BadGame
+    from envs.registry import Unknown
+
+    return BadInput, BadGame, Unknown
 
 
 def _say(message: object, code: int) -> int:

@@ -9,16 +9,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 from rich.console import Console
 
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.config import Config
 from emcomm.errors import BadInput
-from emcomm.evaluation import evaluate
 from emcomm.runs import Run
-from emcomm.worlds import choose_device, declaration, load_policy
 from envs.negotiation import TalkRules
 
 
@@ -66,6 +63,12 @@ def options_from(args: list[str]) -> tuple[EvaluateOptions, Config]:
 def main() -> int:
     """The command line."""
     options, config = options_from(sys.argv[1:])
+
+    import torch
+
+    from emcomm.evaluation import evaluate
+    from emcomm.worlds import choose_device, declaration, load_policy
+
     console, run = Console(highlight=False), Run.open(options.run, options.env, options.code)
     policy, checkpoint = load_policy(run, config, choose_device(config.device))
     torch.set_num_threads(os.cpu_count() or 1)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
-from PIL import Image
 from rich.console import Console
 
 from emcomm.cli import parse, run_command
-from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
-from emcomm.evaluation import evaluate
 from emcomm.runs import Run
-from emcomm.worlds import declaration, load_policy
 from envs.game import Declaration
-from envs.pictures import draw
 from envs.rendering import Scene, text
+
+if TYPE_CHECKING:
+    from emcomm.dialogues import DialogueTable
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,13 @@ def main() -> int:
     if not 1 <= options.games <= 10:
         raise BadInput(f"--games must be from 1 to 10, not {options.games}")
     run = Run.open(options.run, options.env, options.code)
+
+    from PIL import Image
+
+    from emcomm.evaluation import evaluate
+    from emcomm.worlds import declaration, load_policy
+    from envs.pictures import draw
+
     policy, _ = load_policy(run)
     console = Console(highlight=False)
     table = evaluate(policy, run.config, 200).shown

@@ -7,19 +7,19 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.agents.dialogue_tree import DialogueTree, Enumeration, prove
-from analysis.data.decisions import NotApplicable
-from analysis.data.runs import load
 from emcomm.cli import parse, run_command
 from emcomm.errors import BadInput
 from emcomm.printable import printable
+
+if TYPE_CHECKING:
+    from analysis.agents.dialogue_tree import Enumeration
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ class ProveOptions:
 def main() -> int:
     """The command line."""
     options = parse(ProveOptions, sys.argv[1:], "emcomm.prove")
+
+    import torch
+
+    from analysis.agents.dialogue_tree import DialogueTree, prove
+    from analysis.data.decisions import NotApplicable
+    from analysis.data.runs import load
+
     console = Console(highlight=False)
     run = load(options.run, options.env, options.code)
     trained = run.checkpoint()

@@ -26,16 +26,24 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emcomm import files
-from emcomm.checkpoints import Checkpoint, read_checkpoint
 from emcomm.config import CONFIG_VERSION, Config, read_config, require_named, upgraded
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
 from emcomm.schemas import LARGEST_JSON, Summary
 
+if TYPE_CHECKING:  # torch takes seconds to import
+    from emcomm.checkpoints import Checkpoint
+
 KEPT_CHECKPOINTS = 4
+
+
+def _read(path: Path) -> Checkpoint:
+    from emcomm.checkpoints import read_checkpoint
+
+    return read_checkpoint(path)
 
 
 class Continuation(NamedTuple):
@@ -177,14 +185,14 @@ class Run:
         paths = self.checkpoints()
         if not paths:
             raise BadInput(f"{self.path} has no checkpoint")
-        return read_checkpoint(paths[-1])
+        return _read(paths[-1])
 
     def checkpoint(self, version: int) -> Checkpoint:
         """The checkpoint after `version` updates; raises BadInput where it is damaged or no longer there."""
         path = self._checkpoints / f"{version:012d}.safetensors"
         if path not in self.checkpoints():
             raise BadInput(f"{self.path} no longer holds the weights after {version:,} updates")
-        return read_checkpoint(path)
+        return _read(path)
 
     def continuation(self) -> Continuation:
         """The newest checkpoint whose log is whole on disk; nothing is changed.
@@ -196,7 +204,7 @@ class Run:
         if not parts and not paths:
             return Continuation(None, LogPosition(), ())
         for place in range(len(paths) - 1, -1, -1):
-            checkpoint = read_checkpoint(paths[place])
+            checkpoint = _read(paths[place])
             if "format" not in checkpoint.facts:
                 raise BadInput(
                     f"{self.path} was written by an older emcomm, whose checkpoints lack the games in progress: "

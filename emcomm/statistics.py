@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
+
+_Z = NormalDist().inv_cdf(0.975)
 
 
 class Rate(NamedTuple):
@@ -28,9 +31,10 @@ def rate(successes: int, trials: int) -> Rate:
     >>> print(rate(95, 100))
     95.00 % [88.82, 97.85]
     """
-    from scipy.stats import binomtest
-
     if not trials:
         return Rate(0, 0, 0.0, 1.0)
-    interval = binomtest(successes, trials).proportion_ci(method="wilson")
-    return Rate(successes, trials, float(interval.low), float(interval.high))
+    share, squared = successes / trials, _Z**2
+    middle = 2 * successes + squared
+    half = _Z * (squared + 4 * successes * (1 - share)) ** 0.5
+    low, high = ((middle + sign * half) / (2 * (trials + squared)) for sign in (-1, 1))
+    return Rate(successes, trials, low if successes else 0.0, high if successes < trials else 1.0)

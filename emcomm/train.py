@@ -9,11 +9,10 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from emcomm.checkpoints import load_weights, read_checkpoint
 from emcomm.cli import parse, print_dialogues, print_figures, run_command
 from emcomm.cluster import Cluster, start_ray
 from emcomm.config import PRESETS, Config
@@ -21,8 +20,9 @@ from emcomm.errors import BadInput
 from emcomm.runs import Run
 from emcomm.schemas import Summary
 from emcomm.signals import Stopped, raise_stopped
-from emcomm.training import Training
-from emcomm.worlds import choose_device, declaration, make_algorithm, make_policy, require_memory
+
+if TYPE_CHECKING:  # torch takes seconds to import, and neither --help nor a wrong flag needs it
+    from emcomm.training import Training
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,17 @@ def default_name(config: Config) -> str:
 
 def train(options: TrainOptions, console: Console) -> int:
     """Train, evaluate, and say what was made; the exit code."""
+    from emcomm.checkpoints import load_weights
+    from emcomm.worlds import choose_device, make_algorithm, make_policy, require_memory
+
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
     make_algorithm(config)
     if options.ray_address is None:
         require_memory(config)
     policy = make_policy(config, choose_device(config.device))
-    if options.resume is not None and (checkpoints := Run(options.resume, config).checkpoints()):
-        load_weights(policy, read_checkpoint(checkpoints[-1]).part("policy"), options.resume)
+    if options.resume is not None and (run := Run(options.resume, config)).checkpoints():
+        load_weights(policy, run.newest().part("policy"), options.resume)
     if not config.workers:
         return _train(options, console, launched, None)
     if options.resume is None and options.run_name:
@@ -105,6 +108,8 @@ def train(options: TrainOptions, console: Console) -> int:
 
 
 def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None) -> int:
+    from emcomm.training import Training
+
     config = options.config
     if options.resume is not None:
         run = Run(options.resume, config)
@@ -121,6 +126,8 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
 
 
 def _finish(training: Training, console: Console) -> int:
+    from emcomm.worlds import declaration
+
     run, config = training.run_folder, training.config
     where = shlex.quote(str(run.path))
     console.print(f"{'resuming' if training.resumed else 'training'} {where}: {_headline(config)}", soft_wrap=True)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from emcomm.cli import parse, run_command
-from emcomm.verification import check_run
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,9 @@ class VerifyOptions:
 def main() -> int:
     """The command line."""
     options = parse(VerifyOptions, sys.argv[1:], "emcomm.verify")
+
+    from emcomm.verification import check_run
+
     console, report = Console(highlight=False), check_run(options.run, options.env, options.code)
     table = Table("holds", "figures", title=str(options.run), title_justify="left")
     for name, figures in report.passed:

@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 def train(folder: Path, *args: object, fault: tuple[Kind, int] | None = None) -> Ended:
     """`python -m emcomm.train ARGS` in a process of its own, which fails at the given step (counted from 1)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["emcomm.train", "scipy.stats"])
+    context.set_forkserver_preload(["emcomm.train", "emcomm.training", "emcomm.worlds"])
     said, steps = folder / "said", folder / "steps"
     steps.write_text("0")
     process = context.Process(target=_train, args=([str(arg) for arg in args], fault, said, steps))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from analysis.agents.players import MachinePlayer, MakeGame, Player, play_games, success_of
 from analysis.agents.random_queries import Queries, random_queries
@@ -222,7 +222,7 @@ class _Judge:
             refitted = one if one.rule is None else self._fit_again(one, asked)
             margin = self._margin_of(asked, fresh)
             shares.append(worst(strata_of(fresh, refitted.scores(fresh.symbols, fresh.n_rounds), margin)).share)
-        half = float(student.ppf(0.975, REFITS - 1) * np.std(shares, ddof=1) / np.sqrt(REFITS))
+        half = float(stdtrit(REFITS - 1, 0.975) * np.std(shares, ddof=1) / np.sqrt(REFITS))
         return float(np.mean(shares)) - half, float(np.mean(shares)) + half
 
     def _fit_again(self, one: Fitted, asked: Queries) -> Fitted:

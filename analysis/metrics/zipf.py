@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 LARGEST = 20.0
 """Largest exponent that is looked for."""
@@ -59,6 +58,8 @@ def _own_distance(ranked: NDArray[np.integer]) -> float:
 def _exponent(ranked: NDArray[np.integer]) -> float:
     logs = np.log(np.arange(1, len(ranked) + 1))
     mean = ranked @ logs / ranked.sum()
+
+    from scipy.optimize import minimize_scalar
 
     def loss(exponent: float) -> float:
         return float(exponent * mean + np.log(np.exp(-exponent * logs).sum()))
