@@ -13,7 +13,7 @@ from analysis.data.runs import LoadedRun
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import network_of
 from experiments.running import main
-from experiments.writing import by_condition, formed, mean_of, number, panels, percent, seeds_of
+from experiments.writing import by_condition, mean_of, number, panels, percent, seeds_of
 
 CHANNELS = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
 MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
@@ -39,7 +39,7 @@ def conclude(results: Results) -> Conclusion:
     open_networks = rows[rows.condition == LONG]
     of = {channel: percent(mean_of(open_networks[f"under_{channel}"])) for channel in CHANNELS}
     by_name = {name: rows[rows.condition == name] for name in EXPERIMENT.conditions}
-    trained = {name: f"{percent(seeds_of(own).mean)} ({formed(own)} formed)" for name, own in by_name.items()}
+    trained = {name: seeds_of(own).sentence for name, own in by_name.items()}
     gain = mean_of(100 * (open_networks.under_open - 0.5))
     content = mean_of(100 * (open_networks.under_open - np.maximum(open_networks.under_shuffled, 0.5)))
     return Conclusion(

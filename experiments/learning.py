@@ -38,17 +38,16 @@ def conclude(results: Results) -> Conclusion:
     draw_seeds(final, results)
     final.set(ylabel="success of the frozen policy (%)")
     summary = "; ".join(
-        f"{w}: {percent(seeds_of(own).mean)}, 95 % after {_reached(own)} episodes, staleness "
+        f"{w}: {seeds_of(own).sentence}, 95 % after {_reached(own)} episodes, staleness "
         f"{number(mean_of(own.staleness), 1)} updates" for w, own in ((w, by_name[_workers(w)]) for w in WORKERS)
     )  # fmt: skip
     return Conclusion(
         answer="More workers cost a little success at equal episodes; the bonus matters little.",
-        key=f"{percent(seeds_of(by_name[_workers(1)]).mean)} with 1, "
-        f"{percent(seeds_of(by_name[_workers(32)]).mean)} with 32",
-        headline=f"After the same {HALF.episodes:,} episodes: {percent(seeds_of(by_name[_workers(1)]).mean)} with 1 "
-        f"worker, {percent(seeds_of(by_name[_workers(32)]).mean)} with 32. With an entropy bonus that falls to 0 "
-        f"{percent(seeds_of(by_name['bonus annealed']).mean)}, with one that stays "
-        f"{percent(seeds_of(by_name['bonus kept']).mean)}, with none {percent(seeds_of(by_name['no bonus']).mean)}.",
+        key=f"{seeds_of(by_name[_workers(1)]).sentence} with 1, {seeds_of(by_name[_workers(32)]).sentence} with 32",
+        headline=f"After the same {HALF.episodes:,} episodes: {seeds_of(by_name[_workers(1)]).sentence} with 1 "
+        f"worker, {seeds_of(by_name[_workers(32)]).sentence} with 32. With an entropy bonus that falls to 0 "
+        f"{seeds_of(by_name['bonus annealed']).sentence}, with one that stays "
+        f"{seeds_of(by_name['bonus kept']).sentence}, with none {seeds_of(by_name['no bonus']).sentence}.",
         findings=f"By number of workers: {summary}. At most one gradient more than there are cores is under way at "
         "once, which bounds the mean staleness; single gradients are older, up to "
         f"{results.rows.staleness_max.max():.0f} updates. The schedules of the bonus are compared in the process "

@@ -9,7 +9,7 @@ import pandas as pd
 from emcomm.config import Config
 from experiments.experiment import SHORT, SHORT_TERSE, Conclusion, Experiment, Results, with_rules
 from experiments.running import main
-from experiments.writing import by_condition, draw_seeds, formed, mean_of, number, panels, percent, seeds_of
+from experiments.writing import by_condition, draw_seeds, mean_of, number, panels, percent, seeds_of
 
 WINDOWS = (1, 2, 4, 8)
 PRICED = ("window 1", "window 2", "recurrent")
@@ -31,11 +31,11 @@ def conclude(results: Results) -> Conclusion:
     priced = "; ".join(_told(by_name, f"{name}{PRICE}") for name in PRICED)
     return Conclusion(
         answer="Two rounds in sight suffice for short talk; without memory, chance.",
-        key=f"{percent(seeds_of(none).mean)} → {percent(seeds_of(two).mean)} (two rounds)",
-        headline=f"Without memory {percent(seeds_of(none).mean)}. With only the last round in sight "
-        f"{percent(seeds_of(one).mean)}, with {percent(mean_of(one.cut), 0)} of the talks run into the cut; with the "
-        f"last two {percent(seeds_of(two).mean)} in {number(mean_of(two.rounds), 1)} rounds; with a recurrent network "
-        f"{percent(seeds_of(recurrent).mean)} in {number(mean_of(recurrent.rounds), 1)}.",
+        key=f"{seeds_of(none).sentence} → {seeds_of(two).sentence} (two rounds)",
+        headline=f"Without memory {seeds_of(none).sentence}. With only the last round in sight "
+        f"{seeds_of(one).sentence}, with {percent(mean_of(one.cut), 0)} of the talks run into the cut; with the "
+        f"last two {seeds_of(two).sentence} in {number(mean_of(two.rounds), 1)} rounds; with a recurrent network "
+        f"{seeds_of(recurrent).sentence} in {number(mean_of(recurrent.rounds), 1)}.",
         findings=f"By window: {windows}. A talk that both end closes with EOT against EOT, alike for both: whoever "
         f"sees one round only cannot tell the roles apart after it, unless the talk runs into the cut, where the last "
         f"round may differ, or the opening is free and one moves while the other talks. Where a round has a price, so "
@@ -47,10 +47,7 @@ def conclude(results: Results) -> Conclusion:
 
 def _told(by_name: dict[str, pd.DataFrame], name: str) -> str:
     own = by_name[name]
-    return (
-        f"{name.removesuffix(PRICE)}: {percent(seeds_of(own).mean)} ({formed(own)} formed) in "
-        f"{number(mean_of(own.rounds), 1)} rounds"
-    )
+    return f"{name.removesuffix(PRICE)}: {seeds_of(own).sentence} in {number(mean_of(own.rounds), 1)} rounds"
 
 
 def _window(rounds: int, config: Config = SHORT) -> Config:

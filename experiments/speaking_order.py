@@ -42,7 +42,7 @@ def conclude(results: Results) -> Conclusion:
     draw_seeds(right, results, "leak_all")
     right.axhline(50, color="grey", ls=":")
     right.set(ylabel="who yields, told without content (%)", ylim=(40, 103))
-    mean = {name: percent(seeds_of(rows[rows.condition == name]).mean) for name in EXPERIMENT.conditions}
+    mean = {name: seeds_of(rows[rows.condition == name]).sentence for name in EXPERIMENT.conditions}
     leak = {name: percent(mean_of(rows[rows.condition == name].leak_all), 1) for name in EXPERIMENT.conditions}
     return Conclusion(
         answer="Yes: a fixed order tells the agents apart without any content.",

@@ -21,7 +21,6 @@ from experiments.writing import (
     mean_of,
     number,
     panels,
-    percent,
     seeds_of,
 )
 
@@ -70,7 +69,7 @@ def conclude(results: Results) -> Conclusion:
         answer="A price shortens talk by a third and costs little success.",
         key=f"{number(mean_of(free.rounds))} → {number(mean_of(terse.rounds))} rounds",
         headline=f"A price of 0.05 on each round shortens the talk from {number(mean_of(free.rounds))} to "
-        f"{number(mean_of(terse.rounds))} rounds at {percent(seeds_of(terse).mean)} success after "
+        f"{number(mean_of(terse.rounds))} rounds at {seeds_of(terse).sentence} success after "
         f"{terse.episodes.iloc[0]:,} episodes (optimum {terse.best_rounds.iloc[0]:.2f} rounds, "
         f"{100 * terse.best_success.iloc[0]:.2f} %; the preset `terse`, after {TERSE.episodes:,}, in `what_happens`).",
         findings="The price comes in over the first tenth of the training: a protocol forms in "
@@ -109,7 +108,7 @@ def _best(rows: pd.DataFrame, cap: int, opening: str) -> str:
 
 
 def _learned(rows: pd.DataFrame, cap: int, opening: str) -> str:
-    return percent(seeds_of(rows[rows.condition == _capped(cap, opening)]).mean)
+    return seeds_of(rows[rows.condition == _capped(cap, opening)]).sentence
 
 
 EXPERIMENT = Experiment(

@@ -14,7 +14,6 @@ from experiments.writing import (
     mean_of,
     number,
     panels,
-    percent,
     seeds_of,
 )
 
@@ -43,14 +42,14 @@ def conclude(results: Results) -> Conclusion:
     alone, many = long[long.tokens == 1], long[long.tokens == 10]
     return Conclusion(
         answer="A handful: in two rounds, more tokens than six gain little.",
-        key=f"{percent(seeds_of(one).mean)} with one, {percent(seeds_of(five).mean)} with five",
-        headline=f"Two rounds of talk: {percent(seeds_of(one).mean)} with one token, {percent(seeds_of(five).mean)} "
-        f"with five, {percent(seeds_of(ten).mean)} with ten (optimum {_best(one)}, {_best(five)}, {_best(ten)}). "
+        key=f"{seeds_of(one).sentence} with one, {seeds_of(five).sentence} with five",
+        headline=f"Two rounds of talk: {seeds_of(one).sentence} with one token, {seeds_of(five).sentence} "
+        f"with five, {seeds_of(ten).sentence} with ten (optimum {_best(one)}, {_best(five)}, {_best(ten)}). "
         f"From {enough} tokens on less than half a point is gained.",
         findings=f"With two rounds the learned success lies {100 * sum(gap.values()) / len(gap):.2f} points below the "
         f"optimum on average, at most {100 * gap[widest]:.2f} (with {widest} tokens). {above_the_bound(results)} "
-        f"With up to 32 rounds one token, which with EOT makes two symbols, reaches {percent(seeds_of(alone).mean)}, "
-        f"two reach {percent(seeds_of(long[long.tokens == 2]).mean)}, ten {percent(seeds_of(many).mean)}: time stands "
+        f"With up to 32 rounds one token, which with EOT makes two symbols, reaches {seeds_of(alone).sentence}, "
+        f"two reach {seeds_of(long[long.tokens == 2]).sentence}, ten {seeds_of(many).sentence}: time stands "
         f"in for words. The talk takes {number(mean_of(alone.rounds))} rounds with one token and "
         f"{number(mean_of(many.rounds))} with ten, the optimum {alone.best_rounds.iloc[0]:.2f} and "
         f"{many.best_rounds.iloc[0]:.2f}. A shorter talk than the optimum's is no gain: with one token the networks "

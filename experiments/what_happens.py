@@ -172,7 +172,7 @@ def conclude(results: Results) -> Conclusion:
         f"weights yields) names {percent(mean_of(free['vote accuracy']))} of held-out yielders, the first difference "
         f"{percent(mean_of(free['first difference accuracy']))}; at 0.05 {percent(mean_of(terse['vote accuracy']))} "
         f"and {percent(mean_of(terse['first difference accuracy']))}. With that price (preset `terse`) they succeed in "
-        f"{percent(seeds_of(terse).mean)} (worst seed {100 * terse.success.min():.2f} %) in "
+        f"{seeds_of(terse).sentence} (worst seed {100 * terse.success.min():.2f} %) in "
         f"{number(mean_of(terse.rounds))} rounds (optimum {terse.best_rounds.iloc[0]:.2f}).",
         findings=f"Rules: {named}. On random dialogues, which nobody held, the vote names "
         f"{_each(groups, 'vote on random')} of the networks' decisions, the first difference "

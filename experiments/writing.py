@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.metrics.seed_aggregation import FORMED_ABOVE, Interval, SeedSummary, over_seeds
+from analysis.metrics.seed_aggregation import mean_over_seeds as mean_of
 from emcomm.errors import Fault
 from emcomm.runs import provenance
 from emcomm.statistics import rate
@@ -32,16 +33,6 @@ def seeds_of(rows: pd.DataFrame, column: str = "success") -> SeedSummary:
     """What the runs in `rows` amount to; `column` is a share of their evaluation games."""
     pairs = rows[[column, "games"]].dropna().itertuples(index=False)
     return over_seeds([rate(round(share * games), int(games)) for share, games in pairs])
-
-
-def mean_of(values: Iterable[float]) -> Interval:
-    """The mean over seeds with its percentile bootstrap interval; NaN where there is none."""
-    known = np.array([v for v in values if v is not None and np.isfinite(v)], float)
-    if not len(known):
-        return Interval(*[float("nan")] * 3)
-    drawn = np.random.default_rng(0).choice(known, (10_000, len(known))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(known.mean()), float(low), float(high))
 
 
 def over_pairs(statistic: Callable[..., float], *matrices: np.ndarray) -> Interval:
@@ -77,18 +68,12 @@ def formed(rows: pd.DataFrame) -> str:
 
 def percent(interval: Interval, digits: int = 2) -> str:
     """A share with its interval: 99.98 % [99.97, 99.99]."""
-    if np.isnan(interval.value):
-        return "–"
-    value, low, high = (f"{100 * x:.{digits}f}" for x in interval)
-    return f"{value} % [{low}, {high}]"
+    return interval.text(digits, 100, " %")
 
 
 def number(interval: Interval, digits: int = 2) -> str:
     """A number with its interval."""
-    if np.isnan(interval.value):
-        return "–"
-    value, low, high = (f"{x:,.{digits}f}" for x in interval)
-    return f"{value} [{low}, {high}]"
+    return interval.text(digits)
 
 
 def by_condition(results: Results, **more: Any) -> pd.DataFrame:
@@ -99,7 +84,7 @@ def by_condition(results: Results, **more: Any) -> pd.DataFrame:
         line = {
             "condition": condition,
             "seeds": len(rows),
-            "success, mean [95 %]": percent(summary.mean),
+            "success, mean [95 %]": summary.sentence,
             "interquartile mean": percent(summary.interquartile_mean),
             "worst seed": f"{100 * min(summary.success):.2f} %",
             "formed": f"{summary.formed.successes}/{summary.formed.trials}",

@@ -1,21 +1,26 @@
 """Success over seeds: mean, interquartile mean, and the share of seeds in which a protocol formed.
 
-The interquartile mean and its percentile bootstrap over seeds follow Agarwal et al. 2021, "Deep reinforcement learning
-at the edge of the statistical precipice".
+The interquartile mean follows Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical
+precipice". The intervals do not: a percentile bootstrap of five seeds covers 84 % where it says 95 %. Below ten seeds
+they are Student's, and from ten on bias-corrected and accelerated (BCa; Efron 1987).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import trim_mean
+from numpy.typing import NDArray
 
 from emcomm.statistics import Rate, rate
 
 FORMED_ABOVE = 0.75
 """Half way from 0.5, the best that identical agents reach without talk, to 1."""
+STUDENT_BELOW = 10
+"""Seeds. So few show too little of a distribution for a bootstrap."""
 
 
 class Interval(NamedTuple):
@@ -25,6 +30,17 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def text(self, digits: int = 2, scale: float = 1, unit: str = "") -> str:
+        """A figure with its interval, where one is known.
+
+        >>> Interval(0.9998, 0.9997, 0.9999).text(scale=100, unit=" %")
+        '99.98 % [99.97, 99.99]'
+        """
+        if math.isnan(self.value):
+            return "–"
+        value, low, high = (f"{scale * x:,.{digits}f}" for x in self)
+        return f"{value}{unit}" + ("" if math.isnan(self.low) else f" [{low}, {high}]")
+
 
 class SeedSummary(NamedTuple):
     """Success over independent seeds; NaN where there is none."""
@@ -32,14 +48,28 @@ class SeedSummary(NamedTuple):
     success: tuple[float, ...]
     """Each seed's rate, failed seeds included."""
     mean: Interval
-    """Bootstrap interval over seeds; for one seed it is the point itself and says nothing."""
+    """Its interval is that of `mean_over_seeds`."""
     interquartile_mean: Interval
     """Mean of the middle half: a quarter of the seeds, rounded down, is left out at each end."""
     formed: Rate
     """Seeds in which a protocol formed."""
+    apart: tuple[Interval, Interval]
+    """The mean of the seeds in which one formed, and of those in which none did."""
+
+    @property
+    def sentence(self) -> str:
+        """Success in a few words. Where a protocol formed in some of the seeds only, their mean would be that of none.
+
+        >>> over_seeds([rate(99, 100), rate(50, 100), rate(51, 100)]).sentence
+        '99.00 % where a protocol formed (1 of 3), 50.50 % [44.15, 56.85] where not'
+        """
+        if 0 < self.formed.successes < self.formed.trials:
+            yes, no = (one.text(scale=100, unit=" %") for one in self.apart)
+            return f"{yes} where a protocol formed ({self.formed.successes} of {self.formed.trials}), {no} where not"
+        return self.mean.text(scale=100, unit=" %")
 
 
-def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE, seed: int = 0) -> SeedSummary:
+def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE) -> SeedSummary:
     """What several seeds of one condition amount to.
 
     A protocol has formed where the lower Wilson bound of a seed's success is above `formed_above`. Seeds without
@@ -57,7 +87,7 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE, seed: 
     Returns
     -------
     SeedSummary
-        `mean` and `interquartile_mean`, each with its 95 % bootstrap interval, and `formed`, the share of seeds.
+        `mean` and `interquartile_mean`, each with its 95 % interval, and `formed`, the share of seeds.
 
     Examples
     --------
@@ -67,19 +97,75 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE, seed: 
     """
     rates = [r for r in rates if r.trials]
     success = np.array([r.value for r in rates])
-    formed = sum(r.low > formed_above for r in rates)
-    nothing = Interval(*[float("nan")] * 3)
-    if not len(success):
-        return SeedSummary((), nothing, nothing, rate(0, 0))
-    drawn = np.random.default_rng(seed).choice(success, (10_000, len(success)))
+    formed = np.array([r.low > formed_above for r in rates], bool)
     return SeedSummary(
         tuple(success.tolist()),
-        _interval(float(success.mean()), drawn.mean(axis=1)),
-        _interval(float(trim_mean(success, 0.25)), trim_mean(drawn, 0.25, axis=1)),
-        rate(formed, len(success)),
+        mean_over_seeds(success, bounds=(0, 1)),
+        mean_over_seeds(success, cut=0.25, bounds=(0, 1)),
+        rate(int(formed.sum()), len(success)),
+        (mean_over_seeds(success[formed], bounds=(0, 1)), mean_over_seeds(success[~formed], bounds=(0, 1))),
     )
 
 
-def _interval(value: float, replicates: np.ndarray) -> Interval:
-    low, high = np.quantile(replicates, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+def mean_over_seeds(
+    values: Iterable[float | None], cut: float = 0.0, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
+    """A mean over independent seeds with its 95 % interval: Student's below ten seeds, BCa from ten on.
+
+    Parameters
+    ----------
+    values : iterable of float
+        One for each seed; what is None or not finite is left out.
+    cut : float
+        Share of the seeds, rounded down, that is left out at each end; with it, Student's interval has the winsorised
+        variance (Tukey & McLaughlin 1963).
+    bounds : (float, float)
+        What the figure can be at least and at most.
+
+    Returns
+    -------
+    Interval
+        NaN where there is no seed; of a single one nothing is known but its value, and `low` and `high` are NaN.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in mean_over_seeds([0.96, 0.97, 0.98, 0.99])]
+    [0.975, 0.954, 0.996]
+    """
+    from scipy.stats import trim_mean, ttest_1samp
+    from scipy.stats.mstats import trimmed_mean_ci
+
+    known = np.array([v for v in values if v is not None and np.isfinite(v)], float)
+    if not len(known):
+        return Interval(*[math.nan] * 3)
+    middle = float(trim_mean(known, cut))
+    if len(known) == 1:
+        return Interval(middle, math.nan, math.nan)
+    if np.ptp(known) == 0:  # no variance is seen
+        return Interval(middle, middle, middle)
+    if len(known) >= STUDENT_BELOW:
+        low, high = _drawn(known, cut)
+    elif int(cut * len(known)):
+        low, high = trimmed_mean_ci(known, (cut, cut))
+    else:
+        low, high = ttest_1samp(known, 0).confidence_interval()
+    return Interval(middle, float(np.clip(low, *bounds)), float(np.clip(high, *bounds)))
+
+
+def _drawn(known: NDArray[np.float64], cut: float) -> tuple[float, float]:
+    """BCa; where nearly all seeds are equal that is not defined, and the percentiles are taken."""
+    from scipy.stats import bootstrap, trim_mean
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = bootstrap(
+            (known,),
+            lambda x, axis: trim_mean(x, cut, axis),
+            method="BCa",
+            rng=np.random.default_rng(0),
+            vectorized=True,
+        )
+    low, high = found.confidence_interval
+    if np.isnan(low) or np.isnan(high):
+        low, high = np.quantile(found.bootstrap_distribution, [0.025, 0.975])
+    return float(low), float(high)

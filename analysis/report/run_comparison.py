@@ -37,12 +37,11 @@ class Group:
     @property
     def sentence(self) -> str:
         """What the seeds amount to, in one line."""
-        middle, mean, formed = self.seeds.interquartile_mean, self.seeds.mean, self.seeds.formed
+        formed = self.seeds.formed
         count = f"{formed.trials} run{'s' if formed.trials > 1 else ''}"
         return (
-            f"{', '.join(filter(None, (self.settings, count)))}: interquartile mean of success "
-            f"{100 * middle.value:.2f} % [{100 * middle.low:.2f}, {100 * middle.high:.2f}], "
-            f"mean {100 * mean.value:.2f} %; a protocol formed in {formed.successes} of {formed.trials}"
+            f"{', '.join(filter(None, (self.settings, count)))}: success {self.seeds.sentence}; "
+            f"a protocol formed in {formed.successes} of {formed.trials}"
         )
 
 
