@@ -21,8 +21,8 @@ from emcomm.schemas import RunFile, converted
 from envs.negotiation import TalkRules
 from envs.registry import outside
 
-CONFIG_VERSION = 2
-"""2: torso (1: memory), policies, algorithm, closing."""
+CONFIG_VERSION = 3
+"""3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
 
@@ -69,6 +69,9 @@ class Config:
     """Share of the episodes over which the entropy bonus falls linearly to its last value (0 to 1)."""
     entropy_final: float = 0.0
     """Weight of the policy's entropy from then on (reward per nat)."""
+    move_entropy_floor: float = 0.0
+    """Below this entropy of the moves, over all agents and games together, the loss grows by ten times what is
+    missing; it keeps agents from all settling on one move (nats; 0: no floor)."""
     cost_until: float = 0.0
     """With --round-cost: share of the episodes over which it rises linearly from 0 to its value (0 to 1)."""
     value_weight: float = 0.5
@@ -86,7 +89,9 @@ class Config:
         for name in ("episodes", "games", "unroll", "hidden_size", "evaluation_games", "population"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("seed", "workers", "in_flight", "entropy_bonus", "entropy_final", "value_weight"):
+        for name in (
+            "seed", "workers", "in_flight", "entropy_bonus", "entropy_final", "value_weight", "move_entropy_floor",
+        ):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         for name in ("learning_rate", "max_grad_norm", "checkpoint_every"):
@@ -146,7 +151,10 @@ class Config:
 
 def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
     """The settings in a config.json of an older `version`; what was added is as it was before there was a choice."""
-    if version > 1 or not isinstance(saved.get("rules"), dict):
+    if version >= CONFIG_VERSION or not isinstance(saved.get("rules"), dict):
+        return saved
+    saved = {"move_entropy_floor": 0.0, **saved}
+    if version == 2:
         return saved
     renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
     return {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}

@@ -19,6 +19,8 @@ class Trajectory(NamedTuple):
 
     log_prob: Tensor
     """`[T, B, N]` of the action taken."""
+    log_probs: Tensor
+    """`[T, B, N, A]` of all actions; nearly -∞ for those that were illegal."""
     entropy: Tensor
     """`[T, B, N]` of the policy (nats)."""
     value: Tensor
@@ -113,7 +115,7 @@ class Rollout:
         ended = torch.from_numpy(np.stack(endings)).to(policy.device, torch.float32)
         choice = (mask.sum(2) > 1).float().view(shape)
         active = torch.from_numpy(np.stack(actives)).to(policy.device, torch.float32)
-        return Trajectory(log_prob, entropy, value, reward, ended, choice, active)
+        return Trajectory(log_prob, log_probs.view(*shape, -1), entropy, value, reward, ended, choice, active)
 
 
 def players_of(policy: Policy, memory: Tensor, done: Dialogues, agents: int) -> Ints | None:

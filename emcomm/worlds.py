@@ -67,6 +67,12 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
         raise BadInput(
             f"in a population everyone plays every part, and {config.env} has {len(declaration.roles)} roles"
         )
+    most = np.log(len(declaration.move_names))
+    if config.move_entropy_floor > most:
+        raise BadInput(
+            f"--move-entropy-floor must be at most {most:.3f}, the entropy of the {len(declaration.move_names)} moves "
+            f"of {config.env}, not {config.move_entropy_floor}"
+        )
     owners = {"by-role": declaration.role_of, "separate": tuple(range(negotiation.n_agents))}.get(config.policies)
     sizes = Sizes.of(negotiation, config.hidden_size)
     with torch.random.fork_rng(devices=[]):

@@ -47,6 +47,11 @@ def _require_whole(run: LoadedRun) -> None:
         raise BadInput(run.problems[0])
 
 
+def stretches_of(table: DialogueTable, edges: np.ndarray) -> np.ndarray:
+    """int `[D]` in which stretch of training each dialogue lies; `edges` are their first episodes, and the end."""
+    return np.searchsorted(edges, table.episode, side="right") - 1
+
+
 def course(run: LoadedRun, points: int = 48) -> dict[str, Any]:
     """Success and rounds over training, in stretches that grow with the episodes.
 
@@ -57,7 +62,7 @@ def course(run: LoadedRun, points: int = 48) -> dict[str, Any]:
     edges = np.concatenate([[0], edges])
     sums = np.zeros((3, len(edges) - 1))
     for table in run.training():
-        stretch = np.searchsorted(edges, table.episode, side="right") - 1
+        stretch = stretches_of(table, edges)
         for i, values in enumerate((np.ones(len(table)), table.success, table.n_rounds)):
             sums[i] += np.bincount(stretch, values, len(edges) - 1)[: len(edges) - 1]
     _require_whole(run)

@@ -89,7 +89,7 @@ def by_condition(results: Results, **more: Any) -> pd.DataFrame:
             "worst seed": f"{100 * min(summary.success):.2f} %",
             "formed": f"{summary.formed.successes}/{summary.formed.trials}",
             "optimum": _known(100 * rows.best_success.iloc[0], " %"),
-            "rounds, mean [95 %]": number(mean_of(rows.rounds)),
+            "rounds, mean [95 %]": number(mean_of(rows.rounds, bounds=(0, np.inf))),
             "optimum's rounds": _known(rows.best_rounds.iloc[0]),
         }
         lines.append({**line, **{name: column(rows) for name, column in more.items()}})
@@ -227,8 +227,9 @@ def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict
 {conclusion.findings}
 
 Green lines and the column *optimum*: what identical agents can reach at best (`analysis.agents.optimal_pair`).
-Intervals: 95 %, from 10 000 bootstrap samples of the seeds; those of five seeds are rather too narrow. *Formed*: seeds
-that succeed in more than {100 * FORMED_ABOVE:.0f} % (lower Wilson bound).
+Intervals: 95 % over seeds, Student's below ten seeds and BCa from ten on; of pairs, a bootstrap of the seeds. *Formed*:
+seeds that succeed in more than {100 * FORMED_ABOVE:.0f} % (lower Wilson bound); where only some do, the two kinds are
+not averaged.
 
 Expected: {experiment.expected}
 

@@ -56,6 +56,13 @@ class SameMove(Plain):
         return moves[:, 0] == moves[:, 1]
 
 
+class First(Plain):
+    """The first of two moves succeeds where both make it."""
+
+    def good(self, moves: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return (moves == 0).all(axis=1)
+
+
 class Signal(Plain):
     """A sender sees one of three colours, a receiver picks one; only the sender speaks, two tokens and EOT."""
 

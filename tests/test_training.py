@@ -448,3 +448,30 @@ def test_agents_who_never_end_the_talk_are_cut_also_where_nothing_else_cuts_them
     dialogues = negotiation.step(np.full((3, 2), 6)).dialogues
     assert dialogues.n_rounds.tolist() == [4096] * 3
     assert dialogues.cut.all()
+
+
+# -- a floor on the entropy of the moves -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["a3c", "ppo"])
+def test_a_floor_holds_the_moves_open(algorithm: str, call, whole_log, tmp_path) -> None:
+    """In a game that always rewards move 0, a network without a floor makes that move alone."""
+    shares = {}
+    for floor in (0.0, 0.6):
+        said = call(
+            "train", "--workers", 0, "--episodes", 12_000, "--games", 32, "--unroll", 2,
+            "--evaluation-games", 500, "--channel", "off",
+            "--env", "tests.games:First", "--algorithm", algorithm, "--move-entropy-floor", floor,
+            "--log-dir", tmp_path, "--run-name", f"{floor}",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        shares[floor] = (whole_log(tmp_path / f"{floor}" / "evaluation").moves == 0).mean()
+    assert shares[0.0] > 0.95
+    assert 0.55 < shares[0.6] < 0.85  # at 0.71 the entropy is 0.6 nats
+
+
+def test_a_floor_above_all_entropy_is_refused(call, tmp_path) -> None:
+    said = call("train", "--workers", 0, "--move-entropy-floor", 0.7, "--log-dir", tmp_path)
+    assert said.code == 2
+    assert "--move-entropy-floor must be at most 0.693, the entropy of the 2 moves" in said.err
+    assert not list(tmp_path.iterdir())

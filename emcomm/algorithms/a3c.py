@@ -24,4 +24,7 @@ def a3c(
         + config.value_weight * value_error
         - entropy_bonus * entropy
     )
+    if config.move_entropy_floor:
+        missing = losses.missing_move_entropy(played.log_probs, config.rules.eot + 1, config.move_entropy_floor)
+        loss = loss + losses.FLOOR_WEIGHT * missing
     return Gradient(gradient_of(policy, loss), entropy.item(), value_error.item())

@@ -37,6 +37,27 @@ def value_error(value_t: Tensor, target_t: Tensor, weight_t: Tensor) -> Tensor:
     return weighted_mean((target_t.detach() - value_t).square() / 2, weight_t)
 
 
+FLOOR_WEIGHT = 10.0
+"""Of the entropy that is missing below the floor (reward per nat): more than a game with rewards of ±1 pulls."""
+
+
+def missing_move_entropy(log_probs_t: Tensor, first_move: int, floor: float) -> Tensor:
+    """By how much the entropy of the mean distribution over moves lies below `floor` (nats); 0 where it does not.
+
+    The mean is over all steps, games and agents of `log_probs_t` `[T, B, N, A]`, by how likely they move at all. Agents
+    who always part, each sure of its own move, have the entropy of their shares: unlike an entropy bonus the floor
+    costs them nothing.
+
+    >>> sure = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).log()
+    >>> float(missing_move_entropy(sure, 1, 0.5)), round(float(missing_move_entropy(sure[:1], 1, 0.5)), 3)
+    (0.0, 0.5)
+    """
+    mass = log_probs_t[..., first_move:].exp().flatten(0, -2).sum(0)
+    share = mass / mass.sum().clamp(min=1e-8)
+    entropy = -(share * share.clamp(min=1e-8).log()).sum()
+    return (floor - entropy).clamp(min=0)
+
+
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
     """Mean of `x` where `weight` is 1; 0 where it is nowhere.
 
