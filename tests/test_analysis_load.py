@@ -244,8 +244,9 @@ def test_the_last_readable_part_of_training_stands_in(run: Path) -> None:
 
 
 def test_a_missing_or_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    from emcomm.checkpoints import Checkpoint
     from emcomm.config import Config
-    from emcomm.runs import Checkpoint, Run
+    from emcomm.runs import Run
     from emcomm.worlds import make_policy
 
     config = Config(hidden_size=8)

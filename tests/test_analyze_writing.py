@@ -18,6 +18,7 @@ from rich.console import Console
 from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.data.dialogue_text import table_of
 from analysis.data.writing import claimed
+from analysis.report.measures import MEASURES
 from emcomm.cli import print_dialogues
 from emcomm.dialogues import DialogueWriter
 from envs.game import plain_declaration
@@ -36,6 +37,13 @@ def make_run(path: Path, moves: tuple[str, str] = ("main", "detour"), dialogues:
     return path
 
 
+@pytest.fixture
+def few_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of where a report is written and not of what is in it."""
+    few = {name: MEASURES[name] for name in ("tokens", "success", "failures")}
+    monkeypatch.setattr("analysis.report.pipeline.MEASURES", few)
+
+
 def refused(said: Any, *words: str) -> None:
     """One line, exit code 2, and nothing was analysed."""
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said
@@ -49,7 +57,7 @@ FULL_DISK = """
 import contextlib, io, subprocess, sys
 from pathlib import Path
 import analysis.report.write
-from emcomm import analyze
+from emcomm import analysing, analyze
 from emcomm.cli import run_command
 
 logs, disk = sys.argv[1], Path(sys.argv[2])
@@ -59,8 +67,8 @@ def once(function):
     known = []
     return lambda *args: known[0] if known else known.append(function(*args)) or known[0]
 
-analyze._study_all = once(analyze._study_all)
-analyze.compare = once(analyze.compare)
+analysing._study_all = once(analysing._study_all)
+analysing.compare = once(analysing.compare)
 analysis.report.write.render = once(analysis.report.write.render)
 
 def mount(*options):
@@ -131,7 +139,7 @@ def test_output_that_cannot_be_written() -> None:
 # -- beside another analysis -------------------------------------------------------------------------------------------
 
 
-def test_two_analyses_never_write_into_one_folder(call: Call, tmp_path: Path) -> None:
+def test_two_analyses_never_write_into_one_folder(call: Call, tmp_path: Path, few_measures: None) -> None:
     run = make_run(tmp_path / "run")
     with claimed(tmp_path / "run-report"):
         refused(call("analyze", run, "--quick"), "another analysis is writing into", "run-report")
@@ -140,7 +148,7 @@ def test_two_analyses_never_write_into_one_folder(call: Call, tmp_path: Path) ->
     assert call("analyze", run, "--quick").code == 0
 
 
-def test_what_a_killed_analysis_left_is_removed(call: Call, tmp_path: Path) -> None:
+def test_what_a_killed_analysis_left_is_removed(call: Call, tmp_path: Path, few_measures: None) -> None:
     run, out = make_run(tmp_path / "run"), tmp_path / "run-report"
     (out / "tables").mkdir(parents=True)
     for left in (out / ".report.html.tmp", out / ".emcomm-a1b2c3.tmp"):
@@ -176,7 +184,7 @@ def test_an_out_that_is_no_folder(call: Call, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop", "nowhere", "pipe", "run"]
 
 
-def test_a_file_where_a_folder_of_the_report_should_be(call: Call, tmp_path: Path) -> None:
+def test_a_file_where_a_folder_of_the_report_should_be(call: Call, tmp_path: Path, few_measures: None) -> None:
     run = make_run(tmp_path / "run")
     assert call("analyze", run, "--quick").code == 0
     (tmp_path / "run-report" / "tables").write_text("mine")

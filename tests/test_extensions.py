@@ -10,13 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emcomm.algorithms import ALGORITHMS
+from emcomm.errors import BadInput
 from emcomm.networks.torsos import TORSOS
 from envs import CHANNELS, GAMES, Unknown
 from envs.registry import Registry
+from experiments.running import load
 
 MODULE = '''
 import numpy as np
@@ -116,6 +119,17 @@ def python(place: Path) -> Run:
     return run
 
 
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def here(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """A command line of emcomm called in this process, as if it were started in `place`."""
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
+    return call
+
+
 SMALL = (
     "--workers",
     0,
@@ -156,11 +170,12 @@ def test_a_game_a_channel_a_torso_and_an_algorithm_train_and_play_again(run: Pat
 
 
 @pytest.mark.parametrize("name", ["mine:Loud", "mine:Sum", "mine:twice"])
-def test_nothing_that_a_run_folder_names_is_executed_unasked(run: Path, python: Run, name: str) -> None:
+def test_nothing_that_a_run_folder_names_is_executed_unasked(run: Path, here: Call, name: str) -> None:
     others = [code for code in NAMED[3:] if code != name]
-    done = python("emcomm.play", run, "--env", "mine:Ships", "--code", *others, code=2)
-    assert f"uses {name}, which is code outside emcomm" in done.stderr
-    assert f"--code {name}" in done.stderr
+    done = here("play", run, "--env", "mine:Ships", "--code", *others)
+    assert done.code == 2
+    assert f"uses {name}, which is code outside emcomm" in done.err
+    assert f"--code {name}" in done.err
 
 
 def test_an_analysis_executes_no_channel_unasked(python: Run, place: Path) -> None:
@@ -217,22 +232,27 @@ def test_help_lists_what_is_registered(python: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("emcomm.train", *SMALL, "--torso", "gruu"), "unknown torso 'gruu'"),
-        (("emcomm.train", *SMALL, "--torso", "mine:nothing"), "has no attribute 'nothing'"),
-        (("emcomm.train", *SMALL, "--torso", "mine:Loud"), "unknown torso 'mine:Loud' (it must subclass"),
-        (("emcomm.train", *SMALL, "--channel", "tin"), "channel must be one of open, off"),
-        (("emcomm.train", *SMALL, "--channel", "half:Channel"), "unknown channel 'half:Channel' (SyntaxError"),
-        (("emcomm.train", *SMALL, "--env", "nowhere:Game"), "No module named 'nowhere'"),
-        (("emcomm.train", *SMALL, "--algorithm", "ppoo"), "unknown algorithm 'ppoo'"),
-        (("emcomm.train", *SMALL, "--policies", "separate", "--population", "2"), "goes with policies shared"),
-        (("emcomm.analyze", "logs", "--measure", "mine:Sum"), "unknown measure 'mine:Sum' (it must be"),
-        (("experiments", "nothing_like_it"), "there is no experiment 'nothing_like_it'"),
+        (("train", *SMALL, "--torso", "gruu"), "unknown torso 'gruu'"),
+        (("train", *SMALL, "--torso", "mine:nothing"), "has no attribute 'nothing'"),
+        (("train", *SMALL, "--torso", "mine:Loud"), "unknown torso 'mine:Loud' (it must subclass"),
+        (("train", *SMALL, "--channel", "tin"), "channel must be one of open, off"),
+        (("train", *SMALL, "--channel", "half:Channel"), "unknown channel 'half:Channel' (SyntaxError"),
+        (("train", *SMALL, "--env", "nowhere:Game"), "No module named 'nowhere'"),
+        (("train", *SMALL, "--algorithm", "ppoo"), "unknown algorithm 'ppoo'"),
+        (("train", *SMALL, "--policies", "separate", "--population", "2"), "goes with policies shared"),
+        (("analyze", "logs", "--measure", "mine:Sum"), "unknown measure 'mine:Sum' (it must be"),
     ],
 )
-def test_what_is_not_there_is_one_line(python: Run, args: tuple, says: str, run: Path) -> None:
-    done = python(*args, code=2)
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_what_is_not_there_is_one_line(here: Call, args: tuple, says: str, run: Path) -> None:
+    done = here(*args)
+    assert done.code == 2
+    assert says in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_an_experiment_that_is_not_there_is_named() -> None:
+    with pytest.raises(BadInput, match="there is no experiment 'nothing_like_it'"):
+        load("nothing_like_it")
 
 
 def test_an_entry_named_twice_is_refused() -> None:

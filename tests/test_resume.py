@@ -62,8 +62,8 @@ def until_done(folder: Path, args: tuple[object, ...], faults: list[tuple[faulty
 @pytest.mark.parametrize("kind", ["kill", "torn", "ENOSPC", "EIO"])
 def test_a_run_that_fails_at_any_step_of_the_file_layer_is_the_run(never_killed, tmp_path, kind, request) -> None:
     whole = never_killed()
-    every = 1 if request.config.getoption("--every-step") else 12
-    offset = {"kill": 1, "torn": 4, "ENOSPC": 7, "EIO": 10}[kind]
+    every = 1 if request.config.getoption("--every-step") else 18
+    offset = {"kill": 1, "torn": 5, "ENOSPC": 10, "EIO": 14}[kind]
     for k in range(offset, steps_of(whole) + 1, every):
         folder = tmp_path / f"{kind}-{k}"
         folder.mkdir()

@@ -39,6 +39,8 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "font.sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"],
     "axes.spines.left": False,
     "grid.color": COLOURS["grid"],
     "grid.linewidth": 0.8,
@@ -59,19 +61,20 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def canvas(width: float = 4.7, height: float = 3.0) -> Iterator[Figure]:
     """A figure of `width` × `height` inches in the style of the report."""
-    import seaborn
+    import matplotlib.style
 
-    with seaborn.axes_style("ticks", _STYLE):
-        import matplotlib
-
-        with matplotlib.rc_context(_STYLE):
-            yield Figure(figsize=(width, height), layout="constrained")
+    with matplotlib.style.context(["seaborn-v0_8-ticks", _STYLE]):
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def svg(figure: Figure, label: str) -> str:
     """The figure as an SVG element for a page, described by `label` for those who cannot see it."""
     from html import escape
 
+    layout = figure.get_layout_engine()
+    if layout is not None:  # once; saving would draw everything a second time for it
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
