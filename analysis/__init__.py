@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.agents.certified_distance import certified_distance as certified_distance
     from analysis.agents.cross_play import cross_play as cross_play
     from analysis.agents.dialogue_tree import DialogueTree as DialogueTree
     from analysis.agents.dialogue_tree import prove as prove
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from analysis.report.write import write_report as write_report
 
 _ROOMS = {
+    "analysis.agents.certified_distance": ("certified_distance",),
     "analysis.agents.cross_play": ("cross_play",),
     "analysis.agents.dialogue_tree": ("DialogueTree", "prove"),
     "analysis.agents.players": ("play_games",),

@@ -36,6 +36,8 @@ class ProveOptions:
     """Time to spend, about (s)."""
     width: float = 1e-3
     """Width of the interval for the success at which to stop (share of the games)."""
+    machine: Path | None = None
+    """A machine of `python -m emcomm.analyze RUN --machines` (a JSON file): also bound how far the pair is from it."""
     json: bool = False
     """Print the figures as JSON instead of a table."""
     env: str | None = None
@@ -56,7 +58,9 @@ def main() -> int:
 
     import torch
 
+    from analysis.agents.certified_distance import certify
     from analysis.agents.dialogue_tree import DialogueTree, prove
+    from analysis.automata.protocol_machine import ProtocolMachine
     from analysis.data.decisions import NotApplicable
     from analysis.data.runs import load
 
@@ -66,8 +70,10 @@ def main() -> int:
     if trained is None:
         raise BadInput(run.problems[-1])
     torch.set_num_threads(os.cpu_count() or 1)
+    machine = ProtocolMachine.load(options.machine) if options.machine else None
     try:
         tree = DialogueTree(trained.policy, trained.config.rules, run.game())
+        far = certify(tree, machine, options.seconds / 3)[-1] if machine else None
     except NotApplicable as error:
         raise BadInput(f"{options.run}: {error}") from error
 
@@ -79,17 +85,26 @@ def main() -> int:
                 soft_wrap=True,
             )
 
-    done = prove(tree, options.seconds, options.width, say)
+    done = prove(tree, options.seconds * (2 / 3 if machine else 1), options.width, say)
     last = done[-1]
     if options.json:
-        print(json.dumps([_plain(one) for one in done], indent=2))
+        figures = [_plain(one) for one in done]
+        print(json.dumps({"enumerations": figures, "distance": asdict(far)} if far else figures, indent=2))
         return 0
     table = Table("what", "at least", "at most", title=escape(printable(f"{options.run}, {trained.version:,} updates")))
     table.title_justify = "left"
     for name, bounds, scale in (("success (%)", last.success, 100), ("talks cut (%)", last.cut, 100)):
         table.add_row(name, f"{scale * bounds.low:.4f}", f"{scale * bounds.high:.4f}")
     table.add_row("rounds", f"{last.rounds.low:.4f}", f"{last.rounds.high:.4f}")
+    if far is not None:
+        table.add_row("distance from the machine", f"{far.total_variation.low:.4f}", f"{far.total_variation.high:.4f}")
     console.print(table)
+    if far is not None:
+        console.print(
+            "the distance is in total variation over whole dialogues: by so much, at most, the two differ in the "
+            "probability of anything that may happen in one",
+            soft_wrap=True,
+        )
     if last.success.width > options.width:
         console.print(
             f"the interval is {last.success.width:.5f} wide, not {options.width}: what is left are many unlikely "

@@ -55,21 +55,25 @@ def stretches_of(table: DialogueTable, edges: np.ndarray) -> np.ndarray:
 def course(run: LoadedRun, points: int = 48) -> dict[str, Any]:
     """Success and rounds over training, in stretches that grow with the episodes.
 
-    `course_episodes` [points + 1] are the edges of the stretches, `course_success` and `course_rounds` their means.
+    `course_episodes` [points + 1] are the edges of the stretches, `course_success` and `course_rounds` their means, and
+    `course_closed` the share of the talks that both closed with EOT, and that no limit cut.
     """
     episodes = run.config.episodes
     edges = np.unique(np.geomspace(max(episodes / 2_000, 20), episodes, points).astype(int))
     edges = np.concatenate([[0], edges])
-    sums = np.zeros((3, len(edges) - 1))
+    sums = np.zeros((5, len(edges) - 1))
     for table in run.training():
         stretch = stretches_of(table, edges)
-        for i, values in enumerate((np.ones(len(table)), table.success, table.n_rounds)):
+        talked = table.n_rounds > 0
+        seen = np.ones(len(table)), table.success, table.n_rounds, talked, talked & ~table.cut
+        for i, values in enumerate(seen):
             sums[i] += np.bincount(stretch, values, len(edges) - 1)[: len(edges) - 1]
     _require_whole(run)
-    count, success, rounds = sums
+    count, success, rounds, talked, closed = sums
     share = np.where(count > 0, 1 / np.maximum(count, 1), np.nan)
     return {
         "course_episodes": edges.tolist(),
         "course_success": (success * share).round(5).tolist(),
         "course_rounds": (rounds * share).round(4).tolist(),
+        "course_closed": np.where(talked > 0, closed / np.maximum(talked, 1), np.nan).round(5).tolist(),
     }

@@ -1,8 +1,9 @@
 """Is the right rule named, and never a wrong one? Protocols written by hand, whose rule is known.
 
-Those on the menu, in random variants, and noise, on which none may be named. Expected: at least 95 % of the variants of
-each family, and "none" on noise. Then protocols whose rule is not on the menu, terse and chatty: none of the rules that
-may be named may be said to explain them. Run with `python -m experiments.planted_recovery`.
+Those on the menu, in random variants, and noise, with and without a favourite token and move, on which none may be
+named. Expected: at least 95 % of the variants of each family, and "none" on noise. Then protocols whose rule is not on
+the menu, terse and chatty: none of the rules that may be named may be said to explain them. Run with
+`python -m experiments.planted_recovery`.
 """
 
 from __future__ import annotations

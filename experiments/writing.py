@@ -68,7 +68,8 @@ def formed(rows: pd.DataFrame) -> str:
 
 def percent(interval: Interval, digits: int = 2) -> str:
     """A share with its interval: 99.98 % [99.97, 99.99]."""
-    return interval.text(digits, 100, " %")
+    within = Interval(interval.value, *np.clip([interval.low, interval.high], 0, 1).tolist())
+    return within.text(digits, 100, " %")
 
 
 def number(interval: Interval, digits: int = 2) -> str:

@@ -40,7 +40,8 @@ def spoken(dialogues, moves):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("family", "named"),
-    [(f, f) for f in ("first difference", "last difference", "vote", "cyclic order", "silent")] + [("noise", "none")],
+    [(f, f) for f in ("first difference", "last difference", "vote", "cyclic order", "silent")]
+    + [("noise", "none"), ("biased noise", "none")],
 )
 def test_the_right_family_is_named(family, named, seed):
     assert recover(family, seed) == named
@@ -252,8 +253,9 @@ def test_the_sentence_names_the_rule(family):
     assert found.sentence.startswith(start.get(family, f"The {family} decides"))
 
 
-def test_on_noise_no_family_is_named():
-    found = explain(planted_dialogues("noise", 1, 2000), 5, games=200)
+@pytest.mark.parametrize(("family", "seed"), [("noise", 1), *(("biased noise", seed) for seed in range(3))])
+def test_on_noise_no_family_is_named(family, seed):
+    found = explain(planted_dialogues(family, seed, 2000), 5, games=200)
     assert (found.family, found.verdict, found.machine) == ("none", "none", None)
     assert "No rule tells who yields" in found.sentence
 

@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.agents.certified_distance import certified_distance
 from analysis.agents.dialogue_tree import DialogueTree, enumerate_dialogues, prove
 from analysis.agents.optimal_pair import optimum
-from analysis.agents.players import play_games
+from analysis.agents.players import MachinePlayer, Seen, play_games
 from analysis.agents.policy_player import PolicyPlayer
+from analysis.automata.automaton import Automaton
+from analysis.automata.protocol_machine import ProtocolMachine
 from analysis.data.decisions import NotApplicable
 from emcomm.config import Config
 from emcomm.networks.policy import Policy
 from emcomm.networks.torsos import TORSOS
 from emcomm.worlds import make_policy
 from envs.crossing import CrossingGame
-from envs.negotiation import Negotiation, Observation, TalkRules
+from envs.negotiation import Negotiation, Observation, Opening, TalkRules
 
 
 class Optimal(Policy):
@@ -166,7 +169,113 @@ def test_the_command(call, small_run: Path, tmp_path: Path) -> None:
     assert "success (%)" in done.out
     figures = json.loads(call("prove", small_run, "--seconds", 0.3, "--json").out)
     assert figures[-1]["success"]["low"] <= figures[-1]["success"]["high"]
-    for args, says in (((tmp_path,), "is empty"), ((small_run, "--width", 0), "width must be above 0")):
+    machine = tmp_path / "machine.json"
+    scrambled(TalkRules(), 0).save(machine)
+    done = call("prove", small_run, "--seconds", 0.5, "--machine", machine)
+    assert done.code == 0
+    assert "distance from the machine" in done.out
+    far = json.loads(call("prove", small_run, "--seconds", 0.3, "--machine", machine, "--json").out)["distance"]
+    assert 0 < far["total_variation"]["low"] <= far["total_variation"]["high"] <= 1
+    (tmp_path / "empty").mkdir()
+    scrambled(TalkRules(n_tokens=3), 0).save(tmp_path / "other.json")
+    for args, says in (
+        ((tmp_path / "empty",), "is empty"),
+        ((small_run, "--machine", tmp_path / "other.json"), "the machine scrambled has 6 actions, and the network 8"),
+        ((small_run, "--machine", tmp_path / "none.json"), "none.json"),
+        ((small_run, "--width", 0), "width must be above 0"),
+    ):
         refused = call("prove", *args)
         assert (refused.code, refused.err.count("\n")) == (2, 1)
         assert says in refused.err
+
+
+# -- the distance from a machine ---------------------------------------------------------------------------------------
+
+
+def scrambled(rules: TalkRules, seed: int) -> ProtocolMachine:
+    """A machine of random transitions and emissions."""
+    rng, kinds = np.random.default_rng(seed), rules.eot + 2
+    automaton = Automaton(tuple(map(str, range(6))), rng.integers(6, size=(6, kinds, kinds)), 2)
+    emission = rng.dirichlet(np.ones(rules.eot + 3), 6)
+    return ProtocolMachine(
+        "scrambled", automaton, emission, rules.n_tokens, ("main", "detour"), np.zeros(6, np.float32)
+    )
+
+
+def naive_distance(policy: Policy, machine: ProtocolMachine, rules: TalkRules) -> float:
+    """Half the sum of the differences over every dialogue with its moves, one by one through the environment."""
+    policy, apart = policy.double(), 0.0
+
+    def walk(said: list[tuple[int, int]], network: float, other: float) -> None:
+        nonlocal apart
+        talk = Negotiation(CrossingGame(1, np.random.default_rng(0)), rules, np.random.default_rng(0))
+        talk.reset()
+        memory = policy.initial_memory(2).double()
+        seats = [MachinePlayer(machine), MachinePlayer(machine)]
+        for seat in seats:
+            seat.begin(1, np.random.default_rng(0))
+        for actions in [*said, None]:
+            seen = talk.observe()
+            memory = policy.remember(policy.encode(seen).double(), memory)
+            for i, seat in enumerate(seats):
+                seat.act(Seen(seen.features[:, i], seen.buffer[:, i], seen.mask[:, i]))
+            if actions is not None:
+                talk.step(np.array([actions]))
+        p = policy.log_probs(memory, torch.from_numpy(seen.mask[0])).exp().detach().numpy()
+        q = np.where(seen.mask[0], machine.emission[[int(seat._state[0]) for seat in seats]], 0)
+        q = q / q.sum(axis=1, keepdims=True)
+        for a, b in product(range(rules.eot + 3), repeat=2):
+            if min(a, b) > rules.eot:
+                apart += abs(network * p[0, a] * p[1, b] - other * q[0, a] * q[1, b])
+        p, q = (np.c_[each[:, : rules.eot + 1], each[:, rules.eot + 1 :].sum(axis=1)] for each in (p, q))
+        for a, b in product(range(rules.eot + 2), repeat=2):  # a move that the other's symbol forestalls is not seen
+            both = network * p[0, a] * p[1, b], other * q[0, a] * q[1, b]
+            if min(a, b) <= rules.eot and max(both) > 0:
+                walk([*said, (a, b)], *both)
+
+    walk([], 1.0, 1.0)
+    return apart / 2
+
+
+@pytest.mark.parametrize("opening", ["free", "talk"])
+def test_the_distance_from_a_machine_is_that_of_a_naive_walk(opening: Opening) -> None:
+    rules = TalkRules(n_tokens=2, max_rounds=2, window=1, opening=opening)
+    policy, machine = small_policy(rules, seed=3, scale=2.0), scrambled(rules, 1)
+    found = certified_distance(DialogueTree(policy, rules, CrossingGame), machine, 1e-12)
+    assert found.total_variation.low <= naive_distance(policy, machine, rules) <= found.total_variation.high
+    assert found.total_variation.width < 1e-6
+
+
+def test_lower_thresholds_only_narrow_the_distance() -> None:
+    rules = TalkRules(window=1, max_rounds=6)
+    tree = DialogueTree(small_policy(rules, scale=2.0), rules, CrossingGame)
+    wide, narrow = (certified_distance(tree, scrambled(rules, 0), t).total_variation for t in (1e-3, 1e-5))
+    assert 0 < wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+def test_a_pair_is_no_distance_from_its_own_machine() -> None:
+    """With one round of talk a machine can hold all that a network does."""
+    rules = TalkRules(n_tokens=2, max_rounds=1, window=1, opening="talk")
+    policy = small_policy(rules, seed=5, scale=2.0).double()
+    kinds = rules.eot + 2
+    cells = list(product(range(kinds), repeat=2))
+    transition = np.zeros((1 + len(cells), kinds, kinds), np.int64)
+    transition[:] = 1 + np.arange(len(cells)).reshape(kinds, kinds)
+    emission = np.full((1 + len(cells), rules.eot + 3), 1.0)
+    for state in range(1 + len(cells)):
+        talk = Negotiation(CrossingGame(1, np.random.default_rng(0)), rules, np.random.default_rng(0))
+        talk.reset()
+        seen = talk.observe()
+        memory = policy.remember(policy.encode(seen).double(), policy.initial_memory(2).double())
+        if state:
+            if max(cells[state - 1]) > rules.eot:
+                continue
+            talk.step(np.array([cells[state - 1]]))
+            seen = talk.observe()
+            memory = policy.remember(policy.encode(seen).double(), memory)
+        emission[state] = policy.log_probs(memory, torch.from_numpy(seen.mask[0])).exp().detach().numpy()[0]
+    labels = tuple(map(str, range(len(emission))))
+    whole = Automaton(labels, transition, 0)
+    machine = ProtocolMachine("its own", whole, emission, 2, ("main", "detour"), np.zeros(len(emission), np.float32))
+    found = certified_distance(DialogueTree(policy, rules, CrossingGame), machine, 1e-12)
+    assert found.total_variation.high < 1e-6

@@ -149,6 +149,10 @@ class DialogueTree:
                 probabilities[:, agents] = chosen.view(len(nodes), len(agents), -1).numpy()
         return probabilities, memory
 
+    def legal(self, nodes: Nodes) -> Bools:
+        """`[D, N, A]` which actions the rules allow."""
+        return self._talk.seen(nodes).mask
+
     def _agents(self) -> Iterator[tuple[list[int], Policy]]:
         if len(self._policies) == 1:
             yield [0, 1], self._policies[0]

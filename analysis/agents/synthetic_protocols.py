@@ -18,7 +18,7 @@ from emcomm.dialogues import DialogueTable
 from envs.game import Ints
 from envs.negotiation import TalkRules
 
-Planted = Literal["first difference", "last difference", "vote", "cyclic order", "silent", "noise"]
+Planted = Literal["first difference", "last difference", "vote", "cyclic order", "silent", "noise", "biased noise"]
 PLANTED: tuple[Planted, ...] = get_args(Planted)
 
 
@@ -28,17 +28,23 @@ def plant(family: Planted, seed: int, n_tokens: int = 5) -> ProtocolMachine:
     first difference: in the first round in which the two said different symbols, the higher in a random order yields;
     last difference: the last such round counts; vote: symbols have random whole weights and the larger sum yields;
     cyclic order: as the first difference, but token a beats the following half of the tokens, cyclically; silent: both
-    move at once, by coin flips; noise: talk of random length, and moves that are coin flips.
+    move at once, by coin flips; noise: talk of random length, and moves that are coin flips; biased noise: the
+    same with one move and one token that are much likelier than the others.
 
     >>> len(plant("first difference", seed=1))
     3
     """
     rng = np.random.default_rng([seed, PLANTED.index(family)])
     automaton, leaning = _BUILDERS[family](rng, n_tokens)
+    emission = _talk(automaton, leaning, rng, n_tokens, silent=family == "silent")
+    if family == "biased noise":
+        emission[:, rng.integers(n_tokens)] *= 10
+        emission[:, n_tokens + 1 + rng.integers(2)] *= rng.uniform(2, 6)
+        emission /= emission.sum(axis=1, keepdims=True)
     return ProtocolMachine(
         f"planted {family}",
         automaton,
-        _talk(automaton, leaning, rng, n_tokens, silent=family == "silent"),
+        emission,
         n_tokens,
         ("main", "detour"),
         np.zeros(len(automaton), np.float32),
@@ -107,4 +113,5 @@ _BUILDERS: dict[Planted, Callable[[np.random.Generator, int], tuple[Automaton, I
     "cyclic order": _cyclic,
     "silent": _nothing,
     "noise": _nothing,
+    "biased noise": _nothing,
 }

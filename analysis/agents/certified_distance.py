@@ -1,0 +1,150 @@
+"""How far a network is from its machine, for sure: the total variation distance of their dialogues, without sampling.
+
+The two pairs hold every dialogue with some probability each, and the distance is half the sum of the differences: the
+most by which the two can differ in the probability of anything that may happen in a dialogue, success included. The
+tree of `analysis.agents.dialogue_tree` is walked with both probabilities at once. What is too unlikely for both is left
+open: there the two may agree or differ in all of it.
+
+Axes: `D` node, `A` action, `K` symbol kinds (tokens, EOT, and last SILENT).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from analysis.agents.dialogue_tree import AT_ONCE, ROUNDING, Bounds, DialogueTree, Nodes, Reals
+from analysis.automata.protocol_machine import ProtocolMachine
+from analysis.data.decisions import NotApplicable
+from envs.game import Ints
+from envs.negotiation import ACT, SILENT
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two pairs are apart, from all dialogues down to a threshold."""
+
+    threshold: float
+    """Branches less likely than this under both are open."""
+    nodes: int
+    seconds: float
+    open: float
+    """Probability of the branches left open, under the network."""
+    machine_open: float
+    """The same under the machine."""
+    total_variation: Bounds
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The same places in the tree, as the network and as the machine come there."""
+
+    network: Nodes
+    mass: Reals
+    """`[D]` probability under the machine."""
+    state: Ints
+    """`[D, N]` of the machine in each seat, what was said last included."""
+
+    def __len__(self) -> int:
+        return len(self.mass)
+
+    def part(self, which: Ints | slice) -> _Pair:
+        return _Pair(self.network[which], self.mass[which], self.state[which])
+
+
+def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: float) -> Distance:
+    """Walk the tree of the network with the machine beside it.
+
+    Parameters
+    ----------
+    tree : DialogueTree
+        Of the network.
+    machine : ProtocolMachine
+        It sits in both seats. One for other symbols or moves raises NotApplicable.
+    threshold : float
+        Branches less likely than this under both are left open.
+
+    Returns
+    -------
+    Distance
+        `total_variation` lies surely between its bounds.
+
+    Examples
+    --------
+    `analysis.certified_distance(tree, explanation.machine, 1e-6).total_variation`
+    """
+    eot, begun = tree.rules.eot, time.perf_counter()
+    n_actions = eot + 1 + len(tree.success)
+    if machine.emission.shape[1] != n_actions:
+        raise NotApplicable(
+            f"the machine {machine.name} has {machine.emission.shape[1]} actions, and the network {n_actions}"
+        )
+    initial = np.full((1, 2), machine.automaton.initial)
+    stack = [_Pair(tree.root, tree.root.mass.copy(), initial)]
+    nodes, apart, left_open = 0, 0.0, np.zeros(2)
+    while stack:
+        batch = stack.pop()
+        if len(batch) > AT_ONCE:
+            stack.append(batch.part(slice(AT_ONCE, None)))
+            batch = batch.part(slice(0, AT_ONCE))
+        nodes += len(batch)
+        own, memory = tree.act(batch.network)
+        emitted = np.where(tree.legal(batch.network), machine.emission[batch.state], 0)
+        others = emitted / emitted.sum(axis=2, keepdims=True)
+        as_machine = dataclasses.replace(batch.network, mass=batch.mass)
+        ended = [
+            _joint_moves(at.mass, each[..., eot + 1 :]) for at, each in ((batch.network, own), (as_machine, others))
+        ]
+        apart += float(np.abs(ended[0] - ended[1]).sum())
+        talking = np.flatnonzero(batch.network.phase != ACT)
+        if not len(talking):
+            continue
+        masses = [tree.said(at[talking], each[talking]) for at, each in ((batch.network, own), (as_machine, others))]
+        for mass in masses:
+            mass[:, SILENT, SILENT] = 0
+        followed = np.maximum(*masses) >= threshold
+        left_open += [float(mass[~followed].sum()) for mass in masses]
+        if followed.any():
+            stack.append(
+                _children(tree, machine, batch.part(talking), memory[torch.from_numpy(talking)], masses, followed)
+            )
+    low, high = apart / 2, (apart + left_open.sum()) / 2
+    bounds = Bounds(max(float(low) - ROUNDING, 0.0), min(float(high) + ROUNDING, 1.0))
+    return Distance(threshold, nodes, time.perf_counter() - begun, float(left_open[0]), float(left_open[1]), bounds)
+
+
+def _joint_moves(mass: Reals, moves: Reals) -> Reals:
+    """`[D, M, M]`"""
+    return mass[:, None, None] * moves[:, 0, :, None] * moves[:, 1, None, :]
+
+
+def _children(
+    tree: DialogueTree, machine: ProtocolMachine, parents: _Pair, memory: torch.Tensor, masses: list[Reals],
+    followed: np.ndarray,
+) -> _Pair:  # fmt: skip
+    parent, own, other = np.nonzero(followed)
+    transition, state = machine.automaton.transition, parents.state[parent]
+    after = np.stack([transition[state[:, 0], own, other], transition[state[:, 1], other, own]], axis=1)
+    return _Pair(tree.children(parents.network, memory, masses[0], followed), masses[1][followed], after)
+
+
+def certify(
+    tree: DialogueTree,
+    machine: ProtocolMachine,
+    seconds: float = 30.0,
+    say: Callable[[Distance], None] = lambda d: None,
+) -> tuple[Distance, ...]:
+    """The distance with ever lower thresholds, as long as the next one is expected to end within `seconds`."""
+    done: list[Distance] = []
+    threshold, spent = 1e-3, 0.0
+    while not done or (spent + 12 * done[-1].seconds < seconds and done[-1].open + done[-1].machine_open > 0):
+        done.append(certified_distance(tree, machine, threshold))
+        say(done[-1])
+        spent += done[-1].seconds
+        threshold /= 10
+    return tuple(done)
