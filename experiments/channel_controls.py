@@ -10,12 +10,13 @@ import seaborn as sns
 
 from analysis.causal.channel_controls import channel_controls
 from analysis.data.runs import LoadedRun
+from analysis.metrics.seed_aggregation import FORMED_ABOVE
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import network_of
 from experiments.running import main
 from experiments.writing import by_condition, mean_of, number, panels, percent, seeds_of
 
-CHANNELS = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
+CHANNELS = ("open", "off", "constant", "shuffled", "self", "tokens_shuffled", "ends_shuffled", "noisy", "oracle")
 MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 
@@ -32,9 +33,11 @@ def conclude(results: Results) -> Conclusion:
     means = rows.groupby("condition", sort=False)[under].mean() * 100
     means.columns = pd.Index(CHANNELS)
     figure, (axes,) = panels(1, 8.4, 5.6)
+    cells = rows.groupby("condition", sort=False)[under].agg(_cell)
     sns.heatmap(
-        means, annot=True, fmt=".1f", cmap="viridis", vmin=0, vmax=100, ax=axes, cbar_kws={"label": "success (%)"}
-    )
+        means, annot=cells.to_numpy(), fmt="", cmap="viridis", vmin=0, vmax=100, ax=axes,
+        cbar_kws={"label": "success, mean of the seeds (%)"}, annot_kws={"size": 9},
+    )  # fmt: skip
     axes.set(xlabel="played with", ylabel="trained with")
     open_networks = rows[rows.condition == LONG]
     of = {channel: percent(mean_of(open_networks[f"under_{channel}"])) for channel in CHANNELS}
@@ -48,7 +51,8 @@ def conclude(results: Results) -> Conclusion:
         headline=f"The same networks succeed in {of['open']} with the open channel and in {of['shuffled']} with the "
         f"words of other games: {number(content, 1)} of the {number(gain, 1)} points above 50 % are content.",
         findings=f"Networks trained with an open channel reach {of['constant']} if they hear only token 0, "
-        f"{of['self']} if they hear themselves, {of['noisy']} if a tenth of what they hear is replaced, and "
+        f"{of['self']} if they hear themselves, {of['tokens_shuffled']} if only EOT is real, "
+        f"{of['ends_shuffled']} if only the tokens are, {of['noisy']} if a tenth of what they hear is replaced, and "
         f"{of['oracle']} if they are told a role, which they never learned to use. Some networks trained *under* a "
         f"control find what it leaves: {trained['constant']} with constant, {trained['shuffled']} with shuffled, "
         f"{trained['self']} with own words; where they must talk, {trained['constant, must talk']}, "
@@ -62,8 +66,21 @@ def conclude(results: Results) -> Conclusion:
     )
 
 
+def _cell(success: pd.Series) -> str:
+    """The mean over seeds; of seeds of two kinds, both, and how many there are of each.
+
+    >>> _cell(pd.Series([0.99, 0.98])), _cell(pd.Series([0.99, 0.5, 0.52]))
+    ('98.5', '99 ×1\\n51 ×2')
+    """
+    high = success[success > FORMED_ABOVE]
+    low = success[success <= FORMED_ABOVE]
+    if not len(high) or not len(low):
+        return f"{100 * success.mean():.1f}"
+    return f"{100 * high.mean():.0f} ×{len(high)}\n{100 * low.mean():.0f} ×{len(low)}"
+
+
 def _under(channel: str) -> Any:
-    return lambda rows: percent(mean_of(rows[f"under_{channel}"]), 1)
+    return lambda rows: seeds_of(rows, f"under_{channel}").sentence
 
 
 LONG = "open, 1M episodes"

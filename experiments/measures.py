@@ -69,11 +69,11 @@ def course(run: LoadedRun, points: int = 48) -> dict[str, Any]:
         for i, values in enumerate(seen):
             sums[i] += np.bincount(stretch, values, len(edges) - 1)[: len(edges) - 1]
     _require_whole(run)
-    count, success, rounds, talked, closed = sums
+    count, success, rounds, held, closed = sums
     share = np.where(count > 0, 1 / np.maximum(count, 1), np.nan)
     return {
         "course_episodes": edges.tolist(),
         "course_success": (success * share).round(5).tolist(),
         "course_rounds": (rounds * share).round(4).tolist(),
-        "course_closed": np.where(talked > 0, closed / np.maximum(talked, 1), np.nan).round(5).tolist(),
+        "course_closed": np.where(held > 0, closed / np.maximum(held, 1), np.nan).round(5).tolist(),
     }

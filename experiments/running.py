@@ -54,6 +54,8 @@ class RunOptions:
     """A small version that shows that everything works. Its results are no evidence and are kept apart."""
     again: bool = False
     """Measure the trained runs again."""
+    reconclude: bool = False
+    """Conclude anew from the figures in runs.csv of the results; nothing is trained or measured."""
     log_dir: Path = Path("logs/experiments")
     """Folder for the runs."""
     out: Path = RESULTS
@@ -155,6 +157,8 @@ def main(file: str) -> None:
 
 def run(name: str, options: RunOptions, console: Console) -> int:
     """Train and measure what is missing, conclude, and write the results."""
+    if options.reconclude:
+        return _reconclude(name, options, console)
     experiment, todo = load(name), jobs(name, options.log_dir, options.quick)
     console.print(f"{name}: {experiment.question}", soft_wrap=True, markup=False)
     try:
@@ -187,6 +191,29 @@ def run(name: str, options: RunOptions, console: Console) -> int:
         console.print("a quick version: no evidence; for the real one leave out --quick")
     else:
         console.print("next: python -m experiments lists them all with what they found")
+    return 0
+
+
+def _reconclude(name: str, options: RunOptions, console: Console) -> int:
+    """Conclude from the rows that an earlier conclusion left."""
+    experiment, folder = load(name), options.out / name
+    try:
+        rows = pd.read_csv(folder / "runs.csv")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"there are no figures to conclude from: {folder / 'runs.csv'} ({error})") from error
+    rows = rows.map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell.startswith("[") else cell)
+    missing = set(experiment.conditions) ^ set(rows.condition)
+    if missing:
+        raise BadInput(
+            f"{folder / 'runs.csv'} is of other conditions than {name} has now ({', '.join(sorted(missing))}): run it"
+        )
+    results = Results(rows, {}, False)
+    try:
+        conclusion = experiment.conclude(results)
+    except (KeyError, AttributeError) as error:
+        raise BadInput(f"{name} concludes from more than runs.csv holds ({error}): run it") from error
+    write(folder, name, experiment, conclusion, results)
+    console.print(f"results: {folder}/README.md, concluded anew", soft_wrap=True, markup=False)
     return 0
 
 

@@ -35,6 +35,28 @@ def seeds_of(rows: pd.DataFrame, column: str = "success") -> SeedSummary:
     return over_seeds([rate(round(share * games), int(games)) for share, games in pairs])
 
 
+def compared(rows: pd.DataFrame, base: str, column: str = "success", scale: float = 100) -> pd.DataFrame:
+    """Every condition against the condition `base`, seed by seed.
+
+    One row for each: `difference` with Student's interval, and `p` of a paired t test, corrected for the number of
+    conditions by Holm's method.
+    """
+    from scipy.stats import ttest_rel
+
+    wide = rows.pivot_table(index="seed", columns="condition", values=column, sort=False)
+    lines = []
+    for condition in wide.columns.drop(base):
+        both = wide[[condition, base]].dropna()
+        same = (both[condition] == both[base]).all()
+        p = 1.0 if same or len(both) < 2 else float(ttest_rel(both[condition], both[base]).pvalue)
+        difference = mean_of(scale * (both[condition] - both[base]))
+        lines.append({"condition": condition, "against": base, "difference": number(difference), "p": p})
+    table = pd.DataFrame(lines).sort_values("p", kind="stable")
+    left = np.arange(len(table), 0, -1)
+    table["p"] = np.minimum(np.maximum.accumulate(table.p.to_numpy() * left), 1)
+    return table.sort_index()
+
+
 def over_pairs(statistic: Callable[..., float], *matrices: np.ndarray) -> Interval:
     """A statistic of the entries of symmetric matrices that belong to pairs of different seeds.
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from scipy.stats import ttest_rel
 
 import analysis
 from emcomm.cluster import start_ray
@@ -29,7 +31,7 @@ from experiments.__main__ import result_of, section
 from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
 from experiments.running import RESULTS, RunOptions, jobs, load, names, run
-from experiments.writing import above_the_bound, mean_of, mean_of_pairs
+from experiments.writing import above_the_bound, compared, mean_of, mean_of_pairs
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +232,39 @@ def test_committed_results_are_the_full_version(name: str) -> None:
 def test_the_readme_says_what_was_found() -> None:
     readme = (RESULTS.parent.parent / "README.md").read_text()
     assert section().strip() in readme
+
+
+# -- concluding anew ---------------------------------------------------------------------------------------------------
+
+
+def test_an_experiment_is_concluded_anew_from_its_figures(tmp_path: Path) -> None:
+    """From the committed runs.csv, without a run; the figures are those of the committed page."""
+    shutil.copytree(RESULTS / "vocabulary_size", tmp_path / "vocabulary_size")
+    console = Console(quiet=True)
+    assert run("vocabulary_size", RunOptions(reconclude=True, out=tmp_path), console) == 0
+    then, now = (json.loads((at / "vocabulary_size" / "result.json").read_text()) for at in (RESULTS, tmp_path))
+    assert now["headline"] == then["headline"]
+    assert now["trained_at"] == then["trained_at"]
+    with pytest.raises(BadInput, match="there are no figures to conclude from"):
+        run("memory", RunOptions(reconclude=True, out=tmp_path), console)
+    shutil.copytree(RESULTS / "vocabulary_size", tmp_path / "talk_length")
+    with pytest.raises(BadInput, match="of other conditions than talk_length has now"):
+        run("talk_length", RunOptions(reconclude=True, out=tmp_path), console)
+
+
+def test_conditions_are_compared_seed_by_seed_and_corrected_for_their_number() -> None:
+    """The base has one seed that is worse for all: pairs see that the others are better by 1 point."""
+    base = np.array([0.5, 0.9, 0.9, 0.91, 0.92])
+    rng = np.random.default_rng(0)
+    conditions = {"base": base, "better": base + 0.01 + rng.normal(size=5) * 1e-4, "same": base}
+    conditions |= {f"noise {i}": base + rng.normal(size=5) * 1e-3 for i in range(4)}
+    rows = pd.DataFrame(
+        [{"condition": name, "seed": s, "success": x} for name, xs in conditions.items() for s, x in enumerate(xs)]
+    )
+    found = compared(rows, "base").set_index("condition")
+    assert found.difference["better"].startswith("1.0")
+    assert found.p["better"] < 1e-4
+    assert found.p["same"] == 1
+    plain = ttest_rel(conditions["noise 0"], base).pvalue
+    assert found.p["noise 0"] >= plain
+    assert (found.p.drop("better") > 0.05).all()

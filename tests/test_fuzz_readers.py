@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,9 +152,7 @@ def test_a_missing_setting_is_refused(tmp_path: Path, name: str) -> None:
     ids=range(17),
 )  # fmt: skip
 def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes | str) -> None:
-    begun = time.monotonic()
     assert config_of(tmp_path, content) is None
-    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize(
