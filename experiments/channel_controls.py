@@ -16,7 +16,7 @@ from experiments.measures import network_of
 from experiments.running import main
 from experiments.writing import by_condition, mean_of, number, panels, percent, seeds_of
 
-CHANNELS = ("open", "off", "constant", "shuffled", "self", "tokens_shuffled", "ends_shuffled", "noisy", "oracle")
+CHANNELS = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
 MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 
@@ -51,8 +51,7 @@ def conclude(results: Results) -> Conclusion:
         headline=f"The same networks succeed in {of['open']} with the open channel and in {of['shuffled']} with the "
         f"words of other games: {number(content, 1)} of the {number(gain, 1)} points above 50 % are content.",
         findings=f"Networks trained with an open channel reach {of['constant']} if they hear only token 0, "
-        f"{of['self']} if they hear themselves, {of['tokens_shuffled']} if only EOT is real, "
-        f"{of['ends_shuffled']} if only the tokens are, {of['noisy']} if a tenth of what they hear is replaced, and "
+        f"{of['self']} if they hear themselves, {of['noisy']} if a tenth of what they hear is replaced, and "
         f"{of['oracle']} if they are told a role, which they never learned to use. Some networks trained *under* a "
         f"control find what it leaves: {trained['constant']} with constant, {trained['shuffled']} with shuffled, "
         f"{trained['self']} with own words; where they must talk, {trained['constant, must talk']}, "
