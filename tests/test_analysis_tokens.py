@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -221,3 +222,18 @@ def test_coverage_foretells_the_next_dialogues() -> None:
     seen = set(dialogue_hashes(first).tolist())
     known = np.mean([h in seen for h in dialogue_hashes(later).tolist()])
     assert distinct(first).coverage == pytest.approx(known, abs=0.04)
+
+
+def test_rarefaction_is_the_mean_over_all_draws() -> None:
+    """Against every draw of three among seven, one by one; a dialogue and its twin are joined."""
+    dialogues = [[(0, 1), (5, 5)]] * 3 + [[(1, 0), (5, 5)]] * 2 + [[(2, 2), (5, 5)], [(3, 4), (5, 5)]]
+    tally = TokenTally(5, ("main", "detour"))
+    tally.add(table_of(dialogues))
+    report = tally.result()
+    joined = [tuple(sorted(dialogue[0])) for dialogue in dialogues]
+    for names, found in ((list(map(str, dialogues)), report.dialogues), (joined, report.twins)):
+        draws = [len(set(draw)) for draw in combinations(names, 3)]
+        assert found.rarefied(np.array([1, 3, 7])).tolist() == pytest.approx([1, np.mean(draws), len(set(names))])
+    frame = report.rarefaction_frame()
+    assert frame.dialogues.iloc[[0, -1]].tolist() == [1, 7]
+    assert (frame.twins_joined <= frame.different + 1e-9).all()

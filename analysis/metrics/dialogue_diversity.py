@@ -37,6 +37,8 @@ class DistinctReport(NamedTuple):
     """Different dialogues that came up a single time."""
     frequent: tuple[FrequentDialogue, ...]
     """The most frequent ones, most frequent first."""
+    spectrum: tuple[tuple[int, int], ...] = ()
+    """How many different dialogues came up so often: (uses, dialogues), by uses."""
 
     @property
     def distinct_share(self) -> float:
@@ -47,6 +49,24 @@ class DistinctReport(NamedTuple):
     def coverage(self) -> float:
         """Chance that the next dialogue has come up before: 1 - once / dialogues (Good 1953)."""
         return 1 - self.once / self.dialogues if self.dialogues else float("nan")
+
+    def rarefied(self, dialogues: NDArray[np.integer]) -> NDArray[np.float64]:
+        """How many different ones to expect among so many of these dialogues, drawn at random (Hurlbert 1971).
+
+        Runs with logs of different sizes are compared at one size.
+
+        >>> DistinctReport(4, 2, 0, (), ((2, 2),)).rarefied(np.array([1, 2, 4])).round(3).tolist()
+        [1.0, 1.667, 2.0]
+        """
+        from scipy.special import gammaln
+
+        drawn = np.asarray(dialogues)[:, None].astype(np.float64)
+        uses, of_them = np.array(self.spectrum, np.float64).reshape(-1, 2).T
+        left = self.dialogues - uses - drawn  # to choose the draw from all others
+        ways = gammaln(self.dialogues - uses + 1) - gammaln(np.maximum(left, 0) + 1)
+        every = gammaln(self.dialogues + 1) - gammaln(self.dialogues - drawn + 1)
+        missed = np.where(left < 0, 0.0, np.exp(ways - every))
+        return np.asarray(((1 - missed) * of_them).sum(axis=1))
 
 
 class DistinctTally:
@@ -91,7 +111,8 @@ class DistinctTally:
         frequent = tuple(
             FrequentDialogue(self._examples[int(hashes[i])], int(counts[i]), int(successes[i])) for i in known[order]
         )
-        return DistinctReport(self._dialogues, len(hashes), int((counts == 1).sum()), frequent)
+        spectrum = tuple(zip(*(values.tolist() for values in np.unique(counts, return_counts=True)), strict=True))
+        return DistinctReport(self._dialogues, len(hashes), int((counts == 1).sum()), frequent, spectrum)
 
     def _push(self, run: _Counted) -> None:
         """Merge like a binary counter, so that every dialogue is merged log(parts) times."""

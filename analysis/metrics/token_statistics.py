@@ -139,6 +139,15 @@ class TokenReport:
         ]
         return pd.DataFrame(rows, columns=["dialogue", "count", "share", "success"])
 
+    def rarefaction_frame(self) -> pd.DataFrame:
+        """Different dialogues to expect among so many, a dialogue and its mirror image as two and as one."""
+        if not self.dialogues.dialogues:
+            return pd.DataFrame({"dialogues": [], "different": [], "twins_joined": []})
+        sizes = np.unique(np.geomspace(1, self.dialogues.dialogues, 25).round().astype(np.int64))
+        return pd.DataFrame({
+            "dialogues": sizes, "different": self.dialogues.rarefied(sizes), "twins_joined": self.twins.rarefied(sizes),
+        })  # fmt: skip
+
     def twin_frame(self) -> pd.DataFrame:
         """The same as `dialogue_frame`, a dialogue and its mirror image counted as one."""
         rows = [

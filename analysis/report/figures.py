@@ -135,6 +135,23 @@ def lengths(report: TokenReport) -> str | None:
         return svg(figure, f"Lengths: most dialogues have {int(counts.argmax())} rounds")
 
 
+def rarefaction(report: TokenReport) -> str | None:
+    """Different dialogues among so many."""
+    frame = report.rarefaction_frame()
+    if len(frame) < 3:
+        return None
+    with canvas(4.7, 2.7) as figure:
+        axes = figure.subplots()
+        axes.plot(frame.dialogues, frame.dialogues, color=COLOURS["grid"], lw=1.5)
+        axes.plot(frame.dialogues, frame.different, color=COLOURS["first"], lw=2, label="different dialogues")
+        axes.plot(
+            frame.dialogues, frame.twins_joined, color=COLOURS["second"], lw=2, label="with its mirror image as one"
+        )
+        axes.set(xscale="log", yscale="log", xlabel="dialogues drawn", ylabel="different ones")
+        figure.legend(loc="outside upper left", ncols=2)
+        return svg(figure, "How many different dialogues there are among so many")
+
+
 def symbols_by_role(report: TokenReport) -> str | None:
     """How often the agents that then take each move say each symbol."""
     uses = report.by_move.sum(axis=1)
