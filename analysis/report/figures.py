@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.automata.query_learning import Learned
 from analysis.automata.state_traffic import flow
@@ -148,6 +148,9 @@ def rarefaction(report: TokenReport) -> str | None:
             frame.dialogues, frame.twins_joined, color=COLOURS["second"], lw=2, label="with its mirror image as one"
         )
         axes.set(xscale="log", yscale="log", xlabel="dialogues drawn", ylabel="different ones")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(_EPISODES)
+            axis.set_minor_locator(NullLocator())
         figure.legend(loc="outside upper left", ncols=2)
         return svg(figure, "How many different dialogues there are among so many")
 
