@@ -1,7 +1,9 @@
-"""How often does a network that had learned to part fall back to crashing, why, and does a floor prevent it?
+"""How often does a network fall into crashing nearly always, why, and does a floor prevent it?
 
-Thirty seeds of a fifth of the talk's length, in which the falls lie that were seen at full length. A fall is a stretch of training below 60 % after one above 90 %. The floor keeps the entropy of all moves together above
-half a nat: agents who always part have ln 2 = 0.69, so that it asks nothing of them.
+Thirty seeds of a fifth of the talk's length: the falls that were seen at full length lay in its first part. A fall is a
+stretch of training below 30 %: agents who do not talk reach half, and only agents who all make the same move lose
+nearly always. The floor keeps the entropy of all moves together above half a nat; agents who always part have
+ln 2 = 0.69, so that it asks nothing of them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from experiments.running import main
 from experiments.writing import BLUE, GREEN, GREY, ORANGE, by_condition, mean_of, number, panels, seeds_of
 
 AS_IS, FLOOR = "no floor", "floor of 0.5 nats"
-RISEN, FALLEN = 0.9, 0.6
+RISEN, FALLEN = 0.9, 0.3
+SETTLED = 1_000
+"""Episodes after which a stretch is large enough to tell a fall from chance."""
 
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
@@ -45,28 +49,29 @@ def _entropies(counts: np.ndarray) -> list[float]:
     return (-(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1)).round(4).tolist()
 
 
-def falls(success: list[float]) -> tuple[int, int] | None:
-    """The stretches from the first below `FALLEN`, after one above `RISEN`, to the last before it is above again.
+def falls(edges: list[int], success: list[float]) -> tuple[int, int] | None:
+    """The stretches from the first below `FALLEN` to the last before one is above `RISEN`; None where there is no fall.
 
-    None where there is no fall; the second is that of the end where it stays down.
+    The first episodes are left out, in stretches of which chance alone goes so low. Where a network stays down, the
+    second is the stretch of the end. `edges` are one more than `success`.
 
-    >>> falls([0.5, 0.95, 0.3, 0.2, 0.99]), falls([0.5, 0.95, 0.2]), falls([0.5, 0.4, 0.95])
-    ((2, 3), (2, 2), None)
+    >>> ends = [0, 1_000, 2_000, 3_000, 4_000, 5_000]
+    >>> falls(ends, [0.1, 0.7, 0.2, 0.5, 0.99]), falls(ends, [0.5, 0.5, 0.5, 0.5, 0.2])
+    ((2, 3), (4, 4))
+    >>> falls(ends, [0.2, 0.4, 0.9, 1, 1])
     """
-    curve = np.array(success)
-    risen = np.flatnonzero(curve > RISEN)
-    if not len(risen):
-        return None
-    fallen = np.flatnonzero((curve < FALLEN) & (np.arange(len(curve)) > risen[0]))
+    curve, begins = np.array(success), np.array(edges[:-1])
+    fallen = np.flatnonzero((curve < FALLEN) & (begins >= SETTLED))
     if not len(fallen):
         return None
-    back = risen[risen > fallen[0]]
+    back = np.flatnonzero((curve > RISEN) & (np.arange(len(curve)) > fallen[0]))
     return int(fallen[0]), int(back[0] - 1 if len(back) else len(curve) - 1)
 
 
 def conclude(results: Results) -> Conclusion:
     """How many fell, how long, what was left of talk and moves, and what the floor changes."""
-    rows = results.rows.assign(fall=[falls(curve) for curve in results.rows.course_success])
+    rows = results.rows
+    rows = rows.assign(fall=list(map(falls, rows.course_episodes, rows.course_success)))
     groups = {name: rows[rows.condition == name] for name in EXPERIMENT.conditions}
     figure, (curves, inside) = panels(2)
     for (name, own), colour in zip(groups.items(), (BLUE, GREEN), strict=True):
@@ -96,11 +101,12 @@ def conclude(results: Results) -> Conclusion:
     return Conclusion(
         answer=_answer(as_is, floor),
         key=f"{_share(as_is)} fell, {_share(floor)} with a floor",
-        headline=f"Of {len(as_is)} seeds {_fell(as_is).successes} fell below {100 * FALLEN:.0f} % after they had been "
-        f"above {100 * RISEN:.0f} % ({_interval(_fell(as_is))}), and {_stayed(as_is)} of them stayed there; with a "
-        f"floor of 0.5 nats on the entropy of the moves {_fell(floor).successes} of {len(floor)} "
-        f"({_interval(_fell(floor))}), and {_stayed(floor)} stayed.",
-        findings=f"{_why(as_is)} At the end the networks succeed in {seeds_of(as_is).sentence} without a floor and in "
+        headline=f"Of {len(as_is)} seeds {_fell(as_is).successes} fell below {100 * FALLEN:.0f} % "
+        f"({_interval(_fell(as_is))}), and {_stayed(as_is)} of them stayed there; with a floor of 0.5 nats on the "
+        f"entropy of the moves {_fell(floor).successes} of {len(floor)} ({_interval(_fell(floor))}) fell, and "
+        f"{_stayed(floor)} stayed. The floor costs nothing: final success differs by "
+        f"{_paired(as_is, floor, 'success', 100)} points.",
+        findings=f"{_why(as_is)} {_whether(as_is, floor)} At the end the networks succeed in {seeds_of(as_is).sentence} without a floor and in "
         f"{seeds_of(floor).sentence} with it, in {number(mean_of(as_is.rounds))} and {number(mean_of(floor.rounds))} "
         f"rounds; they reach 95 % after {_reached(as_is)} and {_reached(floor)} episodes (medians). Compared seed by "
         f"seed, the floor changes the final success by {_paired(as_is, floor, 'success', 100)} points and the "
@@ -159,7 +165,7 @@ def _why(own: pd.DataFrame) -> str:
         return (
             f"In {own.episodes.iloc[0]:,} episodes nothing fell: falls are rarer than {100 * _fell(own).high:.0f} % of "
             "the seeds here. The learning rate and the bonus, which fall with the episodes, are lower at the same "
-            "episode than in a training of full length, where falls were seen (see communication_gain)."
+            "episode than in a training of full length, where falls were seen."
         )
     return (
         f"In the falls success goes down to {100 * found.lowest_success.min():.0f} % (median "
@@ -171,11 +177,20 @@ def _why(own: pd.DataFrame) -> str:
     )
 
 
+def _whether(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
+    """Whether the seeds tell that the floor prevents falls: Fisher's exact test."""
+    from scipy.stats import fisher_exact
+
+    fell = [[_fell(own).successes, len(own) - _fell(own).successes] for own in (as_is, floor)]
+    p = float(fisher_exact(fell).pvalue)
+    told = "the floor changes how many fall" if p < 0.05 else "that the floor changes how many fall is not shown"
+    return f"With so many falls {told} (Fisher's exact test, p = {p:.2f})."
+
+
 def _answer(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
     before, after = _fell(as_is).successes, _fell(floor).successes
-    if not before and not after:
-        return f"None of {len(as_is)} seeds fell in {as_is.episodes.iloc[0]:,} episodes; a floor costs nothing."
-    return f"Some seeds fall while the talk lives; a floor on moves {'helps' if after < before else 'does not help'}."
+    helps = "none did with a floor" if before and not after else f"{after} did with a floor"
+    return f"{before} of {len(as_is)} seeds fell, and came back; {helps}, which costs nothing."
 
 
 def _reached(own: pd.DataFrame) -> str:
@@ -189,7 +204,7 @@ def _paired(first: pd.DataFrame, second: pd.DataFrame, column: str, scale: float
 
 
 EXPERIMENT = Experiment(
-    question="How often does a network fall back after it had learned to part, why, and does a floor prevent it?",
+    question="How often does a network fall into crashing nearly always, why, and does a floor prevent it?",
     expected="At full length one seed in ten fell to 0 % between 9 000 and 38 000 episodes: the talk lived on, all "
     "moves were the same one, the reward was constant and no gradient was left. A floor should prevent it at no cost.",
     conditions={AS_IS: SHORT, FLOOR: dataclasses.replace(SHORT, move_entropy_floor=0.5)},
