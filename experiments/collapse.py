@@ -106,11 +106,12 @@ def conclude(results: Results) -> Conclusion:
         f"entropy of the moves {_fell(floor).successes} of {len(floor)} ({_interval(_fell(floor))}) fell, and "
         f"{_stayed(floor)} stayed. The floor costs nothing: final success differs by "
         f"{_paired(as_is, floor, 'success', 100)} points.",
-        findings=f"{_why(as_is)} {_whether(as_is, floor)} At the end the networks succeed in {seeds_of(as_is).sentence} without a floor and in "
-        f"{seeds_of(floor).sentence} with it, in {number(mean_of(as_is.rounds))} and {number(mean_of(floor.rounds))} "
-        f"rounds; they reach 95 % after {_reached(as_is)} and {_reached(floor)} episodes (medians). Compared seed by "
-        f"seed, the floor changes the final success by {_paired(as_is, floor, 'success', 100)} points and the "
-        f"rounds by {_paired(as_is, floor, 'rounds', 1)}.",
+        findings=f"{_why(as_is)} {_whether(as_is, floor)} At the end the networks succeed in "
+        f"{seeds_of(as_is).sentence} without a floor and in {seeds_of(floor).sentence} with it, in "
+        f"{number(mean_of(as_is.rounds))} and {number(mean_of(floor.rounds))} rounds; they reach 95 % after "
+        f"{_reached(as_is)} and {_reached(floor)} episodes (medians). Compared seed by seed, the floor changes the "
+        f"final success by {_paired(as_is, floor, 'success', 100)} points and the rounds by "
+        f"{_paired(as_is, floor, 'rounds', 1)}.",
         table=by_condition(
             results,
             **{
