@@ -246,6 +246,14 @@ def test_the_distance_from_a_machine_is_that_of_a_naive_walk(opening: Opening) -
     assert found.total_variation.width < 1e-6
 
 
+def test_a_machine_that_has_nothing_to_do_is_refused() -> None:
+    rules = TalkRules(n_tokens=2, max_rounds=2, window=1, opening="talk")
+    machine = scrambled(rules, 1)
+    machine.emission[:, rules.eot + 1 :] = 0
+    with pytest.raises(NotApplicable, match="the machine scrambled has no action that is legal"):
+        certified_distance(DialogueTree(small_policy(rules), rules, CrossingGame), machine, 1e-6)
+
+
 def test_lower_thresholds_only_narrow_the_distance() -> None:
     rules = TalkRules(window=1, max_rounds=6)
     tree = DialogueTree(small_policy(rules, scale=2.0), rules, CrossingGame)

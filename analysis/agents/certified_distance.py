@@ -65,7 +65,8 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
     tree : DialogueTree
         Of the network.
     machine : ProtocolMachine
-        It sits in both seats. One for other symbols or moves raises NotApplicable.
+        It sits in both seats. One for other symbols or moves raises NotApplicable, and so does one that comes to where
+        it has nothing to do.
     threshold : float
         Branches less likely than this under both are left open.
 
@@ -95,7 +96,10 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
         nodes += len(batch)
         own, memory = tree.act(batch.network)
         emitted = np.where(tree.legal(batch.network), machine.emission[batch.state], 0)
-        others = emitted / emitted.sum(axis=2, keepdims=True)
+        total = emitted.sum(axis=2, keepdims=True)
+        if ((total[:, :, 0] == 0).any(axis=1) & (batch.mass > 0)).any():
+            raise NotApplicable(f"the machine {machine.name} has no action that is legal in a place that it comes to")
+        others = emitted / np.where(total > 0, total, 1)
         as_machine = dataclasses.replace(batch.network, mass=batch.mass)
         ended = [
             _joint_moves(at.mass, each[..., eot + 1 :]) for at, each in ((batch.network, own), (as_machine, others))
