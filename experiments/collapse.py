@@ -104,8 +104,7 @@ def conclude(results: Results) -> Conclusion:
         headline=f"Of {len(as_is)} seeds {_fell(as_is).successes} fell below {100 * FALLEN:.0f} % "
         f"({_interval(_fell(as_is))}), and {_stayed(as_is)} of them stayed there; with a floor of 0.5 nats on the "
         f"entropy of the moves {_fell(floor).successes} of {len(floor)} ({_interval(_fell(floor))}) fell, and "
-        f"{_stayed(floor)} stayed. The floor costs nothing: final success differs by "
-        f"{_paired(as_is, floor, 'success', 100)} points.",
+        f"{_stayed(floor)} stayed. The final success differs by {_paired(as_is, floor, 'success', 100)} points.",
         findings=f"{_why(as_is)} {_whether(as_is, floor)} At the end the networks succeed in "
         f"{seeds_of(as_is).sentence} without a floor and in {seeds_of(floor).sentence} with it, in "
         f"{number(mean_of(as_is.rounds))} and {number(mean_of(floor.rounds))} rounds; they reach 95 % after "
@@ -190,8 +189,7 @@ def _whether(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
 
 def _answer(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
     before, after = _fell(as_is).successes, _fell(floor).successes
-    helps = "none did with a floor" if before and not after else f"{after} did with a floor"
-    return f"{before} of {len(as_is)} seeds fell, and came back; {helps}, which costs nothing."
+    return f"{before} of {len(as_is)} seeds fell, {after or 'none'} with a floor, which costs nothing."
 
 
 def _reached(own: pd.DataFrame) -> str:

@@ -104,7 +104,7 @@ def _workers(count: int) -> str:
 
 
 EXPERIMENT = Experiment(
-    question="Does it matter how many workers there are, and how long the entropy bonus stays?",
+    question="Do the number of workers and the entropy bonus matter?",
     expected="The same quality on the same number of episodes as long as gradients are a few updates old (Mnih et al. "
     "2016); annealing the entropy bonus closes most of the gap between 98.1 - 99.7 % and the optimum (prototypes).",
     conditions={

@@ -112,7 +112,7 @@ def _learned(rows: pd.DataFrame, cap: int, opening: str) -> str:
 
 
 EXPERIMENT = Experiment(
-    question="What does a round of talk buy, and what happens when it costs something?",
+    question="What does a round of talk buy, and cost?",
     expected="Points near, and never rewarded above, the frontier of `analysis.agents.optimal_pair` (at 0.05 the "
     "optimum is 99.98 % in 2.23 rounds). Prototypes talked for 12 to 13 rounds without a price and 3.4 at 0.05.",
     conditions={

@@ -294,7 +294,7 @@ def _settled(own: pd.DataFrame) -> str:
 
 
 EXPERIMENT = Experiment(
-    question="What actually happens in the dialogues: which rule decides, what carries it, and what is said?",
+    question="What actually happens: which rule decides, what carries it, and what is said?",
     expected="A running score in which the first difference counts 1.4 to 2 times (98 % of random dialogues in a "
     "prototype, 95 to 96 % in two more). One direction of the memory carries it: exchanged, it flips 96 to 97 % of the "
     "moves that must flip, a random direction 2 to 5 %, a linear probe hardly any. A price makes the first difference "
