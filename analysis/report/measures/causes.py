@@ -68,8 +68,8 @@ EDITS = Measure(
     "edits",
     _edits,
     "Edits of the dialogue",
-    "A finished dialogue is edited and replayed to the network. Where swapping the symbols of two {agents} turns each "
-    "decision, it lies in who said what. Where rounds can be shuffled, it does not matter when.",
+    "A finished dialogue is edited and replayed to the network. If swapping the symbols of two {agents} reverses the "
+    "decision, it depends on who said what. If shuffling the rounds changes nothing, their order does not matter.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("edits"),
@@ -103,7 +103,8 @@ INFLUENCE = Measure(
     "influence",
     _influence,
     "Influence",
-    "Counterfactual influence of one symbol (Jaques et al. 2019).",
+    "How much one symbol changes what the other says or does next: the symbol is replaced, and nothing else (Jaques et "
+    "al. 2019).",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("influence"),

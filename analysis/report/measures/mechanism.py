@@ -68,8 +68,8 @@ EVIDENCE = Measure(
     lambda study: study.result("explanation"),
     "Is it explained? Four conditions",
     "A rule explains only if all four hold. Random dialogues come in strata, and the worst one counts; the interval "
-    "includes fitting the rule anew. What can be reached there is less than 100 % where the network's two views do not "
-    "part.",
+    "includes fitting the rule anew. The ceiling is below 100 % where the network itself has both {agents} make the same "
+    "move.",
     chapter="mechanism",
     needs=(*FITTED, NETWORK, ONE_NETWORK),
     tables=lambda result: {"conditions": condition_frame(result), "strata": strata_frame(result)},
@@ -164,8 +164,8 @@ SPEAKER = Measure(
     "speaker",
     _said,
     "What is said, and when it ends",
-    "A speaker's rule gives each symbol a probability by what it looks at. Bits are what it needs for each symbol that "
-    "the network says, on held-out dialogues; no rule needs fewer than the network's own entropy.",
+    "A speaker's rule predicts the next symbol from what it may look at: nothing, the round, the score, or more. Bits "
+    "for each symbol, on held-out dialogues: fewer are better, and the network's own entropy is the least.",
     chapter="mechanism",
     needs=ASKED,
     tables=lambda result: {"speaker": result.to_frame()},
@@ -206,8 +206,8 @@ GENERALISATION = Measure(
     "generalisation",
     _lengths,
     "Beyond the lengths that it held",
-    "Random dialogues of each length. The upper line is what a rule can reach: it falls where the network's two views "
-    "no longer part. The dashed line marks the length that 99 % of its own dialogues do not exceed.",
+    "Random dialogues of each length. The upper line is what a rule can reach: it falls where the network itself no "
+    "longer tells the {agents} apart. The dashed line: 99 % of its own dialogues are no longer than that.",
     chapter="mechanism",
     needs=ASKED,
     tables=lambda result: {"generalisation": result},
@@ -265,8 +265,8 @@ GROWTH = Measure(
     "growth",
     _grown,
     "States that the decision needs",
-    "KV puts membership queries about dialogues up to a length to the network, and learns the smallest automaton that "
-    "answers alike. States that grow with the length are the sign of a counter.",
+    "KV asks the network about dialogues up to a length, and learns the smallest automaton that answers alike. If the "
+    "states keep growing with the length, the network counts.",
     chapter="mechanism",
     needs=(DIALOGUES, WHO_YIELDS, NETWORK, ONE_NETWORK, SIMULTANEOUS),
     tables=lambda result: growth_table(result),

@@ -124,8 +124,8 @@ DRIFT = Measure(
     "drift",
     _drift,
     "Drift of the protocol",
-    "In each stretch of training, twice as long as the one before: how often its own vote names the one that yields, "
-    "and in how many of the last dialogues it decides as the last vote does.",
+    "Training in stretches, each twice as long as the one before. How often a vote fitted on a stretch names who yields "
+    "there, and how often it decides the last dialogues as the final vote does.",
     chapter="success",
     needs=(TRAINING, DIALOGUES, WHO_YIELDS),
     tables=lambda result: {"drift": drift_frame(result)} if result else {},
