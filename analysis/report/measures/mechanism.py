@@ -68,8 +68,8 @@ EVIDENCE = Measure(
     lambda study: study.result("explanation"),
     "Is it explained? Four conditions",
     "A rule explains only if all four hold. Random dialogues come in strata, and the worst one counts; the interval "
-    "includes fitting the rule anew. The ceiling is below 100 % where the network itself has both {agents} make the same "
-    "move.",
+    "includes fitting the rule anew. The ceiling is below 100 % where the network itself has both {agents} make the "
+    "same move.",
     chapter="mechanism",
     needs=(*FITTED, NETWORK, ONE_NETWORK),
     tables=lambda result: {"conditions": condition_frame(result), "strata": strata_frame(result)},

@@ -124,8 +124,8 @@ DRIFT = Measure(
     "drift",
     _drift,
     "Drift of the protocol",
-    "Training in stretches, each twice as long as the one before. How often a vote fitted on a stretch names who yields "
-    "there, and how often it decides the last dialogues as the final vote does.",
+    "Training in stretches, each twice as long as the one before. How often a vote fitted on a stretch names who "
+    "yields there, and how often it decides the last dialogues as the final vote does.",
     chapter="success",
     needs=(TRAINING, DIALOGUES, WHO_YIELDS),
     tables=lambda result: {"drift": drift_frame(result)} if result else {},
