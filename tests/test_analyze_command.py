@@ -21,9 +21,10 @@ from analysis.report.findings import Findings
 from analysis.report.measures.decision import INFORMATION
 from analysis.report.run_comparison import distinct_names
 from emcomm import dialogues
+from emcomm.checkpoints import Checkpoint
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter
-from emcomm.runs import Checkpoint, Run
+from emcomm.runs import Run
 from emcomm.worlds import make_policy
 from envs.negotiation import TalkRules
 

@@ -23,11 +23,12 @@ import ray
 from safetensors.numpy import load_file
 
 from emcomm.a3c import Contribution, Learner, OnRay
+from emcomm.checkpoints import read_checkpoint
 from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, read_part
 from emcomm.errors import Fault
-from emcomm.runs import Run, read_checkpoint
+from emcomm.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
