@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import subprocess
 import sys
@@ -91,8 +90,3 @@ def small_run(emcomm: Command, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-step", action="store_true", help="fail at every step of the file layer, not at some")
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores: many tests wait for processes that they started."""
-    return (os.cpu_count() or 1) + 1

@@ -253,7 +253,7 @@ def test_the_sentence_names_the_rule(family):
     assert found.sentence.startswith(start.get(family, f"The {family} decides"))
 
 
-@pytest.mark.parametrize(("family", "seed"), [("noise", 1), *(("biased noise", seed) for seed in range(3))])
+@pytest.mark.parametrize(("family", "seed"), [("noise", 1), ("biased noise", 0)])
 def test_on_noise_no_family_is_named(family, seed):
     found = explain(planted_dialogues(family, seed, 2000), 5, games=200)
     assert (found.family, found.verdict, found.machine) == ("none", "none", None)

@@ -159,14 +159,18 @@ def run(python: Run, place: Path) -> Path:
 NAMED = ("--env", "mine:Ships", "--code", "mine:Loud", "mine:Sum", "mine:twice")
 
 
-def test_a_game_a_channel_a_torso_and_an_algorithm_train_and_play_again(run: Path, python: Run) -> None:
+def test_a_game_a_channel_a_torso_and_an_algorithm_train_and_play_again(run: Path, here: Call) -> None:
     config = json.loads((run / "config.json").read_text())["config"]
     assert (config["torso"], config["algorithm"], config["rules"]["channel"]) == ("mine:Sum", "mine:twice", "mine:Loud")
-    assert "success" in python("emcomm.evaluate", run, *NAMED, "--evaluation-games", 50).stdout
-    assert "outcome: " in python("emcomm.play", run, *NAMED, "--games", 1).stdout
-    assert "is whole" in python("emcomm.verify", run, *NAMED).stdout
-    more = python("emcomm.train", "--resume", run, *NAMED, "--episodes", 800)
-    assert "800 episodes" in more.stdout
+    for command, says in (
+        (("evaluate", run, *NAMED, "--evaluation-games", 50), "success"),
+        (("play", run, *NAMED, "--games", 1), "outcome: "),
+        (("verify", run, *NAMED), "is whole"),
+        (("train", "--resume", run, *NAMED, "--episodes", 800), "800 episodes"),
+    ):
+        said = here(*command)
+        assert said.code == 0, said.err
+        assert says in said.out
 
 
 @pytest.mark.parametrize("name", ["mine:Loud", "mine:Sum", "mine:twice"])
@@ -194,7 +198,7 @@ def test_an_analysis_executes_no_channel_unasked(python: Run, place: Path) -> No
     assert "Whether EOT is heard over trap:Loud is not known here." in page
 
 
-def test_a_measure_is_in_terminal_report_csv_and_json(run: Path, python: Run, place: Path) -> None:
+def test_a_measure_is_in_terminal_report_csv_and_json(run: Path, python: Run, here: Call, place: Path) -> None:
     measures = ("--measure", "mine:ROUNDS", "mine:BROKEN")
     done = python("emcomm.analyze", run, "--quick", *NAMED, *measures, "--csv", "--tables", "all_rounds", "controls")
     assert "all rounds" in done.stdout
@@ -208,7 +212,7 @@ def test_a_measure_is_in_terminal_report_csv_and_json(run: Path, python: Run, pl
     for word in ("train A", "trains", "crash", "detour", "main line"):
         assert word not in re.sub(r"<[^>]+>", " ", page.partition("<main>")[2].partition("<script")[0]), word
     assert (place / "logs" / "own-report" / "tables" / "own" / "all_rounds.csv").exists()
-    found = json.loads(python("emcomm.analyze", run, "--quick", *NAMED, *measures, "--json").stdout)["runs"][0]
+    found = json.loads(here("analyze", run, "--quick", *NAMED, *measures, "--json").out)["runs"][0]
     assert found["all_rounds"][0]["dialogues"] == found["tables"]["all_rounds"][0]["dialogues"] == 400
     assert "with messages of other games" in found["sentence"]
     assert found["absent"]["explanation"].startswith("the game declares no decision")
