@@ -179,7 +179,7 @@ def _paragraphs(rows: pd.DataFrame, groups: dict[str, pd.DataFrame]) -> tuple[st
         f"worst stratum the running score reaches {_shares(groups, 'integrator worst')} of what a rule can, the vote "
         f"{_shares(groups, 'vote worst')}, the first difference {_shares(groups, 'first difference worst')} "
         f"({', '.join(groups)}). The worst stratum is most often that of {_commonest(rows.worst_stratum)}.",
-        "**The price moves the rule along one family.** Where the first difference counts once, the score is a vote; "
+        "**Between a vote and a first difference.** Where the first difference counts once, the score is a vote; "
         "where it counts beyond all else, it is a first difference. It counts, in times: "
         f"{_each(groups, lambda own: number(mean_of(own.first_counts), 1))}.",
         f"**What is said.** Score and round tell {_shares(groups, 'told_by_score_and_round')} of what can be told "
