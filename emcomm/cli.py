@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
@@ -37,7 +38,8 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             return tyro.cli(
-                options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,), **given
+                options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,),
+                registry=_NUMBERS, **given,
             )  # fmt: skip
     except SystemExit as leaving:
         if not leaving.code:  # --help
@@ -45,13 +47,48 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
         raise BadInput(_unboxed(said.getvalue())) from None
 
 
+_NUMBERS = tyro.constructors.ConstructorRegistry()
+
+
+@_NUMBERS.primitive_rule
+def _whole_numbers(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[int] | None:
+    """A million may be written 1e6."""
+    if info.type is not int:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        1, "INT", lambda args: whole(args[0]), lambda value: type(value) is int, lambda value: [str(value)]
+    )
+
+
+def whole(text: str) -> int:
+    """A whole number, also one with an exponent; raises ValueError for anything else.
+
+    >>> whole("1e6"), whole("2.5e3"), whole("-3"), whole("1_000")
+    (1000000, 2500, -3, 1000)
+    """
+    try:
+        number = Decimal(text)
+        if number.is_finite() and abs(number.adjusted()) < 100 and number == number.to_integral_value():
+            return int(number)
+    except ArithmeticError:
+        pass
+    raise ValueError(f"{text!r} is no whole number")
+
+
 def _unboxed(said: str) -> str:
-    """The first paragraph under the title of tyro's box, and the flag by the name that it has on the command line."""
+    """The first paragraph under the title of tyro's box, with the flag as it is on the command line, and what tyro
+    takes it for."""
     lines = [line.strip("│ ") for line in said.splitlines()[1:]]
     paragraphs = [
         list(group) for text, group in itertools.groupby(lines, lambda line: line.strip("─-╰╯") != "") if text
     ]
     message = " ".join(paragraphs[0]) if paragraphs else said
+    similar = [p for p in paragraphs[1:] if p[0].startswith(("Perhaps you meant", "Arguments similar to"))]
+    flags = sorted({line.split()[0] for paragraph in similar for line in paragraph if line.startswith("--")})
+    if flags:
+        message += f"; did you mean {' or '.join(flags)}?"
     return re.sub(r"^Error parsing [\w.]+: (\w+)", lambda m: "--" + m[1].replace("_", "-"), message)
 
 

@@ -176,6 +176,43 @@ class Oracle(Channel):
         return np.broadcast_to(self.number[at.games][..., None], others.shape)
 
 
+class Relabelled(Channel):
+    """Every agent has names of its own for the tokens: what another says arrives under other names.
+
+    Trained with it, agents can only agree on what does not depend on the names (other-play: Hu et al. 2020).
+    """
+
+    name = "relabelled"
+    description = "the other's tokens are heard under names drawn anew for each game (other-play)"
+    random = True
+
+    def __init__(self, rules: Rules, n_games: int, n_agents: int, rng: np.random.Generator) -> None:
+        super().__init__(rules, n_games, n_agents, rng)
+        self.names = np.tile(np.arange(rules.n_tokens, dtype=np.int8), (n_games, n_agents, 1))
+        """`[B, N, n_tokens]` what each agent means by a token, in words that nobody hears."""
+
+    def reset(self, which: Bools) -> None:
+        self.names[which] = self.rng.permuted(self.names[which], axis=2)
+
+    def hear(self, own: Ints, others: Ints, at: Round) -> Ints:
+        names = self.names[at.games]
+        is_token = (others != SILENT) & (others != self.rules.eot)
+        meant = names[np.arange(len(names))[:, None, None], at.others, np.where(is_token, others, 0)]
+        heard = np.take_along_axis(np.argsort(names, axis=2), meant.astype(np.int64), axis=2)
+        return np.where(is_token, heard, others).astype(np.int8)
+
+    def state(self) -> dict[str, Any]:
+        """The names in use."""
+        return {"names": self.names.copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; raises ValueError where it does not fit."""
+        names = fitting("the names", state["names"], self.names, 0, self.rules.n_tokens - 1)
+        if (np.sort(names, axis=2) != np.arange(self.rules.n_tokens)).any():
+            raise ValueError("the names of the tokens are no permutation")
+        self.names = names
+
+
 class Delayed(Channel):
     """Everything comes a round late; what was said last is never heard."""
 
@@ -295,7 +332,7 @@ CHANNELS: Registry[type[Channel]] = Registry(
     [
         (channel.name, channel)
         for channel in (
-            Open, Off, Constant, Shuffled, Self, Noisy, Oracle, TokensShuffled, EndsShuffled, Delayed,
+            Open, Off, Constant, Shuffled, Self, Noisy, Oracle, TokensShuffled, EndsShuffled, Delayed, Relabelled,
         )
     ],
     _no_channel,

@@ -65,8 +65,8 @@ class TalkRules:
     channel: str = "open"
     """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (messages of
     other games), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound),
-    tokens_shuffled (own EOTs, tokens of other games), ends_shuffled (the reverse), delayed (a round late); or
-    module:Name of a subclass of envs.channels.Channel."""
+    tokens_shuffled (own EOTs, tokens of other games), ends_shuffled (the reverse), delayed (a round late), relabelled
+    (tokens under names drawn for each game: other-play); or module:Name of a subclass of envs.channels.Channel."""
     noise: float = 0.1
     """With --channel noisy: probability that a heard symbol is replaced by a random one (0 to 1)."""
     round_cost: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -60,18 +61,31 @@ class Registry(Mapping[str, T], Generic[T]):
             for part in attribute.split("."):
                 thing = getattr(thing, part)
         except Exception as error:  # the module is foreign code: it may raise anything
-            raise Unknown(
-                f"unknown {self.kind} {name!r} ({_reason(error)}): give module:Name, or one of {', '.join(self)}"
-            ) from error
+            raise Unknown(f"unknown {self.kind} {name!r} ({_reason(error)}): {self._instead(name)}") from error
         if problem := self._check(thing):
-            raise Unknown(f"unknown {self.kind} {name!r} ({problem}): give module:Name, or one of {', '.join(self)}")
+            raise Unknown(f"unknown {self.kind} {name!r} ({problem}): {self._instead(name)}")
         return thing  # type: ignore[return-value]
 
     def require(self, name: str) -> None:
         """Raise Unknown for a name that is neither registered nor of the form `module:Name`; nothing is imported."""
         module, colon, attribute = name.partition(":")
         if name not in self._entries and not (colon and module and attribute):
-            raise Unknown(f"{self.kind} must be one of {', '.join(self)}, or module:Name, not {name!r}")
+            raise Unknown(
+                f"{self.kind} must be one of {', '.join(self)}, or module:Name, not {name!r}{_meant(name, self)}"
+            )
+
+    def _instead(self, name: str) -> str:
+        return f"give module:Name, or one of {', '.join(self)}{_meant(name, self)}"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """A question after a message, where a known name is near.
+
+    >>> _meant("opn", ["open", "off"])
+    '; did you mean open?'
+    """
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _reason(error: Exception) -> str:

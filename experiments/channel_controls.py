@@ -16,7 +16,7 @@ from experiments.measures import network_of
 from experiments.running import main
 from experiments.writing import by_condition, mean_of, number, panels, percent, seeds_of
 
-CHANNELS = ("open", "off", "constant", "shuffled", "self", "noisy", "oracle")
+CHANNELS = ("open", "off", "constant", "shuffled", "tokens_shuffled", "ends_shuffled", "self", "noisy", "oracle")
 MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 

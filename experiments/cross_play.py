@@ -15,7 +15,7 @@ from analysis.agents.policy_player import PolicyPlayer
 from analysis.data.runs import LoadedRun
 from analysis.explanation.vote_drift import vote_weights
 from emcomm.networks.policy import Policy, Population
-from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results
+from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
 from experiments.measures import evaluation_of, network_of
 from experiments.running import main
 from experiments.writing import (
@@ -32,7 +32,9 @@ from experiments.writing import (
 )
 
 SIZES = (2, 3, 5)
-ALONE = "one network"
+ALONE, OTHER_PLAY = "one network", "one network, other-play"
+MEMBER_GAMES = SHORT.episodes
+"""Games that each member of a population plays in training, however many they are."""
 
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
@@ -52,20 +54,25 @@ def _play(networks: Sequence[Policy], run: LoadedRun, games: int) -> CrossPlay:
 
 
 def conclude(results: Results) -> Conclusion:
-    """The matrix of independent networks with its prediction, and what becomes of populations."""
+    """The matrix of independent networks with its prediction, other-play, and what becomes of populations."""
     rows, games = results.rows, 200 if results.quick else 4_000
     alone = rows[rows.condition == ALONE]
     runs = [results.runs[ALONE, seed] for seed in alone.seed]
     played = _play([network_of(run) for run in runs], runs[0], games)
+    others = [network_of(run) for (condition, _), run in results.runs.items() if condition == OTHER_PLAY]
+    other_play = _play(others, runs[0], games)
     weights = [np.array(w) for w in alone.vote_weights]
     predicted = predict_cross_play(played, weights)
     above = np.triu_indices(len(runs), 1)
     both, similar = (played.rates + played.rates.T) / 2, cosines(weights)
     correlation = over_pairs(_pearson, similar, both)
     strangers = _strangers(results, games)
-    figure, (matrix, prediction, populations) = panels(3, 5.6, 4.8)
-    sns.heatmap(100 * played.rates, annot=True, fmt=".0f", cmap="viridis", vmin=0, vmax=100, ax=matrix, cbar=False)
-    matrix.set(xlabel="seed in seat 2", ylabel="seed in seat 1", title="success of independent networks (%)")
+    figure, (matrix, matrix_other, prediction, populations) = panels(4, 5.2, 4.8)
+    for axes, cells, title in (
+        (matrix, played, "independent networks (%)"), (matrix_other, other_play, "trained by other-play (%)"),
+    ):  # fmt: skip
+        sns.heatmap(100 * cells.rates, annot=True, fmt=".0f", cmap="viridis", vmin=0, vmax=100, ax=axes, cbar=False)
+        axes.set(xlabel="seed in seat 2", ylabel="seed in seat 1", title=f"success of {title}")
     prediction.plot(similar[above], 100 * both[above], "o", color=ORANGE)
     prediction.set(xlabel="cosine of the vote weights", ylabel="success in cross-play (%)")
     prediction.set_title(f"r = {predicted.correlation:.2f}, {predicted.pairs} pairs")
@@ -87,12 +94,14 @@ def conclude(results: Results) -> Conclusion:
         key=f"{percent(mean_of_pairs(both), 1)} with strangers",
         headline=f"Networks trained apart succeed with each other in {percent(mean_of_pairs(both), 1)} of games "
         f"({spread}), with themselves in {100 * played.rates.diagonal().mean():.2f} %; the cosine of their vote "
-        f"weights predicts it (r = {number(correlation)}, {predicted.pairs} pairs). "
+        f"weights predicts it (r = {number(correlation)}, {predicted.pairs} pairs). {_relabelled(other_play)} "
         + " ".join(_agreement(rows[rows.condition == size], size) for size in sizes),
         findings=" ".join(_told(rows[rows.condition == size], size, strangers[size]) for size in sizes)
         + " Members of a population differ, and may part by who they are instead of by what they say: then a member "
-        f"crashes with its copy. All populations were trained for {SHORT.episodes:,} episodes, of which a member of "
-        f"k plays 2/k; a single network played both seats of {TALK.episodes:,}.",
+        f"crashes with its copy. Every member of a population played {MEMBER_GAMES:,} games in training; a single "
+        f"network played both seats of {TALK.episodes:,}. Other-play: what the other says is heard under names that "
+        "are drawn anew for each game, so that only what does not depend on them can be agreed on (who says EOT "
+        "first, who repeats itself); played with the open channel, as the others.",
         table=by_condition(
             results,
             **{
@@ -103,15 +112,27 @@ def conclude(results: Results) -> Conclusion:
         figure=figure,
         tables={
             "matrix": pd.DataFrame(played.rates, columns=[f"seed {s}" for s in alone.seed]),
+            "other_play": pd.DataFrame(other_play.rates),
             **{f"strangers_{size.split()[-1]}": pd.DataFrame(strangers[size]) for size in sizes},
         },
+    )
+
+
+def _relabelled(played: CrossPlay) -> str:
+    """What strangers reach who could not agree on the names of tokens."""
+    both = (played.rates + played.rates.T) / 2
+    return (
+        f"Networks trained by other-play reach {percent(mean_of_pairs(both), 1)} with each other "
+        f"({_extreme(both)} of the pairs nearly always or nearly never) and "
+        f"{100 * played.rates.diagonal().mean():.2f} % with themselves."
     )
 
 
 def _agreement(own: pd.DataFrame, size: str) -> str:
     """A convention that all share also serves a member and its copy; one that tells members apart does not."""
     return (
-        f"In a {size} they succeed in {percent(mean_of(own.with_others), 1)} of games, a member with a copy of itself "
+        f"In a {size} they succeed in {percent(mean_of(own.with_others), 1)} of games, "
+        f"{percent(mean_of(own.silent), 0)} of them without any talk; a member with a copy of itself "
         f"in {percent(mean_of(own.with_itself), 1)}."
     )
 
@@ -155,11 +176,14 @@ def _size(members: int) -> str:
 EXPERIMENT = Experiment(
     question="Are protocols private to those who trained together, and do populations agree on one?",
     expected="About 50 % between independent runs, spread widely (53 % on average, 13 - 89 %, in prototypes), "
-    "predicted by the cosine of the vote weights (r = 0.95). In a population a convention that serves all pairs; "
-    "two networks that only meet each other may instead tell themselves apart by being different.",
+    "predicted by the cosine of the vote weights (r = 0.95). By other-play (Hu et al. 2020) strangers share what does "
+    "not depend on the names of tokens, but may still differ in who of the two yields. In a population a convention "
+    "that serves all pairs; two networks that only meet each other may instead tell themselves apart by being "
+    "different.",
     conditions={
         ALONE: TALK,
-        **{_size(k): dataclasses.replace(SHORT, population=k) for k in SIZES},
+        OTHER_PLAY: with_rules(TALK, channel="relabelled"),
+        **{_size(k): dataclasses.replace(SHORT, population=k, episodes=MEMBER_GAMES * k // 2) for k in SIZES},
     },
     seeds=10,
     measure=measure,

@@ -171,6 +171,24 @@ def test_shuffled_ends_and_tokens() -> None:
             assert 0.05 < (heard == 5)[other < 5].mean() < 0.3
 
 
+def test_relabelled_tokens_keep_what_does_not_depend_on_names() -> None:
+    """EOT, equality, and one name for one token throughout a game; hearing is a bijection, drawn for each game."""
+    games = 300
+    talk = talk_of(SameMove, games=games, opening="talk", channel="relabelled")
+    heard = np.zeros((games, 2, 6), int)
+    for token in range(5):
+        talk.step(np.full((games, 2), token))
+        heard[:, :, token] = talk.observe().buffer[:, :, -1, 1]
+    talk.step(np.tile([5, 0], (games, 1)))
+    closing = talk.observe().buffer[:, :, -1, 1]
+    assert (closing[:, 1] == 5).all()
+    assert (closing[:, 0] == heard[:, 0, 0]).all()  # the name of token 0 is what it was
+    assert (np.sort(heard[:, :, :5], axis=2) == np.arange(5)).all()
+    same = heard[:, 0, :5][np.arange(games), heard[:, 1, 3]]  # what 0 hears of the token that 1 hears as 0's token 3
+    assert (same == 3).all()
+    assert 0.15 < (heard[:, 0, :5] == np.arange(5)).mean() < 0.25
+
+
 # -- replayed ----------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +216,7 @@ def policy_for(negotiation: Negotiation, kind: str) -> Policy:
         (CrossingGame, "gru", {"channel": "tokens_shuffled"}),
         (CrossingGame, "gru", {"channel": "ends_shuffled"}),
         (CrossingGame, "gru", {"channel": "delayed"}),
+        (CrossingGame, "gru", {"channel": "relabelled"}),
         (CrossingGame, "window", {"channel": "constant", "window": 2}),
         (CrossingGame, "gru", {"channel": "self"}),
         (CrossingGame, "gru", {"channel": "off"}),
