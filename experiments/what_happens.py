@@ -1,6 +1,6 @@
 """What actually happens in the dialogues? Which rule decides, what carries it in the memory, what is said, and when.
 
-Five seeds at each of four prices of a round. The priced networks are trained with more entropy bonus, which is no
+Ten seeds at each of four prices of a round. The priced networks are trained with more entropy bonus, which is no
 difference of its own: with it and no price, networks talk for 3.6 rounds instead of 3.5. For every network: the four
 conditions under which a rule explains, the parameters of the running score, the exchange of its direction in the
 memory, the speaker's rule, and bounds on success that no game was sampled for.
@@ -300,7 +300,7 @@ EXPERIMENT = Experiment(
     "moves that must flip, a random direction 2 to 5 %, a linear probe hardly any. A price makes the first difference "
     "count more.",
     conditions=CONDITIONS,
-    seeds=5,
+    seeds=10,
     measure=measure,
     conclude=conclude,
 )
