@@ -145,13 +145,13 @@ def conclude(results: Results) -> Conclusion:
     free = groups[FREE]
     flips = {name: percent(mean_of(rows[f"flips_{name}"]), 1) for name in PARTS}
     return Conclusion(
-        answer="A running score, in which the first difference counts more; described, seldom explained.",
+        answer="A running score, in which the first difference counts more; described, not yet explained.",
         key=f"one direction of the memory flips {flips['direction']}",
         headline="A running score decides: each round adds what one train said less what the other said, and the first "
         f"difference counts {number(mean_of(free.first_counts), 1)} times as much. One direction of the memory carries "
         f"it: exchanged between two dialogues it flips {flips['direction']} of the moves that must flip, the direction "
         f"of a linear probe for the same score {flips['probe']}, a random one {flips['random']}. It is explained in "
-        f"{_explained(rows)} of {len(rows)} networks. What is missing elsewhere: {_missing(rows)}.",
+        f"{_explained(rows)} of {len(rows)} networks; conditions that are missing: {_missing(rows)}.",
         findings="\n\n".join(_paragraphs(rows, groups)),
         table=by_condition(
             results._replace(rows=rows),
