@@ -152,7 +152,7 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 def test_seeds_are_enough_for_a_claim() -> None:
     for name in READING_ORDER:
-        assert load(name).seeds >= (10 if name in ("communication_gain", "cross_play") else 5)
+        assert load(name).seeds >= (10 if name in ("communication_gain", "cross_play", "what_happens") else 5)
 
 
 def test_the_course_adds_up_to_the_log(small_run: Path) -> None:
