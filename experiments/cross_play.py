@@ -101,7 +101,8 @@ def conclude(results: Results) -> Conclusion:
         f"crashes with its copy. Every member of a population played {MEMBER_GAMES:,} games in training; a single "
         f"network played both seats of {TALK.episodes:,}. Other-play: what the other says is heard under names that "
         "are drawn anew for each game, so that only what does not depend on them can be agreed on (who says EOT "
-        "first, who repeats itself); played with the open channel, as the others.",
+        "first, who repeats itself), and not which of the two trains then yields; played with the open channel, as the "
+        "others.",
         table=by_condition(
             results,
             **{
@@ -124,7 +125,24 @@ def _relabelled(played: CrossPlay) -> str:
     return (
         f"Networks trained by other-play reach {percent(mean_of_pairs(both), 1)} with each other "
         f"({_extreme(both)} of the pairs nearly always or nearly never) and "
-        f"{100 * played.rates.diagonal().mean():.2f} % with themselves."
+        f"{100 * played.rates.diagonal().mean():.2f} % with themselves.{_camps(both)}"
+    )
+
+
+def _camps(both: np.ndarray) -> str:
+    """Whether all pairs of one side play well and all others badly; nothing is said where that is not so.
+
+    >>> _camps(np.array([[1.0, 0.98, 0.0], [0.98, 1.0, 0.02], [0.0, 0.02, 1.0]]))
+    ' They fall into two camps, 2 and 1: 98 % within a camp, 1 % across.'
+    """
+    side = both[0] > 0.5
+    same, pairs = side[:, None] == side, np.triu(np.ones(both.shape, bool), 1)
+    within, across = both[same & pairs], both[~same & pairs]
+    if not len(within) or not len(across) or within.min() <= 0.5 or across.max() >= 0.5:
+        return ""
+    return (
+        f" They fall into two camps, {side.sum()} and {(~side).sum()}: {100 * within.mean():.0f} % within a camp, "
+        f"{100 * across.mean():.0f} % across."
     )
 
 
