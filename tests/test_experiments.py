@@ -27,7 +27,7 @@ from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from experiments import READING_ORDER
-from experiments.__main__ import result_of, section
+from experiments.__main__ import main, result_of, section
 from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
 from experiments.running import RESULTS, RunOptions, jobs, load, names, run
@@ -56,7 +56,17 @@ def test_all_are_found() -> None:
     assert names()[: len(READING_ORDER)] == list(READING_ORDER)
 
 
-@pytest.mark.slow  # in the gate, test_readme.py runs one
+def test_the_experiment_of_the_readme_runs(
+    ray: None, logs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [name] = re.findall(r"`python -m experiments (\w+)`", (Path(__file__).parent.parent / "README.md").read_text())
+    monkeypatch.setattr(sys, "argv", ["experiments", name, "--quick", "--log-dir", str(logs)])
+    assert main() == 0
+    assert (logs / "quick" / name / "figure.png").exists()
+    assert "a quick version: no evidence" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # in the gate, the README's one runs
 @pytest.mark.parametrize("name", names())
 def test_the_quick_version_makes_everything_but_evidence(name: str, ray: None, logs: Path) -> None:
     before = {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
@@ -115,6 +125,7 @@ def test_a_run_that_fails_leaves_the_others_alone(ray: None, tmp_path: Path) -> 
     assert told.count("min left") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments.talk_length", "--quick", "--log-dir", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
