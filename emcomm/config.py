@@ -39,9 +39,9 @@ class Config:
     episodes: int = 1_000_000
     """Length of the training (episodes)."""
     workers: int = os.cpu_count() or 1
-    """Ray actors that play and compute gradients; 0 trains in this process, without Ray (processes)."""
+    """Workers that play and compute gradients, in processes on Ray; 0 trains in this process, without Ray (workers)."""
     in_flight: int = 0
-    """Gradients under way at the same time; fewer keep staleness low. 0: one more than there are cores (gradients)."""
+    """Gradients under way at the same time; fewer keep staleness low. 0: one for each core in use (gradients)."""
     games: int = 128
     """Games that a worker steps at once (games)."""
     unroll: int = 16

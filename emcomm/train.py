@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import os
 import shlex
 import sys
 import time
@@ -41,9 +43,19 @@ class TrainOptions:
     """Continue the run in this folder from its last checkpoint, with its settings."""
     ray_address: str | None = None
     """Ray cluster to join (address, or auto); by default a local one is started and stopped."""
+    workers_per_process: int = 0
+    """Workers that share a process on Ray. 0: as many as it takes with one process for each core (workers)."""
     code: tuple[str, ...] = ()
     """With --resume: channels, torsos and algorithms outside emcomm that the run uses (module:Name); nothing else is
     executed."""
+
+    @property
+    def processes(self) -> int:
+        """How many will compute gradients on this machine."""
+        workers = self.config.workers
+        if self.workers_per_process:
+            return math.ceil(workers / self.workers_per_process) or 1
+        return max(1, min(workers, os.cpu_count() or 1))
 
 
 def options_from(args: list[str]) -> TrainOptions:
@@ -68,6 +80,8 @@ def options_from(args: list[str]) -> TrainOptions:
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
     if options.ray_address is not None and not options.config.workers:
         raise BadInput("--ray-address and --workers 0 exclude each other: in one process there is no Ray")
+    if options.workers_per_process < 0:
+        raise BadInput(f"--workers-per-process must not be negative, not {options.workers_per_process}")
     if start.resume is None:
         return options
     for name in ("env", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
@@ -94,7 +108,7 @@ def train(options: TrainOptions, console: Console) -> int:
     # what cannot be built or reached is refused before anything lies on disk
     make_algorithm(config)
     if options.ray_address is None:
-        require_memory(config)
+        require_memory(config, options.processes)
     policy = make_policy(config, choose_device(config.device))
     if options.resume is not None and (run := Run(options.resume, config)).checkpoints():
         load_weights(policy, run.newest().part("policy"), options.resume)
@@ -121,7 +135,7 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
         if resume is not None and (done := run.finished(resume)) is not None:
             _print_finished(console, done, run)
             return 0
-        training = Training(run, config, console, launched, resume, cluster)
+        training = Training(run, config, console, launched, resume, cluster, options.workers_per_process)
         return _finish(training, console)
 
 

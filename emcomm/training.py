@@ -42,7 +42,8 @@ class Training:
     """A run under way. Build it (which checks everything that can be refused), then let it `learn`.
 
     `cluster` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which
-    the run's wall time counts (seconds); `resume` where a run goes on that was interrupted.
+    the run's wall time counts (seconds); `resume` where a run goes on that was interrupted; `per_process` the workers
+    in each process, 0 for as many as it takes with one process for each core.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Training:
         launched: float,
         resume: Continuation | None,
         cluster: Cluster | None,
+        per_process: int = 0,
     ) -> None:
-        self._launched, self._cluster, self._resume = launched, cluster, resume
+        self._launched, self._cluster, self._resume, self._per_process = launched, cluster, resume, per_process
         self.run_folder, self.config, self._console = run, config, console
         choose_device(config.device)
         use_one_core()
@@ -172,12 +174,15 @@ class Training:
         if self.config.workers == 0:
             return InProcess(self.config, self._workers_started, self._states)
 
-        def note_death(index: int) -> None:
-            self.events.workers_died += 1
-            line.note(f"worker {index} died and is being replaced ({self.events.workers_died} so far)")
+        def note_death(lost: list[int]) -> None:
+            self.events.workers_died += len(lost)
+            which = f"worker {lost[0]}" if len(lost) == 1 else f"a process with {len(lost)} workers"
+            line.note(f"{which} died and is being replaced ({self.events.workers_died} workers so far)")
 
         assert self._cluster is not None
-        return OnRay(self.config, self._workers_started, self._cluster, note_death, self._states)
+        return OnRay(
+            self.config, self._workers_started, self._cluster, note_death, self._states, self._per_process
+        )  # fmt: skip
 
     def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves, stop: Stop) -> None:
         """The loop of the learner."""

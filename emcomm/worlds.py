@@ -85,19 +85,20 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
     return policy.to(device or torch.device("cpu"))
 
 
-def require_memory(config: Config) -> None:
-    """Raise BadInput where the workers cannot fit into this machine's memory, instead of being killed later."""
+def require_memory(config: Config, processes: int = 1) -> None:
+    """Raise BadInput where `processes` that each compute a gradient cannot fit into this machine's memory, instead of
+    being killed later."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
     sizes = Sizes.of(negotiation, config.hidden_size)
     inputs = sizes.n_inputs
     weights = 3 * sizes.hidden_size * (inputs + sizes.hidden_size) * config.population
     rows = config.games * sizes.n_agents * (config.unroll + 1)
     numbers = 6 * weights + rows * (8 * sizes.hidden_size + inputs + 2 * sizes.n_actions)  # what a gradient needs
-    needed, there = 4 * numbers * max(config.workers, 1), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, there = 4 * numbers * processes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise BadInput(
             f"--games {config.games:,}, --unroll {config.unroll:,} and --hidden-size {config.hidden_size:,} need about "
-            f"{needed / 2**30:,.0f} GiB with {max(config.workers, 1)} workers, and here are {there / 2**30:,.0f}"
+            f"{needed / 2**30:,.0f} GiB in {processes} processes, and here are {there / 2**30:,.0f}"
         )
 
 

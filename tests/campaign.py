@@ -52,8 +52,8 @@ SETTINGS = (
 VICTIMS = {
     "driver": (),
     "driver twice": (),
-    "worker": ("ray::_RayWorker",),
-    "worker stopped": ("ray::_RayWorker",),
+    "worker": ("ray::_RayProcess",),
+    "worker stopped": ("ray::_RayProcess",),
     "raylet": ("raylet/raylet",),
     "gcs_server": ("gcs/gcs_server",),
     "agent": ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "dashboard/agent.py", "runtime_env/agent/main.py",

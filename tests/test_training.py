@@ -427,7 +427,7 @@ def test_two_trainings_without_names_in_the_same_second_both_run(tmp_path, monke
 
 
 def test_what_does_not_fit_into_the_memory_is_refused(call, tmp_path) -> None:
-    memory = "GiB with 1 workers, and here are"
+    memory = "GiB in 1 processes, and here are"
     for wrong, message in (
         (["--games", 10**9], "--games must be at most 1,048,576, not 1,000,000,000"),
         (["--games", 10**6], memory),
