@@ -134,7 +134,7 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_run_goes_on(whole_log, e
         assert 0 < summary["staleness_mean"] <= summary["staleness_max"]
         log = whole_log(run.run / "dialogues")
         assert len(log) == summary["episodes"] > 0
-        assert set(log.worker) == {0, 1, 2, 3}
+        assert {0, 1} <= set(log.worker) <= {0, 1, 2, 3}
         assert read_checkpoint(run.checkpoints()[-1]).facts["workers_started"] == 6
         more = summary["episodes"] + 5000
         done = emcomm("train", "--resume", run.run, "--workers", 2, "--episodes", more)
