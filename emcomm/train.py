@@ -70,7 +70,7 @@ def options_from(args: list[str]) -> TrainOptions:
         raise BadInput("--ray-address and --workers 0 exclude each other: in one process there is no Ray")
     if start.resume is None:
         return options
-    for name in ("env", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
+    for name in ("env", "game_options", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
         if getattr(options.config, name) != getattr(saved, name):
             raise BadInput(
                 f"the checkpoint in {start.resume} does not fit: {name} is {getattr(saved, name)} there, "
@@ -168,7 +168,8 @@ def _print_finished(console: Console, done: Summary, run: Run) -> None:
 
 def _headline(config: Config) -> str:
     workers = f"{config.workers} workers" if config.workers else "in this process"
-    return f"{config.env}, channel {config.rules.channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
+    game = " ".join([config.env, *(f"{name}={value}" for name, value in config.game_options.items())])
+    return f"{game}, channel {config.rules.channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:

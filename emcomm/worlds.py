@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -16,16 +18,52 @@ from emcomm.errors import BadInput
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
+from emcomm.schemas import converted
 from envs import GAMES
 from envs.channels import CHANNELS
-from envs.game import BadGame, Declaration, Game
+from envs.game import BadGame, BadOption, Declaration, Game
 from envs.negotiation import Negotiation
 from envs.registry import Registry, Unknown
 
+MakeGame = Callable[[int, np.random.Generator], Game]
+"""Called as `make_game(n_games, rng)`."""
 
-def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
-    """The game behind a registered id or `module:Name`; raises BadInput for one that is unknown or no Python."""
-    return _named(GAMES, env)
+
+def game_class(env: str, options: Mapping[str, Any] | None = None) -> MakeGame:
+    """The game behind a registered id or `module:Name`, with settings of its own (`Config.game_options`).
+
+    Raises BadInput for a game that is unknown or no Python, and for an option that it lacks or of a wrong type.
+    """
+    game = _named(GAMES, env)
+    return partial(game, **_fitting(game, env, options)) if options else game
+
+
+def _fitting(game: Callable[..., Game], env: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as the constructor of the game has them; raises BadInput, which lists what there is."""
+    parameters = [*inspect.signature(game).parameters.values()][2:]
+    known = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
+    hints, fitting = _hints(game), {}
+    for name, value in options.items():
+        if name not in known and not any_name:
+            there = f"its options are {', '.join(sorted(known))}" if known else "it has none"
+            raise BadInput(f"{env} has no option {name!r}: {there}")
+        try:
+            fitting[name] = converted(value, hints.get(name, Any))
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"the option {name} of {env} cannot be {value!r}: {error}") from error
+    return fitting
+
+
+def _hints(game: Callable[..., Game]) -> dict[str, Any]:
+    """The types of the constructor's arguments, as far as they are said."""
+    for constructor in (getattr(game, "__init__", None), getattr(game, "__new__", None), game):
+        try:
+            if hints := get_type_hints(constructor):
+                return hints
+        except (NameError, TypeError, AttributeError):
+            continue
+    return {}
 
 
 def make_algorithm(config: Config) -> Algorithm:
@@ -40,12 +78,20 @@ def _named(registry: Registry[Any], name: str) -> Any:
         raise BadInput(str(error)) from error
 
 
-def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence) -> Negotiation:
-    """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game."""
-    make_game, channel = game_class(config.env), _named(CHANNELS, config.rules.channel)
+def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence, training: bool = False) -> Negotiation:
+    """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game.
+
+    In `training` a game that holds meanings out draws only the others, unless its options say which it draws.
+    """
+    options = config.game_options
+    if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
+        options = {"meanings": "training", **options}
+    make_game, channel = game_class(config.env, options), _named(CHANNELS, config.rules.channel)
     rng = np.random.default_rng(seed)
     try:
         return Negotiation(make_game(n_games, rng), config.rules, rng, channel)
+    except BadOption as error:
+        raise BadInput(f"{config.env}: {error}") from error
     except BadGame as error:
         raise BadInput(f"the declarations of {config.env} contradict each other: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:

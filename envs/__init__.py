@@ -12,7 +12,7 @@ from pettingzoo.env_registry.registration import aec_registry, parallel_registry
 from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
-from envs.game import Attribute, BadGame, Decision, Declaration, Game, Outcome, Words, declared
+from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
 from envs.registry import Registry, Unknown
@@ -39,6 +39,7 @@ __all__ = [
     "SILENT",
     "Attribute",
     "BadGame",
+    "BadOption",
     "Channel",
     "CrossingGame",
     "Decision",

@@ -36,6 +36,9 @@ class Outcome(NamedTuple):
 class Game(Protocol):
     """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`.
 
+    The options are the game's own settings (`--game-options name=value`): numbers, strings, booleans or None, each with
+    a type and a default. The constructor raises BadOption for a value with which the game cannot be played.
+
     Beside what stands below, a game may declare any of these; where it does not, the default holds.
 
     - `agent_names`: tuple of `N` names (`agent_0`, `agent_1`, …).
@@ -47,6 +50,8 @@ class Game(Protocol):
     - `words`: the game's own `Words` for agents and outcomes.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
+    - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
+      option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
       `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 
@@ -127,6 +132,10 @@ class Words:
     def agents(self) -> str:
         """More than one agent."""
         return f"{self.agent}s"
+
+
+class BadOption(ValueError):
+    """A value of a game's own option with which it cannot be played: names the option, and what would be right."""
 
 
 class BadGame(ValueError):

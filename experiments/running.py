@@ -142,7 +142,7 @@ def _changed(settings: dict[str, Any], default: dict[str, Any]) -> dict[str, Any
     return {
         name: _changed(value, default[name]) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if value != default[name]
+        if name not in default or value != default[name]
     }
 
 

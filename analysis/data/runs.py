@@ -127,7 +127,8 @@ class LoadedRun:
             if self.env_name is not None:
                 self._note(f"{self.path}: {advice}; taken for the crossing, whose moves it has")
             return CrossingGame
-        return game_class(env)
+        options = (self.settings or {}).get("game_options")
+        return game_class(env, options if isinstance(options, dict) else None)
 
     @property
     def config(self) -> Config:
