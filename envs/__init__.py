@@ -13,6 +13,7 @@ from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
 from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
+from envs.line import LineGame
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
 from envs.registry import Registry, Unknown
@@ -22,6 +23,7 @@ GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
     [
         ("emcomm/crossing-v0", CrossingGame),
+        ("emcomm/line-v0", LineGame),
     ],
     lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
 )
@@ -47,6 +49,7 @@ __all__ = [
     "Game",
     "GameOver",
     "IllegalAction",
+    "LineGame",
     "NegotiableEnv",
     "Negotiation",
     "NegotiationEnv",

@@ -98,8 +98,9 @@ class LineGame:
     ### Rewards
 
     Half of it is a train's own, half the mean over all trains. +1 for an arrival in time, -1 where a train has become
-    late, and for every train that stands in a deadlock. Trains that have arrived keep their share of what follows.
-    Success: all have arrived in time; score: the share that has.
+    late, and for every train that stands in a deadlock; who has arrived gets no more.
+    Success: no train is late or in a deadlock, so that at the end all have arrived
+    in time; score: the share that has.
 
     ### Arguments
 
@@ -113,7 +114,7 @@ class LineGame:
     move_names: tuple[str, ...] = ("go", "wait")
     attributes = (Attribute("can let pass", 3),)
     decisions = (Decision("the joint move"),)
-    words = Words("train", failure="not all in time", goal="The trains succeed when all of them arrive in time.")
+    words = Words("train", failure="late or in a deadlock", goal="The trains succeed when all of them arrive in time.")
 
     def __init__(
         self, n_games: int, rng: np.random.Generator, trains: int = 4, sidings: int = 2, blocks: int = 2,
@@ -198,7 +199,8 @@ class LineGame:
         over = out.all(axis=1) | stuck.any(axis=1) | (late | out).all(axis=1)
         self._look(which)
         ended = np.repeat(over[:, None], self.n_agents, axis=1)
-        return Outcome(rewards * (on | out), done.all(axis=1), ended, np.zeros_like(ended), done.mean(axis=1, dtype=np.float32))
+        score = done.mean(axis=1, dtype=np.float32)
+        return Outcome(rewards * on, ~(late | stuck).any(axis=1), ended, np.zeros_like(ended), score, arrives)
 
     def _may_go(self, moves: Ints, which: Ints) -> Bools:
         """`[D, N]` who moves: none of those that would crowd a node, or meet on an edge."""
@@ -207,7 +209,8 @@ class LineGame:
         target, edge, forward = self._tables.ahead[hop], self._tables.edge[hop], self._tables.forward[hop]
         one_node = target[:, :, None] == target[:, None]
         crowd = (one_node & wants[:, None]).sum(axis=2)
-        meets = ((edge[:, :, None] == edge[:, None]) & (forward[:, :, None] != forward[:, None]) & wants[:, None]).any(2)
+        opposite = (edge[:, :, None] == edge[:, None]) & (forward[:, :, None] != forward[:, None])
+        meets = (opposite & wants[:, None]).any(axis=2)
         return wants & (crowd <= self._room(which, target)) & ~meets
 
     def _room(self, which: Ints, node: Ints, on: Bools | None = None) -> Ints:
@@ -303,9 +306,7 @@ class LineGame:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned; raises ValueError where it does not fit."""
         limits = {"route": 1, "at": self.network.routes.shape[1] - 1}
-        kept = {
-            name: fitting(name, state[name], getattr(self, name), 0, limits.get(name, 2**40)) for name in _STATE
-        }
+        kept = {name: fitting(name, state[name], getattr(self, name), 0, limits.get(name, 2**40)) for name in _STATE}
         names = [f"stock {name}" for name in Timetables._fields]
         stock: list[np.ndarray] = []
         if names[0] in state:
@@ -436,7 +437,9 @@ def random_moves(game: LineGame, rng: np.random.Generator) -> Ints:
 def first_come(game: LineGame, rng: np.random.Generator) -> Ints:
     """Go, unless an oncoming train is in the section ahead or another train has wanted it for longer, ties by lot."""
     seen, hop = game.observe(), (game.route, game.at)
-    waits = np.where(game.hears(), game._tables.distance[hop][:, None], 99) + rng.random((game.n_games, 1, game.n_agents))
+    waits = np.where(game.hears(), game._tables.distance[hop][:, None], 99) + rng.random(
+        (game.n_games, 1, game.n_agents)
+    )
     own = np.diagonal(waits, axis1=1, axis2=2) - 99 + game._tables.distance[hop]
     behind = (waits < own[..., None]).any(axis=2) & (seen[..., 0] > 0)
     return np.where((seen[..., 2] > 0) & (seen[..., 0] > 0) | behind | (seen[..., 1] == 0), WAIT, GO)
