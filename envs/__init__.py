@@ -18,12 +18,14 @@ from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkR
 from envs.parallel import NegotiationEnv, env, parallel_env
 from envs.registry import Registry, Unknown
 from envs.rendering import Scene
+from envs.traffic_junction import TrafficJunctionGame
 
 GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
     [
         ("emcomm/crossing-v0", CrossingGame),
         ("emcomm/line-v0", LineGame),
+        ("emcomm/traffic-junction-v0", TrafficJunctionGame),
     ],
     lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
 )
@@ -57,6 +59,7 @@ __all__ = [
     "ParallelGame",
     "Scene",
     "TalkRules",
+    "TrafficJunctionGame",
     "Unknown",
     "Words",
     "declared",

@@ -82,13 +82,13 @@ class LineGame:
     Only signals, and its own timetable; nothing says which train it is, where, or in which direction it goes. It stands
     at a station; the node ahead has room; an oncoming train is in the section ahead, or one that goes its way; trains
     that want the same section: those that wait at its far end, that approach it, and on this side (shares of all
-    trains); the free share of the next station; the reserve, in units of what letting one train pass costs (-1 to 2),
-    and its level, one-hot: none can be let pass, one, more.
+    trains); the free share of the next station; the reserve, one-hot in steps, the last place for as many or more; none
+    where it is late.
 
     ### Private
 
-    The reserve: how many steps the train can lose and still be in time; as an attribute, how many it can let pass. The
-    timetable is that of a plan (`plan`) with random priorities, with `margin` more; some trains have time for more.
+    The reserve: how many steps the train can lose and still be in time. The timetable is that of a plan (`plan`) with
+    random priorities, with `margin` more; some trains have time for more.
 
     ### Talk
 
@@ -112,13 +112,13 @@ class LineGame:
     """
 
     move_names: tuple[str, ...] = ("go", "wait")
-    attributes = (Attribute("can let pass", 3),)
+    attributes = (Attribute("reserve", 8),)
     decisions = (Decision("the joint move"),)
     words = Words("train", failure="late or in a deadlock", goal="The trains succeed when all of them arrive in time.")
 
     def __init__(
         self, n_games: int, rng: np.random.Generator, trains: int = 4, sidings: int = 2, blocks: int = 2,
-        tracks: int = 2, headway: int = 4, margin: int = 1, sight: int = 1,
+        tracks: int = 3, headway: int = 4, margin: int = 1, sight: int = 1,
     ) -> None:  # fmt: skip
         for name, value, low, high in (
             ("trains", trains, 2, 8), ("sidings", sidings, 0, 16), ("blocks", blocks, 1, 16), ("tracks", tracks, 2, 8),
@@ -133,8 +133,8 @@ class LineGame:
         self._tables = _tables(self.network)
         self.passing = blocks + 1
         """What it costs to let a train pass (steps)."""
-        high = np.array([1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1], np.float32)
-        self.feature_bounds: tuple[Floats, Floats] = (np.where(high == 2, -1, 0).astype(np.float32), high)
+        n_features = 8 + self.attributes[0].n_values
+        self.feature_bounds: tuple[Floats, Floats] = (np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
         shape, hops = (n_games, trains), self.network.routes.shape[1]
         self.time = np.zeros(n_games, np.int64)
         self.route, self.at = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -142,7 +142,7 @@ class LineGame:
         self.plan = np.zeros((*shape, hops), np.int64)
         """`[B, N, R]` the step of each move in a plan that brings all in time; no train sees it."""
         self.arrived, self.late = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-        self._features = np.zeros((*shape, len(high)), np.float32)
+        self._features = np.zeros((*shape, n_features), np.float32)
         self._legal = np.ones((*shape, 2), np.bool_)
         self._active, self._speaks = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         self._group = np.zeros((*shape, trains), np.bool_)
@@ -161,8 +161,8 @@ class LineGame:
         return self._features
 
     def private(self) -> Floats:
-        level = np.clip(self.reserve() // self.passing, 0, self.attributes[0].n_values - 1)
-        return np.where(self._active, level, -1)[..., None].astype(np.float32)
+        known = np.minimum(self.reserve(), self.attributes[0].n_values - 1)
+        return np.where(self._active, np.maximum(known, -1), -1)[..., None].astype(np.float32)
 
     def legal_moves(self) -> Bools:
         return self._legal
@@ -253,16 +253,17 @@ class LineGame:
         share = 1 / max(agents - 1, 1)
         reserve = self.reserve()[which]
         room = self._room(which, tables.ahead[hop])
-        level = np.clip(reserve // self.passing, 0, 2)
+        most = self.attributes[0].n_values - 1
+        steps = np.where(reserve < 0, most + 1, np.minimum(reserve, most))
         seen = [
             net.station[here], room > 0, oncoming, (ahead & (way[:, :, None] == forward[:, None])).any(axis=2),
             (rival & against & (distance == 0)[:, None]).sum(axis=2) * share,
             (rival & against & (distance > 0)[:, None]).sum(axis=2) * share,
             (rival & ~against).sum(axis=2) * share,
             np.maximum(self._room(which, tables.station[hop]), 0) / net.capacity[tables.station[hop]],
-            np.clip(reserve / self.passing, -1, 2), level == 0, level == 1, level == 2,
         ]  # fmt: skip
-        self._features[which] = np.where(on[..., None], np.stack(seen, axis=2), 0)
+        features = np.concatenate([np.stack(seen, axis=2), np.eye(most + 2)[steps][..., :-1]], axis=2)
+        self._features[which] = np.where(on[..., None], features, 0)
         self._legal[which, :, GO] = (room > 0) | ~on
         some_may = (rival & ~oncoming[:, None]).any(axis=2) | ~oncoming
         self._speaks[which] = rival.any(axis=2) & some_may
