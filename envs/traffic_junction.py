@@ -281,4 +281,4 @@ class TrafficJunctionGame:
         rows, columns = row[..., None, None] + around[:, None], column[..., None, None] + around
         counts = grid[np.arange(len(cars))[:, None, None, None], rows, columns]
         counts[..., v, v] -= 1
-        return counts.reshape(*cars.shape, -1)
+        return counts.reshape(*cars.shape, (2 * v + 1) ** 2)
