@@ -11,17 +11,23 @@ from pettingzoo.env_registry.registration import aec_registry, parallel_registry
 
 from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
+from envs.crossing_priority import CrossingPriorityGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
 from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
 from envs.registry import Registry, Unknown
 from envs.rendering import Scene
+from envs.signalling import SignallingGame
+from envs.task_and_talk import TaskAndTalkGame
 
 GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
     [
         ("emcomm/crossing-v0", CrossingGame),
+        ("emcomm/crossing-priority-v0", CrossingPriorityGame),
+        ("emcomm/signalling-v0", SignallingGame),
+        ("emcomm/task-and-talk-v0", TaskAndTalkGame),
     ],
     lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
 )
