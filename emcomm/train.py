@@ -7,7 +7,7 @@ import contextlib
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,7 +47,7 @@ class TrainOptions:
 
 
 def options_from(args: list[str]) -> TrainOptions:
-    """The flags; their defaults come from --preset, or from the run given to --resume."""
+    """The flags; their defaults come from --preset and the game, or from the run given to --resume."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", nargs="?")
     first.add_argument("--log-dir", "--log_dir", nargs="?")
@@ -59,6 +59,10 @@ def options_from(args: list[str]) -> TrainOptions:
     first.add_argument("--code", nargs="*", default=[])
     start, _ = first.parse_known_args(args)
     saved = PRESETS.get(start.preset, Config())
+    if start.resume is None and start.env is not None:
+        from emcomm.worlds import game_class
+
+        saved = replace(saved, rules=replace(saved.rules, **getattr(game_class(start.env), "talk", {})))
     if start.resume is not None:
         for name in ("preset", "log_dir", "run_name"):
             if getattr(start, name) is not None:

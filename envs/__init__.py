@@ -13,15 +13,21 @@ from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
 from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
+from envs.item_split import ItemSplitGame
+from envs.matrix import MatrixGame
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
 from envs.registry import Registry, Unknown
 from envs.rendering import Scene
+from envs.switch_riddle import SwitchRiddleGame
 
 GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
     [
         ("emcomm/crossing-v0", CrossingGame),
+        ("emcomm/switch-riddle-v0", SwitchRiddleGame),
+        ("emcomm/matrix-v0", MatrixGame),
+        ("emcomm/item-split-v0", ItemSplitGame),
     ],
     lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
 )

@@ -48,6 +48,8 @@ class Game(Protocol):
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
     - `words`: the game's own `Words` for agents and outcomes.
+    - `talk`: defaults of the talk in this game, `{"max_rounds": 1}` (those of `TalkRules`). On the class: whoever names
+      the game on a command line or makes its environment starts from them.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
     - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an

@@ -279,10 +279,13 @@ def talk_rules(options: dict[str, Any], others: Sequence[str] = ()) -> TalkRules
 def parallel_env(
     game: Callable[..., Game] = CrossingGame, render_mode: RenderMode | None = None, **options: Any
 ) -> NegotiationEnv:
-    """A game with talk, by default the crossing, as a ParallelEnv; `options` are the talk's and the game's own."""
+    """A game with talk, by default the crossing, as a ParallelEnv; `options` are the talk's and the game's own.
+
+    Where the game has its own defaults for the talk (`Game.talk`), they hold for what is not in `options`.
+    """
     own = list(inspect.signature(game).parameters)[2:]
     make_game = partial(game, **{name: options.pop(name) for name in own if name in options})
-    return NegotiationEnv(make_game, talk_rules(options, own), render_mode)
+    return NegotiationEnv(make_game, talk_rules({**getattr(game, "talk", {}), **options}, own), render_mode)
 
 
 def env(**options: Any) -> AECEnv[str, Seen, int | None]:
