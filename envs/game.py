@@ -45,11 +45,10 @@ class Game(Protocol):
     - `roles`: for each role the indices of its agents, `{"sender": (0,), "receiver": (1,)}`. Agents of one role are
       exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
     - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
+    - `talk`: its own defaults for options of `TalkRules`, `{"opening": "talk", "max_rounds": 1}` (the crossing's).
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
     - `words`: the game's own `Words` for agents and outcomes.
-    - `talk`: defaults of the talk in this game, `{"max_rounds": 1}` (those of `TalkRules`). On the class: whoever names
-      the game on a command line or makes its environment starts from them.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
     - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an

@@ -4,7 +4,7 @@ Both see both payoff matrices, so nothing needs to be told: talk can announce on
 Source: Lowe et al. 2019, "On the pitfalls of measuring emergent communication"; there the payoffs of the two agents are
 independent. Here their correlation is an option, from opposed interests (-1) to common ones (1).
 
-One message each is `max_rounds=1, opening="talk"`, the game's own defaults; with `speaking="sequential"` the second
+One message each, a single token, is the game's own default of talk; with `speaking="sequential"` the second
 hears the first before it speaks.
 """
 
@@ -30,7 +30,7 @@ class MatrixGame:
     Version history: v0.
     """
 
-    talk: ClassVar[dict[str, Any]] = {"max_rounds": 1, "opening": "talk"}
+    talk: ClassVar[dict[str, Any]] = {"max_rounds": 1, "opening": "talk", "closing": "fixed"}
     n_agents = 2
     words = Words(
         "player", "best joint move", "another joint move",

@@ -61,8 +61,9 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
     ### Arguments
 
     The fields of `TalkRules`, which explains them: `n_tokens`, `max_rounds`, `opening`, `speaking`, `order`, `closing`,
-    `channel`, `noise`, `round_cost`, `window`; what the game itself takes; and `render_mode`: None, `ansi` (the
-    dialogue as a table), `rgb_array` (a picture) or `human` (a window). Nothing is drawn unless `render` is called.
+    `channel`, `noise`, `round_cost`, `window`, with its defaults where the game has no `talk` of its own; what the game
+    itself takes; and `render_mode`: None, `ansi` (the dialogue as a table), `rgb_array` (a picture) or `human` (a
+    window). Nothing is drawn unless `render` is called.
 
     ### Errors
 
@@ -279,13 +280,12 @@ def talk_rules(options: dict[str, Any], others: Sequence[str] = ()) -> TalkRules
 def parallel_env(
     game: Callable[..., Game] = CrossingGame, render_mode: RenderMode | None = None, **options: Any
 ) -> NegotiationEnv:
-    """A game with talk, by default the crossing, as a ParallelEnv; `options` are the talk's and the game's own.
-
-    Where the game has its own defaults for the talk (`Game.talk`), they hold for what is not in `options`.
-    """
+    """A game with talk, by default the crossing, as a ParallelEnv; `options` are the talk's and the game's own."""
     own = list(inspect.signature(game).parameters)[2:]
     make_game = partial(game, **{name: options.pop(name) for name in own if name in options})
-    return NegotiationEnv(make_game, talk_rules({**getattr(game, "talk", {}), **options}, own), render_mode)
+    rules = talk_rules(options, own)  # refuses unknown options before the game is made
+    talk = getattr(make_game(1, np.random.default_rng(0)), "talk", None)
+    return NegotiationEnv(make_game, talk_rules({**talk, **options}) if talk else rules, render_mode)
 
 
 def env(**options: Any) -> AECEnv[str, Seen, int | None]:

@@ -351,8 +351,8 @@ def test_pictures_and_text_of_every_game(env_id):
 
 @pytest.mark.parametrize("env_id", OTHERS)
 def test_a_game_brings_its_own_defaults_of_the_talk(env_id):
-    expected = getattr(GAMES[env_id], "talk", {})
-    assert vars(make(env_id, {}).unwrapped._rules) == vars(TalkRules(**expected))
+    env = make(env_id, {})
+    assert env.unwrapped._rules == TalkRules(**getattr(env.unwrapped._talk.game, "talk", {}))
     assert make(env_id, {"max_rounds": 7}).unwrapped._rules.max_rounds == 7
 
 
