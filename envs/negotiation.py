@@ -110,6 +110,11 @@ class TalkRules:
         """The end-of-talk symbol."""
         return self.n_tokens
 
+    @property
+    def n_sayable(self) -> int:
+        """Symbols that can be said: the tokens and, unless closing is fixed, EOT."""
+        return self.n_tokens + (self.closing != "fixed")
+
 
 class Observation(NamedTuple):
     """What every agent sees; swapping two agents swaps their rows and nothing else."""
