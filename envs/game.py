@@ -171,6 +171,15 @@ class Declaration:
         """The first decision of a kind."""
         return next((d for d in self.decisions if d.kind == kind), None)
 
+    def knows(self, private: Floats) -> tuple[str, ...]:
+        """For each agent what it alone knows, in words: `private` `[N, P]` as the attributes say; empty without any."""
+        if not self.attributes:
+            return ()
+        return tuple(
+            ", ".join(f"{a.name} {value:g}" for a, value in zip(self.attributes, own, strict=True) if value >= 0)
+            for own in private.tolist()
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         plain = asdict(self)

@@ -110,6 +110,11 @@ class TalkRules:
         """The end-of-talk symbol."""
         return self.n_tokens
 
+    @property
+    def n_sayable(self) -> int:
+        """Symbols that can be said: the tokens and, unless closing is fixed, EOT."""
+        return self.n_tokens + (self.closing != "fixed")
+
 
 class Observation(NamedTuple):
     """What every agent sees; swapping two agents swaps their rows and nothing else."""
@@ -451,9 +456,22 @@ class Negotiation:
         self.over[games] = last
         dialogues = self._dialogues(games, moves, outcome, before, speaks, last)
         if len(games):
-            self.channel.finished(self._said[games], self.n_rounds[games])
+            self.channel.finished(self._lent(games, speaks), self.n_rounds[games])
             self._begin(plays)
         return Step(rewards, terminated, truncated, self.over.copy(), dialogues)
+
+    def _lent(self, games: Ints, speaks: Bools) -> Ints:
+        """int8 `[D, R, N]` what was said; where an agent could not speak, what one of the others said.
+
+        The channel may let it be heard in a game in which that agent can.
+        """
+        said = self._said[games]
+        if self._may_speak is None:
+            return said
+        first = (~speaks).argsort(axis=1, kind="stable")  # those who could speak, then the others
+        turn = np.arange(self.n_agents) % np.maximum(speaks.sum(axis=1), 1)[:, None]
+        lender = np.where(speaks, np.arange(self.n_agents), np.take_along_axis(first, turn, 1))
+        return np.take_along_axis(said, lender[:, None], 2)
 
     def _dialogues(
         self, games: Ints, moves: Ints, outcome: Outcome, before: tuple[Floats, Floats, Bools], speaks: Bools,
@@ -510,6 +528,9 @@ class Negotiation:
         """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
         at = Round(games, self.n_rounds[games], columns[..., 1:], self._said)
         row[..., 1:] = self.channel.hear(row[..., :1], row[..., 1:], at)
+        if self._may_speak is not None and not self.channel.echo:  # whoever cannot speak is not heard
+            speaks = np.take_along_axis(self._speakers()[games][:, None], columns[..., 1:], 2)
+            row[..., 1:] = np.where(speaks, row[..., 1:], SILENT)
         if self._hears is not None:
             reaches = np.take_along_axis(self._hears()[games], columns[..., 1:], 2)
             row[..., 1:] = np.where(reaches, row[..., 1:], SILENT)

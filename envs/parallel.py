@@ -212,6 +212,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         symbols, order = self._talk.so_far(0)
         return replace(
             self._empty_scene(),
+            knows=self._talk.declaration.knows(self._talk.game.private()[0]),
             phase=PHASES[self._talk.phase[0]],
             symbols=_rows(symbols),
             order=_rows(order),
@@ -221,6 +222,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
     def _finished(self, dialogues: Dialogues, phase: str) -> Scene:
         return replace(
             self._empty_scene(),
+            knows=self._talk.declaration.knows(dialogues.private[0]),
             phase=phase,
             symbols=_rows(dialogues.symbols),
             order=_rows(dialogues.order),
