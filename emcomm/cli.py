@@ -61,10 +61,15 @@ def _game_options(
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",
         metavar="NAME=VALUE ...",
-        instance_from_str=lambda given: dict(map(_option, given)),
+        instance_from_str=game_options,
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda options: [f"{name}={_told(value)}" for name, value in options.items()],
     )
+
+
+def game_options(given: Sequence[str]) -> GameOptions:
+    """What follows --game-options; raises ValueError for what is not name=value."""
+    return dict(map(_option, given))
 
 
 def _option(given: str) -> tuple[str, bool | int | float | str | None]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -15,67 +12,18 @@ from emcomm.algorithms import ALGORITHMS, Algorithm
 from emcomm.checkpoints import Checkpoint, load_weights
 from emcomm.config import Config
 from emcomm.errors import BadInput
+from emcomm.games import game_class, named
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
-from emcomm.schemas import converted
-from envs import GAMES
 from envs.channels import CHANNELS
-from envs.game import BadGame, BadOption, Declaration, Game
+from envs.game import BadGame, BadOption, Declaration
 from envs.negotiation import Negotiation
-from envs.registry import Registry, Unknown
-
-MakeGame = Callable[[int, np.random.Generator], Game]
-"""Called as `make_game(n_games, rng)`."""
-
-
-def game_class(env: str, options: Mapping[str, Any] | None = None) -> MakeGame:
-    """The game behind a registered id or `module:Name`, with settings of its own (`Config.game_options`).
-
-    Raises BadInput for a game that is unknown or no Python, and for an option that it lacks or of a wrong type.
-    """
-    game = _named(GAMES, env)
-    return partial(game, **_fitting(game, env, options)) if options else game
-
-
-def _fitting(game: Callable[..., Game], env: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as the constructor of the game has them; raises BadInput, which lists what there is."""
-    parameters = [*inspect.signature(game).parameters.values()][2:]
-    known = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
-    hints, fitting = _hints(game), {}
-    for name, value in options.items():
-        if name not in known and not any_name:
-            there = f"its options are {', '.join(sorted(known))}" if known else "it has none"
-            raise BadInput(f"{env} has no option {name!r}: {there}")
-        try:
-            fitting[name] = converted(value, hints.get(name, Any))
-        except (TypeError, ValueError) as error:
-            raise BadInput(f"the option {name} of {env} cannot be {value!r}: {error}") from error
-    return fitting
-
-
-def _hints(game: Callable[..., Game]) -> dict[str, Any]:
-    """The types of the constructor's arguments, as far as they are said."""
-    for constructor in (getattr(game, "__init__", None), getattr(game, "__new__", None), game):
-        try:
-            if hints := get_type_hints(constructor):
-                return hints
-        except (NameError, TypeError, AttributeError):
-            continue
-    return {}
 
 
 def make_algorithm(config: Config) -> Algorithm:
     """What turns trajectories into gradients; raises BadInput where it is unknown."""
-    return _named(ALGORITHMS, config.algorithm)
-
-
-def _named(registry: Registry[Any], name: str) -> Any:
-    try:
-        return registry.find(name)
-    except Unknown as error:
-        raise BadInput(str(error)) from error
+    return named(ALGORITHMS, config.algorithm)
 
 
 def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence, training: bool = False) -> Negotiation:
@@ -86,7 +34,7 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
     options = config.game_options
     if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
         options = {"meanings": "training", **options}
-    make_game, channel = game_class(config.env, options), _named(CHANNELS, config.rules.channel)
+    make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)
     rng = np.random.default_rng(seed)
     try:
         return Negotiation(make_game(n_games, rng), config.rules, rng, channel)
@@ -106,7 +54,7 @@ def declaration(config: Config) -> Declaration:
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
     """A new policy, its weights drawn from the configuration's seed. Raises BadInput where the game does not fit it."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
-    declaration, torso = negotiation.declaration, _named(TORSOS, config.torso)
+    declaration, torso = negotiation.declaration, named(TORSOS, config.torso)
     if config.population > 1 and negotiation.n_agents != 2:
         raise BadInput(f"a population plays in pairs: {config.env} has {negotiation.n_agents} agents, not 2")
     if config.population > 1 and len(declaration.roles) > 1:

@@ -47,6 +47,7 @@ class Game(Protocol):
     - `roles`: for each role the indices of its agents, `{"sender": (0,), "receiver": (1,)}`. Agents of one role are
       exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
     - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
+    - `talk`: its own defaults for options of `TalkRules`, `{"opening": "talk", "max_rounds": 1}` (the crossing's).
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
     - `words`: the game's own `Words` for agents and outcomes.
@@ -171,6 +172,15 @@ class Declaration:
     def decision(self, kind: Kind) -> Decision | None:
         """The first decision of a kind."""
         return next((d for d in self.decisions if d.kind == kind), None)
+
+    def knows(self, private: Floats) -> tuple[str, ...]:
+        """For each agent what it alone knows, in words: `private` `[N, P]` as the attributes say; empty without any."""
+        if not self.attributes:
+            return ()
+        return tuple(
+            ", ".join(f"{a.name} {value:g}" for a, value in zip(self.attributes, own, strict=True) if value >= 0)
+            for own in private.tolist()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

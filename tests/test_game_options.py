@@ -13,7 +13,7 @@ import pytest
 from emcomm.config import Config, read_config, upgraded
 from emcomm.errors import BadInput
 from emcomm.worlds import make_negotiation
-from envs import BadOption
+from envs import BadOption, parallel_env
 from tests.games import Plain
 
 Call = Callable[..., Any]
@@ -35,6 +35,7 @@ class Doors(Plain):
         if n_doors < 2:
             raise BadOption(f"n_doors must be at least 2, not {n_doors}")
         self.price, self.colour, self.meanings = price, colour, meanings
+        self.talk = {"opening": "talk", "n_tokens": n_doors}
         self.move_names = tuple(f"door {i}" for i in range(n_doors))
 
     def good(self, moves: np.ndarray, which: np.ndarray) -> np.ndarray:
@@ -60,6 +61,8 @@ def test_a_run_keeps_its_options_wherever_its_game_is_built_again(
     assert "n_doors=5 price=1 colour=blue" in done.out
     saved = json.loads((tmp_path / "logs/doors/config.json").read_text())["config"]
     assert saved["game_options"] == {"n_doors": 5, "price": 1, "colour": "blue"}
+    rules = {name: saved["rules"][name] for name in ("opening", "n_tokens", "max_rounds")}
+    assert rules == {"opening": "talk", "n_tokens": 5, "max_rounds": 4}  # the game's own, and the flag's
     run, named = "logs/doors", ("--env", DOORS)
     for command, says in (
         (("train", "--resume", run, *named, "--episodes", 400), "400 episodes"),
@@ -97,6 +100,11 @@ def test_an_option_that_does_not_fit_is_one_line(
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert says in done.err
     assert not (tmp_path / "logs").exists()
+
+
+def test_an_environment_has_the_talk_of_its_game() -> None:
+    assert parallel_env(Doors, n_doors=3).action_space("agent_0").n == 3 + 1 + 3
+    assert parallel_env(Doors, n_doors=3, n_tokens=2).action_space("agent_0").n == 2 + 1 + 3
 
 
 def test_a_game_without_options_says_so() -> None:

@@ -117,7 +117,7 @@ class LoadedRun:
 
         Where its moves are those of the crossing, it is taken for that, which is noted.
         """
-        from emcomm.worlds import game_class
+        from emcomm.games import game_class
 
         env = self.env_name or "no game"
         if env not in GAMES and env != self.env:
