@@ -11,7 +11,7 @@ Axes: `B` game, `N` train, `V` node, `E` edge, `S` section, `K` route, `R` node 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -114,6 +114,7 @@ class LineGame:
     move_names: tuple[str, ...] = ("go", "wait")
     attributes = (Attribute("reserve", 8),)
     decisions = (Decision("the joint move"),)
+    talk: ClassVar[dict[str, Any]] = {"n_tokens": 8, "max_rounds": 4, "opening": "talk"}
     words = Words("train", failure="late or in a deadlock", goal="The trains succeed when all of them arrive in time.")
 
     def __init__(
@@ -153,6 +154,8 @@ class LineGame:
 
     def reset(self, which: Bools) -> None:
         games = np.flatnonzero(which)
+        if not len(games):
+            return
         self.route[games], self.departs[games], self.due[games], self.plan[games] = self._draw(len(games))
         self.time[games], self.at[games], self.arrived[games], self.late[games] = 0, 0, False, False
         self._look(games)
@@ -288,6 +291,7 @@ class LineGame:
         number = rng.permuted(np.tile(np.arange(agents), (games, 1)), axis=1)
         route = (number + rng.integers(2, size=(games, 1))) % 2
         departs = number // 2 * self.headway + rng.integers(2, size=(games, agents))
+        departs -= departs.min(axis=1, keepdims=True)
         order = rng.permuted(np.tile(np.arange(agents), (games, 1)), axis=1)
         plan = planned(self.network, route, departs, order)
         length = self.network.length[route]
