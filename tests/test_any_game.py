@@ -20,7 +20,7 @@ from emcomm.errors import BadInput
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.rollout import draw_races, players_of, sample
-from envs import Attribute, BadGame, CrossingGame, Decision, Words, declared
+from envs import Attribute, BadGame, CrossingGame, Decision, LineGame, TrafficJunctionGame, Words, declared
 from envs.game import plain_declaration
 from envs.negotiation import Negotiation, TalkRules
 from tests.games import Plain, SameMove, Signal, Trio, changed
@@ -145,6 +145,79 @@ def test_only_neighbours_are_heard() -> None:
     assert heard[0].tolist() == [[-1, 1, 2], [1, 2, 3], [-1, 2, 3]]
 
 
+class Pairs(Plain):
+    """Two pairs, each of which hears only itself; a fifth agent has nobody to talk to."""
+
+    n_agents = 5
+
+    def may_speak(self) -> np.ndarray:
+        return np.tile([True, True, True, True, False], (self.n_games, 1))
+
+    def hears(self) -> np.ndarray:
+        pairs = np.zeros((5, 5), np.bool_)
+        pairs[[0, 1, 2, 3], [1, 0, 3, 2]] = True
+        return np.tile(pairs, (self.n_games, 1, 1))
+
+    def good(self, moves: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return (moves[:, 0] != moves[:, 1]) & (moves[:, 2] != moves[:, 3])
+
+
+def test_each_group_ends_its_talk_by_itself() -> None:
+    talk = talk_of(Pairs, games=1, opening="talk", n_tokens=2, max_rounds=9)
+    eot, left = 2, 3
+    assert np.flatnonzero(talk.mask()[0, 4]).tolist() == [eot]  # a placeholder
+    talk.step(np.array([[eot, eot, 0, eot, eot]]))
+    assert [np.flatnonzero(mask).tolist() for mask in talk.mask()[0]] == [[eot], [eot], [0, 1, eot], [0, 1, eot], [eot]]
+    before = talk.observe().buffer[0, :2].copy()
+    talk.step(np.array([[eot, eot, eot, 1, eot]]))
+    assert (talk.observe().buffer[0, :2] == before).all()  # the talk of others is none of theirs
+    assert np.sort(talk.observe().buffer[0, 2, -1]).tolist() == [-1, -1, -1, 1, eot]
+    talk.step(np.array([[eot, eot, eot, eot, eot]]))
+    assert talk.phase.tolist() == [2]
+    done = talk.step(np.full((1, 5), left)).dialogues
+    assert done.symbols.tolist() == [[2, 2, 0, 2, -1], [-1, -1, 2, 1, -1], [-1, -1, 2, 2, -1]]
+    assert not done.cut[0]
+
+
+def test_one_eot_ends_the_talk_of_its_group() -> None:
+    talk = talk_of(Pairs, games=1, opening="talk", closing="any", n_tokens=2)
+    talk.step(np.array([[2, 0, 0, 1, 2]]))
+    assert talk.mask()[0, :4].sum(axis=1).tolist() == [1, 1, 3, 3]
+    talk.step(np.array([[2, 2, 2, 1, 2]]))
+    assert talk.phase.tolist() == [2]
+
+
+def test_a_group_that_moves_at_once_does_not_talk() -> None:
+    talk = talk_of(Pairs, games=1, n_tokens=2)
+    left = 3
+    talk.step(np.array([[left, left, 0, left, left]]))
+    assert talk.phase.tolist() == [1]
+    assert talk.mask()[0, :4].sum(axis=1).tolist() == [1, 1, 3, 3]
+    talk.step(np.array([[2, 2, 2, 2, 2]]))
+    assert talk.phase.tolist() == [2]
+
+
+def test_talks_in_groups_are_saved() -> None:
+    talk, rng = talk_of(LineGame, games=16, opening="talk", n_tokens=2), np.random.default_rng(0)
+
+    def step(one: Negotiation, actions: np.ndarray) -> tuple:
+        done = one.step(actions)
+        one.reset(done.over)
+        return done.rewards, done.dialogues.symbols, one.observe().buffer, one.mask()
+
+    for _ in range(400):
+        step(talk, (rng.random(talk.mask().shape) * talk.mask()).argmax(axis=2))
+        if talk._closed.any():
+            break
+    assert talk._closed.any()
+    copy = talk_of(LineGame, games=16, opening="talk", n_tokens=2)
+    copy.restore(talk.state())
+    for _ in range(60):
+        actions = (rng.random(talk.mask().shape) * talk.mask()).argmax(axis=2)
+        for one, other in zip(step(talk, actions), step(copy, actions), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_others_are_seen_by_role_and_shuffled_within() -> None:
     roles = changed(Trio, roles={"boss": (1,), "worker": (0, 2)})
     talk = talk_of(roles, games=200, opening="talk", n_tokens=9)  # type: ignore[arg-type]
@@ -223,6 +296,10 @@ def policy_for(negotiation: Negotiation, kind: str) -> Policy:
         (Signal, "gru", {"n_tokens": 3, "opening": "talk"}),
         (Signal, "separate", {"n_tokens": 2}),
         (Trio, "gru", {}),
+        (LineGame, "gru", {"n_tokens": 3}),
+        (LineGame, "lstm", {"n_tokens": 2, "opening": "talk", "closing": "any", "window": 2}),
+        (LineGame, "window", {"n_tokens": 2, "speaking": "sequential", "order": "episode", "channel": "noisy"}),
+        (TrafficJunctionGame, "gru", {"n_tokens": 2}),
         (Trio, "lstm", {"channel": "noisy", "noise": 0.3, "window": 2}),
         (Trio, "separate", {"speaking": "sequential", "order": "episode", "opening": "talk"}),
     ],

@@ -49,9 +49,9 @@ class Naive:
         for i in trains:
             if i in going and self.at[i] == end and not self.late[i]:
                 own[i] += 1
-            elif self.at[i] < end and not self.late[i]:
-                if max(self.time, self.departs[i]) + end - self.at[i] > self.due[i]:
-                    self.late[i], own[i] = True, -1
+            earliest = max(self.time, self.departs[i]) + end - self.at[i]
+            if self.at[i] < end and not self.late[i] and earliest > self.due[i]:
+                self.late[i], own[i] = True, -1
         stuck = self.stuck()
         for i in stuck:
             own[i] -= 1
