@@ -198,12 +198,12 @@ class LineGame:
         stuck = self._stuck(which, here)
         own = (arrives & ~late).astype(np.float32) - (late & ~before) - stuck
         rewards = ((own + own.mean(axis=1, keepdims=True)) / 2).astype(np.float32)
-        done = out & ~late
-        over = out.all(axis=1) | stuck.any(axis=1) | (late | out).all(axis=1)
+        done: Bools = out & ~late
+        over: Bools = np.any(stuck, axis=1) | np.all(late | out, axis=1)
         self._look(which)
         ended = np.repeat(over[:, None], self.n_agents, axis=1)
         score = done.mean(axis=1, dtype=np.float32)
-        return Outcome(rewards * on, ~(late | stuck).any(axis=1), ended, np.zeros_like(ended), score, arrives)
+        return Outcome(rewards * on, ~np.any(late | stuck, axis=1), ended, np.zeros_like(ended), score, arrives)
 
     def _may_go(self, moves: Ints, which: Ints) -> Bools:
         """`[D, N]` who moves: none of those that would crowd a node, or meet on an edge."""
