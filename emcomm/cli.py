@@ -152,13 +152,14 @@ def _silence() -> None:
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
     """One line per condition: success with its interval, and what the talk looks like."""
+    graded = any(abs(figures.score - figures.success.value) > 1e-6 for figures in rows.values())
     table = Table(
-        "play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=escape(printable(title)),
-        title_justify="left",
+        "play", "success [95 % Wilson]", *["score"] * graded, "mean rounds", "talks cut", "no talk",
+        title=escape(printable(title)), title_justify="left",
     )  # fmt: skip
     for name, figures in rows.items():
         table.add_row(
-            name, str(figures.success), f"{figures.mean_rounds:.2f}",
+            name, str(figures.success), *[f"{figures.score:.4f}"] * graded, f"{figures.mean_rounds:.2f}",
             f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)

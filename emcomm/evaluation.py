@@ -64,6 +64,8 @@ class Figures:
     """Share of talks cut at `max_rounds`."""
     silent: float
     """Share of decisions without talk."""
+    score: float = float("nan")
+    """Mean of the episodes; where a game has no degrees of success, that is its rate."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -71,6 +73,7 @@ class Figures:
             "games": self.success.trials, "success": self.success.value,
             "success_low": self.success.low, "success_high": self.success.high,
             "mean_rounds": self.mean_rounds, "cut": self.cut, "silent": self.silent,
+            "score": self.score,
         }  # fmt: skip
 
 
@@ -78,7 +81,7 @@ class Tally:
     """Adds dialogues up to `Figures`, and keeps ten of them."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros(6)
+        self._sums = np.zeros(7)
         self._rng = np.random.default_rng(0)
         self._keys = np.zeros(0)
         self._shown: list[DialogueTable] = []
@@ -95,13 +98,15 @@ class Tally:
             table.n_rounds.sum(),
             table.cut.sum(),
             (table.n_rounds == 0).sum(),
+            table.score[table.last].sum(),
         )
 
     def figures(self) -> Figures:
         """The figures over all dialogues so far."""
-        count, episodes, successes, rounds, cut, silent = self._sums
+        count, episodes, successes, rounds, cut, silent, score = self._sums
         share = 1 / max(count, 1)
-        return Figures(rate(int(successes), int(episodes)), rounds * share, cut * share, silent * share)
+        success, mean_score = rate(int(successes), int(episodes)), score / max(episodes, 1)
+        return Figures(success, rounds * share, cut * share, silent * share, mean_score)
 
     def shown(self) -> DialogueTable:
         """Ten of all dialogues so far, drawn at random and always the same ones; all where there are fewer."""

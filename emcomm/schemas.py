@@ -142,6 +142,7 @@ class PlayFigures(Struct, forbid_unknown_fields=True):
     mean_rounds: Annotated[float, Meta(ge=0)]
     cut: Share
     silent: Share
+    score: float | None = None
 
 
 class EvaluationFigures(Struct, forbid_unknown_fields=True):

@@ -282,7 +282,8 @@ class TrafficJunctionGame:
         seen[..., 2:4] = place
         np.put_along_axis(seen, 4 + cell[..., None], 1, 2)
         seen[..., 4 + n_cells :] = self._sights(cars, cell)
-        self._features[which] = np.where(cars[..., None], seen, 0)
+        seen *= cars[..., None]
+        self._features[which] = seen
 
     def _sights(self, cars: Bools, cell: Ints) -> Ints:
         """`[D, N, (2 vision + 1)²]` the other cars in the cells around each car, row by row."""
