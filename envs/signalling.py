@@ -96,11 +96,10 @@ class SignallingGame:
 
     def _declare(self, acts: int) -> None:
         objects = self.objects
-        names = [f"attribute {p}" for p in range(objects.n_attributes)] if objects.n_attributes > 1 else ["state"]
-        self.attributes = tuple(Attribute(name, objects.n_values) for name in names)
+        self.attributes = tuple(Attribute(name, objects.n_values) for name in objects.names)
         self.decisions = (
             Decision("the act", "move", agent=RECEIVER),
-            *(Decision(f"the {name}", "attribute", agent=SENDER, attribute=name) for name in names),
+            *(Decision(f"the {name}", "attribute", agent=SENDER, attribute=name) for name in objects.names),
         )
         what = "object" if objects.n_attributes > 1 or self.n_distractors else "state"
         kind = "place" if self.n_distractors else what if objects.n_attributes > 1 else "act"
