@@ -58,6 +58,7 @@ class Figures:
     """What a number of dialogues amounts to."""
 
     success: Rate
+    """Of the episodes: what the last joint move of each has brought."""
     mean_rounds: float
     cut: float
     """Share of talks cut at `max_rounds`."""
@@ -77,7 +78,7 @@ class Tally:
     """Adds dialogues up to `Figures`, and keeps ten of them."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros(5)
+        self._sums = np.zeros(6)
         self._rng = np.random.default_rng(0)
         self._keys = np.zeros(0)
         self._shown: list[DialogueTable] = []
@@ -89,7 +90,8 @@ class Tally:
         self._keys, self._shown = keys[smallest], [concatenate([*self._shown, table])[smallest]]
         self._sums += (
             len(table),
-            table.success.sum(),
+            table.last.sum(),
+            table.success[table.last].sum(),
             table.n_rounds.sum(),
             table.cut.sum(),
             (table.n_rounds == 0).sum(),
@@ -97,9 +99,9 @@ class Tally:
 
     def figures(self) -> Figures:
         """The figures over all dialogues so far."""
-        count, successes, rounds, cut, silent = self._sums
+        count, episodes, successes, rounds, cut, silent = self._sums
         share = 1 / max(count, 1)
-        return Figures(rate(int(successes), int(count)), rounds * share, cut * share, silent * share)
+        return Figures(rate(int(successes), int(episodes)), rounds * share, cut * share, silent * share)
 
     def shown(self) -> DialogueTable:
         """Ten of all dialogues so far, drawn at random and always the same ones; all where there are fewer."""
