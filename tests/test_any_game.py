@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from analysis.agents.policy_player import action_probabilities, situation_of
-from analysis.data.decisions import NotApplicable
+from analysis.causal.dialogue_edits import EDITS, edits
+from analysis.data.decisions import NotApplicable, any_decisions
 from analysis.data.dialogue_text import table_of
 from analysis.metrics.decision_information import answers, decision_bits
 from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
@@ -372,6 +373,26 @@ def test_without_what_was_heard_there_is_no_replay() -> None:
     situation = situation_of(policy, negotiation.rules, table_of([[(1, 2), (5, 5)]]), negotiation.declaration)
     with pytest.raises(NotApplicable, match="what was heard over the channel 'shuffled'"):
         action_probabilities(policy, negotiation.rules, np.array([[[1, 2], [5, 5]]]), np.array([2]), situation)
+
+
+def test_a_symbol_is_swapped_only_where_both_speak() -> None:
+    """Trains without a conflict are silent: what another one said cannot be put into their mouth."""
+    rules = TalkRules(n_tokens=3, max_rounds=4, opening="talk")
+    games, rng = 30, np.random.default_rng(0)
+    negotiation = Negotiation(LineGame(games, rng), rules, rng)
+    policy, collector = policy_for(negotiation, "gru"), EpisodeCollector(games, worker=0, limit=60)
+    negotiation.reset()
+    while not collector.complete:
+        mask = negotiation.mask()
+        step = negotiation.step((rng.random(mask.shape) * mask).argmax(axis=2))
+        collector.add(step.dialogues, 0)
+        negotiation.reset(step.over)
+    table, game = collector.take(), negotiation.declaration
+    assert table is not None
+    situation = situation_of(policy, rules, table, game)
+    found = edits(policy, rules, any_decisions(table, 3), situation=situation)
+    assert {edit.name for edit in found} == set(EDITS)
+    assert next(edit.shift for edit in found if edit.name == "nothing") == 0
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
