@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from emcomm.dialogues import EpisodeCollector
+from emcomm.evaluation import Tally
+from emcomm.progress import Course
 from envs import BadOption, LineGame, Negotiation, TalkRules
 from envs.line import GO, WAIT, evaluate, first_come, planner, random_moves
 
@@ -152,6 +155,31 @@ def test_trains_that_are_not_on_the_line_neither_speak_nor_move() -> None:
         talk.reset(step.over)
     assert absent_once
     assert arrived_once
+
+
+def test_success_is_that_of_the_episode() -> None:
+    """Also in the running figures of a training, which a resumed one goes on counting from."""
+    rng = np.random.default_rng(0)
+    talk, collector = Negotiation(LineGame(50, rng), TalkRules(channel="off"), rng), EpisodeCollector(50, 0, limit=80)
+    talk.reset()
+    first_move = talk.rules.eot + 1
+    while not collector.complete:
+        moves = first_come(talk.game, rng)  # type: ignore[arg-type]
+        step = talk.step(first_move + np.where(talk.game.active(), moves, GO))
+        collector.add(step.dialogues, 0)
+        talk.reset(step.over)
+    table = collector.take()
+    assert table is not None
+    assert table.last.sum() == len(np.unique(table.episode)) == 80
+    tally, course = Tally(), Course(0, {})
+    tally.add(table)
+    course._add_dialogues(table)
+    last = [table.episode == episode for episode in range(80)]
+    in_time = np.mean([table.score[rows][-1] == 1 for rows in last])
+    assert tally.figures().success.value == course.success == in_time
+    assert 0.3 < in_time < table.success.mean()
+    again = Course(0, {}, course.recent)
+    assert (again.success, again.rounds) == (course.success, course.rounds)
 
 
 def test_a_conflict_group_is_of_trains_that_want_one_section() -> None:
