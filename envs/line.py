@@ -69,8 +69,7 @@ class Timetables(NamedTuple):
 
 
 class LineGame:
-    """`n_games` lines with `trains` trains each; an episode ends when all have arrived, are late for good, or stand
-    in a deadlock.
+    """`n_games` lines with `trains` trains each; an episode ends when all have arrived or are late, or in a deadlock.
 
     ### Moves
 
@@ -98,9 +97,8 @@ class LineGame:
     ### Rewards
 
     Half of it is a train's own, half the mean over all trains. +1 for an arrival in time, -1 where a train has become
-    late, and for every train that stands in a deadlock; who has arrived gets no more.
-    Success: no train is late or in a deadlock, so that at the end all have arrived
-    in time; score: the share that has.
+    late, and for every train that stands in a deadlock; who has arrived gets no more. Success: no train is late or in a
+    deadlock, so that at the end all have arrived in time; score: the share that has.
 
     ### Arguments
 
@@ -440,14 +438,26 @@ def random_moves(game: LineGame, rng: np.random.Generator) -> Ints:
 
 
 def first_come(game: LineGame, rng: np.random.Generator) -> Ints:
-    """Go, unless an oncoming train is in the section ahead or another train has wanted it for longer, ties by lot."""
-    seen, hop = game.observe(), (game.route, game.at)
-    waits = np.where(game.hears(), game._tables.distance[hop][:, None], 99) + rng.random(
-        (game.n_games, 1, game.n_agents)
-    )
-    own = np.diagonal(waits, axis1=1, axis2=2) - 99 + game._tables.distance[hop]
-    behind = (waits < own[..., None]).any(axis=2) & (seen[..., 0] > 0)
-    return np.where((seen[..., 2] > 0) & (seen[..., 0] > 0) | behind | (seen[..., 1] == 0), WAIT, GO)
+    """In a conflict group whoever is nearest to the section goes first, ties by lot."""
+    distance = game._tables.distance[game.route, game.at]
+    return _one_first(game, distance + rng.random(distance.shape))
+
+
+def least_reserve(game: LineGame, rng: np.random.Generator) -> Ints:
+    """In a conflict group the train with the least reserve goes first, ties by number: what a group can do that says
+    its reserves, and parts where they are equal."""
+    return _one_first(game, game.reserve() + np.arange(game.n_agents) / game.n_agents)
+
+
+def _one_first(game: LineGame, rank: Floats) -> Ints:
+    """The joint moves `[B, N]` where the lowest `rank` `[B, N]` of each group has the section, and whoever goes its way
+    follows. Nobody enters a section with an oncoming train in it, or before a station that is full."""
+    hop, tables = (game.route, game.at), game._tables
+    way, waits_beside = tables.way[hop], (tables.distance[hop] == 0)[:, None]
+    before = game.hears() & (rank[:, None] < rank[..., None])
+    yields = (before & ((way[:, None] != way[..., None]) | waits_beside)).any(axis=2)
+    at_station, room, oncoming, free = game.observe()[..., [0, 1, 2, 7]].transpose(2, 0, 1) > 0
+    return np.where(~room | (at_station & (oncoming | yields | ~free)), WAIT, GO)
 
 
 def planner(game: LineGame, rng: np.random.Generator) -> Ints:
