@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.game import Attribute, BadOption, Bools, Decision, Floats, Ints, Outcome, Words
 from envs.saving import fitting
@@ -449,7 +450,7 @@ def least_reserve(game: LineGame, rng: np.random.Generator) -> Ints:
     return _one_first(game, game.reserve() + np.arange(game.n_agents) / game.n_agents)
 
 
-def _one_first(game: LineGame, rank: Floats) -> Ints:
+def _one_first(game: LineGame, rank: NDArray[np.float64]) -> Ints:
     """The joint moves `[B, N]` where the lowest `rank` `[B, N]` of each group has the section, and whoever goes its way
     follows. Nobody enters a section with an oncoming train in it, or before a station that is full."""
     hop, tables = (game.route, game.at), game._tables
