@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import itertools
+import json
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from emcomm.config import GameOptions
 from emcomm.errors import BadInput, Fault
 from emcomm.printable import printable
 from emcomm.signals import Stopped, raise_stopped
@@ -39,7 +41,7 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
         with contextlib.redirect_stderr(io.StringIO()) as said:
             return tyro.cli(
                 options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,),
-                registry=_NUMBERS, **given,
+                registry=_KINDS, **given,
             )  # fmt: skip
     except SystemExit as leaving:
         if not leaving.code:  # --help
@@ -47,10 +49,47 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
         raise BadInput(_unboxed(said.getvalue())) from None
 
 
-_NUMBERS = tyro.constructors.ConstructorRegistry()
+_KINDS = tyro.constructors.ConstructorRegistry()
+"""How flags become values of our own types."""
 
 
-@_NUMBERS.primitive_rule
+@_KINDS.primitive_rule
+def _game_options(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[GameOptions] | None:
+    """`n_states=8 shape=round` -> {"n_states": 8, "shape": "round"}."""
+    if info.type != GameOptions:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="NAME=VALUE ...",
+        instance_from_str=game_options,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda options: [f"{name}={_told(value)}" for name, value in options.items()],
+    )
+
+
+def game_options(given: Sequence[str]) -> GameOptions:
+    """What follows --game-options; raises ValueError for what is not name=value."""
+    return dict(map(_option, given))
+
+
+def _option(given: str) -> tuple[str, bool | int | float | str | None]:
+    """A number, true, false or null as JSON has them; anything else is text."""
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise ValueError(f"must be name=value, not {given}")
+    with contextlib.suppress(ValueError):
+        known = json.loads(value)
+        return name, value if isinstance(known, dict | list) else known
+    return name, value
+
+
+def _told(value: bool | int | float | str | None) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@_KINDS.primitive_rule
 def _whole_numbers(
     info: tyro.constructors.PrimitiveTypeInfo,
 ) -> tyro.constructors.PrimitiveConstructorSpec[int] | None:
@@ -146,17 +185,25 @@ def _silence() -> None:
 
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
-    """One line per condition: success with its interval, and what the talk looks like."""
+    """One line per condition: success with its interval, what it brought, and what the talk looks like."""
+    graded = any(abs(figures.score - figures.success.value) > 1e-6 for figures in rows.values())
     table = Table(
-        "play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=escape(printable(title)),
-        title_justify="left",
+        "play", "success [95 % Wilson]", *(["score"] if graded else []), "return [95 %]", "mean rounds", "talks cut",
+        "no talk", title=escape(printable(title)), title_justify="left",
     )  # fmt: skip
     for name, figures in rows.items():
         table.add_row(
-            name, str(figures.success), f"{figures.mean_rounds:.2f}",
-            f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
+            name, str(figures.success), *([f"{figures.score:.3f}"] if graded else []), _returns(figures),
+            f"{figures.mean_rounds:.2f}", f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)
+
+
+def _returns(figures: Figures) -> str:
+    """The mean over the agents with its interval; where two agents differ, what each one has."""
+    apart = len(figures.returns) == 2 and abs(figures.returns[0] - figures.returns[1]) > 1e-6
+    each = " (" + " / ".join(f"{mean:.3f}" for mean in figures.returns) + ")" if apart else ""
+    return f"{figures.mean_return:.3f} [{figures.return_low:.3f}, {figures.return_high:.3f}]{each}"
 
 
 def print_dialogues(console: Console, table: DialogueTable, game: Declaration, eot: int) -> None:

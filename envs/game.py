@@ -31,10 +31,15 @@ class Outcome(NamedTuple):
     """`[D, N]` the agent was stopped by a limit outside the game."""
     score: Floats | None = None
     """`[D]` how well, where the game has degrees of success; None where it has not."""
+    left: Bools | None = None
+    """`[D, N]` the agent leaves, though it may come back as another: nothing that follows is to its credit."""
 
 
 class Game(Protocol):
     """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`.
+
+    The options are the game's own settings (`--game-options name=value`): numbers, strings, booleans or None, each with
+    a type and a default. The constructor raises BadOption for a value with which the game cannot be played.
 
     Beside what stands below, a game may declare any of these; where it does not, the default holds.
 
@@ -42,11 +47,14 @@ class Game(Protocol):
     - `roles`: for each role the indices of its agents, `{"sender": (0,), "receiver": (1,)}`. Agents of one role are
       exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
     - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
+    - `talk`: its own defaults for options of `TalkRules`, `{"opening": "talk", "max_rounds": 1}` (the crossing's).
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
     - `words`: the game's own `Words` for agents and outcomes.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
-    - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
+    - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all). Each group ends its talk by itself.
+    - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
+      option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
       `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 
@@ -78,7 +86,7 @@ class Game(Protocol):
         """`[B, N, M]`; every agent has at least one."""
 
     def active(self) -> Bools:
-        """`[B, N]` agents that still take part. The others neither talk nor move."""
+        """`[B, N]` agents that take part now. The others neither talk nor move; they may come, or come back, later."""
 
     def play(self, moves: Ints, which: Ints) -> Outcome:
         """Play `moves` `[D, N]` in the `D` games with indices `which`; the others stand still.
@@ -129,6 +137,10 @@ class Words:
         return f"{self.agent}s"
 
 
+class BadOption(ValueError):
+    """A value of a game's own option with which it cannot be played: names the option, and what would be right."""
+
+
 class BadGame(ValueError):
     """A game whose declarations contradict each other or its arrays."""
 
@@ -160,6 +172,15 @@ class Declaration:
     def decision(self, kind: Kind) -> Decision | None:
         """The first decision of a kind."""
         return next((d for d in self.decisions if d.kind == kind), None)
+
+    def knows(self, private: Floats) -> tuple[str, ...]:
+        """For each agent what it alone knows, in words: `private` `[N, P]` as the attributes say; empty without any."""
+        if not self.attributes:
+            return ()
+        return tuple(
+            ", ".join(f"{a.name} {value:g}" for a, value in zip(self.attributes, own, strict=True) if value >= 0)
+            for own in private.tolist()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -142,7 +142,7 @@ def _changed(settings: dict[str, Any], default: dict[str, Any]) -> dict[str, Any
     return {
         name: _changed(value, default[name]) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if value != default[name]
+        if name not in default or value != default[name]
     }
 
 
@@ -342,6 +342,7 @@ def collect(done: list[Job]) -> Results:
             "condition": job.condition, "seed": job.config.seed, "episodes": summary["episodes"],
             "games": sampled["games"], "success": sampled["success"], "greedy_moves": greedy["success"],
             "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
+            "score": sampled.get("score"), "return": np.mean(sampled.get("returns") or math.nan),
             "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
             "staleness_max": summary["staleness_max"],
             "best_success": best.success if best else math.nan, "best_rounds": best.rounds if best else math.nan,
@@ -360,6 +361,9 @@ def _revision(folder: Path) -> str | None:
 def best_possible(config: Config) -> Optimum | None:
     """What identical agents can reach at best; None where the theory does not reach."""
     rules = config.rules
+    same = (Config.env, "emcomm/crossing-priority-v0")  # delays cost no round more: analysis.agents.priority_pair
+    if config.env not in same or rules.closing != "mutual":
+        return None
     if rules.channel == "off" or config.torso == "none":  # nothing tells the agents apart when they move
         return Optimum(0.5, 0.0, 0.0, np.zeros((0, rules.n_tokens + 3)))
     if rules.channel != "open" or rules.speaking != "simultaneous" or config.torso != "gru" or config.population > 1:
