@@ -113,3 +113,6 @@ def decision(kind: Kind) -> Need:
 
 
 WHO_YIELDS = decision("yields")
+ATTRIBUTES = Need(
+    lambda study: None if study.game.attributes else "the game declares no attributes: its agents know nothing privately"
+)
