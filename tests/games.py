@@ -70,7 +70,7 @@ class Signal(Plain):
     move_names = ("red", "green", "blue")
     roles: ClassVar = {"sender": (0,), "receiver": (1,)}
     tokens: ClassVar = {"sender": 2}
-    attributes = (Attribute("colour", 3),)
+    attributes = (Attribute("colour", 3, ("red", "green", "blue")),)
     decisions = (
         Decision("the pick", "move", agent=1),
         Decision("the colour", "attribute", agent=0, attribute="colour"),

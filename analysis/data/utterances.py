@@ -6,7 +6,7 @@ its own, each agent is a speaker. Axes: `U` utterance, `R` round (padded with SI
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -51,10 +51,9 @@ class Utterances:
         return len(self.symbols)
 
     def __getitem__(self, which: slice | Bools | Ints) -> Utterances:
-        return Utterances(**{
-            f.name: value[which] if isinstance(value := getattr(self, f.name), np.ndarray) else value
-            for f in fields(self)
-        })  # fmt: skip
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        rows: dict[str, Any] = {name: v[which] for name, v in values.items() if isinstance(v, np.ndarray)}
+        return replace(self, **rows)
 
     @property
     def is_token(self) -> Bools:
@@ -195,12 +194,4 @@ def meaning_text(values: Ints, attributes: tuple[Attribute, ...]) -> str:
     >>> meaning_text(np.array([2, -1]), (Attribute("colour", 3), Attribute("shape", 3)))
     'colour 2, no shape'
     """
-    return ", ".join(value_text(v, a) for v, a in zip(values.tolist(), attributes, strict=True)) or "(nothing)"
-
-
-def value_text(value: int, attribute: Attribute) -> str:
-    """The value of an attribute for the reader."""
-    names: Any = getattr(attribute, "values", ())
-    if value < 0:
-        return f"no {attribute.name}"
-    return f"{attribute.name} {names[value] if value < len(names) else value}"
+    return ", ".join(a.text(v) for v, a in zip(values.tolist(), attributes, strict=True)) or "(nothing)"

@@ -9,6 +9,7 @@ nothing else to say.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.resampling import Estimate, Reals, estimated
@@ -19,7 +20,7 @@ STEPS = 20
 LEAST = 1e-12
 
 
-def context_independence(concepts: Reals, symbols: Reals, counts: Reals | None = None) -> float:
+def context_independence(concepts: Reals, symbols: Reals, counts: NDArray[np.number] | None = None) -> float:
     """Context independence of messages as bags of symbols; NaN where nothing is said.
 
     Parameters
@@ -46,7 +47,7 @@ def context_independence(concepts: Reals, symbols: Reals, counts: Reals | None =
     >>> round(context_independence(concepts, np.ones((4, 1))), 3)  # p(symbol | concept) = 1, p(concept | symbol) = 1/4
     0.25
     """
-    weight = np.ones(len(concepts)) if counts is None else counts
+    weight = np.ones(len(concepts)) if counts is None else counts.astype(np.float64)
     kept = (symbols.sum(axis=1) > 0) & (weight > 0)
     concepts, symbols, weight = concepts[kept], symbols[kept], weight[kept]
     occur = (weight @ concepts) > 0

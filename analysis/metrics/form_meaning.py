@@ -2,8 +2,9 @@
 
 Their algorithm, CSAR: *count* how often each string of symbols and each meaning occur together, *select* the pair that
 shares the most information, *ablate* both where they stand together, *repeat*. A meaning is a value of an attribute or
-several together. A string may be bound to the round in which it begins. It ends where permuted meanings do as well. Only
-pairs are taken in which the string has that meaning more often than not, before anything is taken away. Units are found in one half of the dialogues, and their figures are those of the other half.
+several together. A string may be bound to the round in which it begins. It ends where permuted meanings do as well.
+Only pairs are taken in which the string has that meaning more often than not, before anything is taken away. Units are
+those of one half of the dialogues, and their figures those of the other half.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.data.utterances import Utterances, numbered, value_text
+from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.resampling import Reals
 from emcomm.statistics import Rate, rate
 from envs.channels import SILENT
@@ -99,7 +100,7 @@ def form_text(form: Form) -> str:
 
 def unit_meaning(meaning: Meaning, attributes: tuple[Attribute, ...]) -> str:
     """A meaning for the reader."""
-    return ", ".join(value_text(value, attributes[p]) for p, value in meaning)
+    return ", ".join(attributes[p].text(value) for p, value in meaning)
 
 
 class _Corpus:
@@ -111,7 +112,7 @@ class _Corpus:
 
     def has_form(self, form: Form) -> Bools:
         """`[K]`"""
-        return self.starts(form).any(axis=1) if form.symbols else self.empty.copy()
+        return np.asarray(self.starts(form).any(axis=1)) if form.symbols else self.empty.copy()
 
     def starts(self, form: Form) -> Bools:
         """`[K, R]` where the form begins."""
@@ -128,11 +129,11 @@ class _Corpus:
 
     def has_meaning(self, meaning: Meaning) -> Bools:
         """`[K]`"""
-        return np.all([self.meanings[:, p] == value for p, value in meaning], axis=0)
+        return np.asarray(np.stack([self.meanings[:, p] == value for p, value in meaning]).all(axis=0))
 
     def ablate(self, form: Form, meaning: Meaning) -> Bools:
         """Take both away where they stand together; `[K]` where."""
-        both = self.has_form(form) & self.has_meaning(meaning)
+        both: Bools = self.has_form(form) & self.has_meaning(meaning)
         starts = self.starts(form) & both[:, None] if form.symbols else np.zeros(self.messages.shape, np.bool_)
         for offset in range(len(form.symbols)):
             rows, at = np.nonzero(starts)
@@ -282,8 +283,9 @@ def _scored(said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: 
                 rate(both, int(corpus.counts @ has_meaning)),
             )
         )  # fmt: skip
-    left = int(corpus.counts @ (corpus.messages >= 0).sum(axis=1)), int(
-        corpus.counts @ (corpus.meanings >= 0).sum(axis=1)
+    left = (
+        int(corpus.counts @ (corpus.messages >= 0).sum(axis=1)),
+        int(corpus.counts @ (corpus.meanings >= 0).sum(axis=1)),
     )
     return Dictionary(
         said.speaker, said.attributes, tuple(units), rate(tokens - left[0], tokens), rate(values - left[1], values),

@@ -10,12 +10,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.data.utterances import Utterances, meaning_text, message_text, symbol_text, value_text
+from analysis.data.utterances import Utterances, meaning_text, message_text, symbol_text
 from emcomm.statistics import Rate, rate
 from envs.channels import SILENT
+from envs.game import Bools
 
 MOST_ENTRIES = 200
 """Meanings with an entry; of more only the commonest."""
+FEW = 24
+"""Meanings that are shown round by round; of more only the values of the attributes are."""
+REACHED = 0.05
+"""A round that a smaller share of utterances reaches is left out."""
 
 
 class Entry(NamedTuple):
@@ -36,18 +41,18 @@ class Entry(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What is said in one round for one value of an attribute."""
+    """What is said in one round for one meaning, or for one value of an attribute whatever else is meant."""
 
     speaker: str
     attribute: str
-    value: str
-    """With the name of the attribute."""
+    """Empty for a whole meaning."""
+    meaning: str
     round: int
     """From 1."""
     symbol: str
-    """The commonest one."""
+    """The commonest one; a dash where the talk is mostly over, or others speak."""
     said: Rate
-    """How often it is said, of the utterances of this value that have this round."""
+    """How often it is said, of all utterances with this meaning."""
 
 
 def lexicon(said: Utterances) -> tuple[Entry, ...]:
@@ -94,33 +99,38 @@ def lexicon(said: Utterances) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def by_round(said: Utterances, seen: float = 0.05) -> tuple[Cell, ...]:
-    """What is said in each round for each value of each attribute.
+def by_round(said: Utterances) -> tuple[Cell, ...]:
+    """What is said in each round for each meaning, where there are few, and for each value of several attributes.
 
-    Rounds that fewer than the share `seen` of the utterances reach are left out.
+    Rounds that fewer than 5 % of the utterances reach are left out.
 
     Examples
     --------
-    `[(cell.value, cell.round, cell.symbol) for cell in by_round(said)]`
+    `[(cell.meaning, cell.round, cell.symbol) for cell in by_round(said)]`
     """
+    meanings, meaning = said.meaning_numbers()
+    rounds = int(((said.symbols != SILENT).mean(axis=0) >= REACHED).sum())
+    several = len(said.attributes) > 1
     cells = []
-    for p, attribute in enumerate(said.attributes):
-        for value in np.unique(said.meanings[:, p]):
-            mine = said.symbols[said.meanings[:, p] == value]
-            for t in range(said.symbols.shape[1]):
-                if (said.symbols[:, t] != SILENT).mean() < seen:
-                    break
-                there = mine[mine[:, t] != SILENT, t]
-                if len(there):
-                    counts = np.bincount(there)
-                    symbol = int(counts.argmax())
-                    cells.append(
-                        Cell(
-                            said.speaker, attribute.name, value_text(int(value), attribute), t + 1,
-                            symbol_text(symbol, said.eot), rate(int(counts[symbol]), len(there)),
-                        )
-                    )  # fmt: skip
+    if len(meanings) <= FEW or not several:
+        for v, values in enumerate(meanings):
+            cells += _cells(said, "", meaning_text(values, said.attributes), meaning == v, rounds)
+    for p, attribute in enumerate(said.attributes if several else ()):
+        for value in np.unique(said.meanings[:, p]).tolist():
+            those = said.meanings[:, p] == value
+            cells += _cells(said, attribute.name, attribute.text(value), those, rounds)
     return tuple(cells)
+
+
+def _cells(said: Utterances, attribute: str, meaning: str, those: Bools, rounds: int) -> list[Cell]:
+    counts = [np.bincount(said.symbols[those, t] - SILENT) for t in range(rounds)]
+    return [
+        Cell(
+            said.speaker, attribute, meaning, t + 1, symbol_text(int(of.argmax()) + SILENT, said.eot),
+            rate(int(of.max()), int(of.sum())),
+        )
+        for t, of in enumerate(counts)
+    ]  # fmt: skip
 
 
 def entry_frame(entries: tuple[Entry, ...]) -> pd.DataFrame:
@@ -136,7 +146,7 @@ def entry_frame(entries: tuple[Entry, ...]) -> pd.DataFrame:
 
 def cell_frame(cells: tuple[Cell, ...]) -> pd.DataFrame:
     """One row per value and round: the commonest symbol, its share, and the interval."""
-    rows = [(c.speaker, c.value, c.round, c.symbol, c.said.value, c.said.low, c.said.high, c.said.trials) for c in cells]
-    return pd.DataFrame(
-        rows, columns=["speaker", "meaning", "round", "symbol", "share", "low", "high", "utterances"]
-    )
+    rows = [
+        (c.speaker, c.meaning, c.round, c.symbol, c.said.value, c.said.low, c.said.high, c.said.trials) for c in cells
+    ]
+    return pd.DataFrame(rows, columns=["speaker", "meaning", "round", "symbol", "share", "low", "high", "utterances"])

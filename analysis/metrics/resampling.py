@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Reals = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.integer]
 
 
 class Estimate(NamedTuple):
@@ -28,6 +28,10 @@ class Estimate(NamedTuple):
     def above_chance(self) -> bool:
         """Whether it is more than permuted meanings give."""
         return self.value > self.null and self.p_value <= 0.05
+
+
+NO_ESTIMATE = Estimate(float("nan"), float("nan"), float("nan"), float("nan"), 1.0)
+"""Of what cannot be estimated."""
 
 
 def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int = 400) -> tuple[Reals, Reals]:
@@ -73,7 +77,7 @@ def estimated(
     null = np.array([permuted(rng) for _ in range(nulls)])
     null = null[np.isfinite(null)]
     if not np.isfinite(value) or not len(again):
-        return Estimate(*[float("nan")] * 4, 1.0)
+        return NO_ESTIMATE
     low, high = value + np.quantile(again, [0.025, 0.975]) - np.median(again)
     high_null = float(np.quantile(null, 0.975)) if len(null) else float("nan")
     p_value = float((1 + (null >= value - 1e-12).sum()) / (1 + len(null)))

@@ -1,9 +1,9 @@
 """Does what is said go with what is done: by the speaker (speaker consistency), by another (coordination)?
 
 Speaker consistency is the mutual information of a symbol and its speaker's own move (Lowe et al. 2019), and, as Jaques
-et al. 2019 have it, the mean of 1 - H(symbol | move) / H_max and 1 - H(move | symbol) / H_max. Instantaneous coordination
-is the same with the move of another agent. Both see co-occurrence only: an agent that heeds nothing scores high where
-speaker and mover know the same thing. Beside them belongs an intervention (`analysis.causal.listening`).
+et al. 2019 have it, the mean of 1 - H(symbol | move) / H_max and 1 - H(move | symbol) / H_max. Instantaneous
+coordination is the same with the move of another agent. Both see co-occurrence only: an agent that heeds nothing scores
+high where speaker and mover know the same thing. Beside them belongs an intervention (`analysis.causal.listening`).
 """
 
 from __future__ import annotations

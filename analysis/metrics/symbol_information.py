@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import entropy, shared_information
-from analysis.metrics.resampling import Estimate, Reals, interval_of_means
+from analysis.metrics.resampling import NO_ESTIMATE, Estimate, Reals, interval_of_means
 from envs.channels import SILENT
 from envs.game import Ints
 
@@ -71,7 +71,7 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     (2.0, True, 0.0, False)
     """
     if not len(x):
-        return Estimate(*[float("nan")] * 4, 1.0)
+        return NO_ESTIMATE
     null = np.array([shared_information(counted(x, rng.permutation(y))) for _ in range(nulls)])
     chance = float(null.mean()) if nulls else 0.0
     _, which = np.unique(dialogue, return_inverse=True)

@@ -154,9 +154,7 @@ def capacity(
     _, which = np.unique(said.dialogue, return_inverse=True)
     by_dialogue = np.bincount(which, scores) * (int(which.max()) + 1) / len(scores)
     (low,), (high,) = interval_of_means(by_dialogue[:, None], rng)
-    null = max(
-        float(held_out_bits(message, rng.permutation(meaning), said.dialogue, rng).mean()) for _ in range(nulls)
-    )
+    null = max(float(held_out_bits(message, rng.permutation(meaning), said.dialogue, rng).mean()) for _ in range(nulls))
     rounds = int(np.quantile(said.n_rounds, 0.99, method="higher"))
     cut = bool(said.cut[said.n_rounds <= rounds].any())
     shares = np.bincount(meaning) / len(meaning)

@@ -130,7 +130,9 @@ def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None
     for k, name in enumerate(KINDS):
         those: Bools = kinds == k
         by_kind[name] = rate(int(table.success[those].sum()), int(those.sum()))
-        meanings[name] = len(numbered(table.private[those].reshape(int(those.sum()), -1))[0]) if those.any() else 0
+        meanings[name] = (
+            len(numbered(table.private[those].astype(np.int64).reshape(int(those.sum()), -1))[0]) if those.any() else 0
+        )
         if graded and those.any():
             scores[name] = float(table.score[those].mean())
     return Generalisation(by_kind, scores, meanings)

@@ -126,7 +126,8 @@ def decided_by_log(table: DialogueTable, facts: LogFacts | None, rounds: int = 6
 def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
     """The excerpt as short strings, one character for each value, for the dialogue browser.
 
-    `attributes` is how many the game declares. `knows` holds two characters for each agent and attribute, `talk` holds the dialogues one after the other, `N` characters a round, and `lengths` their rounds.
+    `attributes` is how many the game declares. `knows` holds two characters for each agent and attribute, `talk` the
+    dialogues one after the other, `N` characters a round, and `lengths` their rounds.
     """
     table = part.table
     return {

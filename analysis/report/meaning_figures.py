@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -20,28 +21,30 @@ MOST_VALUES, MOST_ROUNDS = 24, 8
 
 
 def lexicon(cells: Sequence[Cell]) -> str | None:
-    """For each value of an attribute and each round the commonest symbol, in a cell as dark as it is frequent."""
-    rows = list(dict.fromkeys((c.speaker, c.attribute, c.value) for c in cells))[:MOST_VALUES]
-    rounds = min(max((c.round for c in cells), default=0), MOST_ROUNDS)
+    """For each meaning and each round the commonest symbol, in a cell as dark as it is frequent.
+
+    Of a speaker with too many meanings the values of its attributes are shown.
+    """
+    whole = {c.speaker for c in cells if not c.attribute}
+    shown = [c for c in cells if not c.attribute or c.speaker not in whole]
+    rows = list(dict.fromkeys((c.speaker, c.attribute, c.meaning) for c in shown))[:MOST_VALUES]
+    rounds = min(max((c.round for c in shown), default=0), MOST_ROUNDS)
     if not rows or not rounds:
         return None
     several = len({speaker for speaker, _, _ in rows}) > 1
-    names = [printable(f"{speaker}: {value}" if several else value, 40) for speaker, _, value in rows]
+    names = [printable(f"{speaker}: {meaning}" if several else meaning, 40) for speaker, _, meaning in rows]
     with canvas(4.7, 0.9 + 0.34 * len(rows)) as figure:
         axes = figure.subplots()
-        for c in cells:
-            if (c.speaker, c.attribute, c.value) not in rows or c.round > rounds:
+        for c in shown:
+            if (c.speaker, c.attribute, c.meaning) not in rows or c.round > rounds:
                 continue
-            x, y = c.round - 1, rows.index((c.speaker, c.attribute, c.value))
-            axes.add_patch(
-                Rectangle(
-                    (x - 0.48, y - 0.46), 0.96, 0.92, lw=0, facecolor=COLOURS["first"],
-                    alpha=0.04 + 0.6 * c.said.value,
-                )
-            )  # fmt: skip
+            x, y = c.round - 1, rows.index((c.speaker, c.attribute, c.meaning))
+            colour = COLOURS["muted"] if c.symbol == "–" else COLOURS["first"]
+            depth = 0.04 + (0.12 if c.symbol == "–" else 0.6) * c.said.value
+            axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, lw=0, facecolor=colour, alpha=depth))
             says = f"{c.symbol} ({100 * c.said.value:.0f} %)" if rounds <= 5 else c.symbol
             axes.text(x, y, says, ha="center", va="center", fontsize=9.5)
-        for y, (one, other) in enumerate(zip(rows, rows[1:], strict=False)):
+        for y, (one, other) in enumerate(pairwise(rows)):
             if one[:2] != other[:2]:
                 axes.axhline(y + 0.5, color=COLOURS["muted"], lw=0.8)
         axes.set_xticks(range(rounds), [str(t + 1) for t in range(rounds)])
@@ -52,7 +55,7 @@ def lexicon(cells: Sequence[Cell]) -> str | None:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.spines["bottom"].set_visible(False)
         axes.set_xlabel("round")
-        first = ", ".join(f"{c.value}: {c.symbol}" for c in cells if c.round == 1)
+        first = ", ".join(f"{c.meaning}: {c.symbol}" for c in shown if c.round == 1)
         return svg(figure, f"What is said in round 1: {first}")
 
 
@@ -68,7 +71,9 @@ def told_by_round(found: Sequence[SymbolBits]) -> str | None:
             shares[rows.index((one.speaker, one.about)), one.round - 1] = max(one.bits.value, 0) / one.entropy
     several = len({speaker for speaker, _ in rows}) > 1
     names = [printable(f"{speaker}: {about}" if several else about, 40) for speaker, about in rows]
-    return heat(shares, [str(t + 1) for t in range(rounds)], names, "round", "", "Share of each attribute told by round")
+    return heat(
+        shares, [str(t + 1) for t in range(rounds)], names, "round", "", "Share of each attribute told by round"
+    )
 
 
 def estimates(found: Mapping[str, Estimate]) -> str | None:
@@ -90,7 +95,9 @@ def estimates(found: Mapping[str, Estimate]) -> str | None:
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("with 95 % interval; tick: chance")
-        return svg(figure, ", ".join(f"{name} {one.value:.2f}, by chance {one.null:.2f}" for name, one in there.items()))
+        return svg(
+            figure, ", ".join(f"{name} {one.value:.2f}, by chance {one.null:.2f}" for name, one in there.items())
+        )
 
 
 def capacity(found: Sequence[Capacity]) -> str | None:

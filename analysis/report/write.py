@@ -144,8 +144,7 @@ def _packed(findings: Findings) -> dict[str, Any]:
         "onTrack": config.get("env") == "emcomm/crossing-v0",
         "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
         "attributes": [
-            {"name": printable(a.name, 60), "values": [printable(v, 60) for v in getattr(a, "values", ())]}
-            for a in attributes
+            {"name": printable(a.name, 60), "values": [printable(v, 60) for v in a.values]} for a in attributes
         ],
         "logs": [pack(part, _logged(part, len(attributes))) for part in findings.excerpts if len(part.table)],
     }

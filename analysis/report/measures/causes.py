@@ -145,8 +145,8 @@ LISTENING = Measure(
     "listening",
     _listening,
     "Positive listening",
-    "How far the talk decides a move, all else equal: each hearer moves again after the talk of other dialogues (causal "
-    "influence of communication, Lowe et al. 2019). The null is the same network made deaf.",
+    "How far the talk decides a move, all else equal: each hearer moves again after the talk of other dialogues "
+    "(causal influence of communication; Lowe et al. 2019). The null is the same network made deaf.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK, SIMULTANEOUS),
     tables=lambda result: {"listening": listening_frame(result)},

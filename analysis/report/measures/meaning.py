@@ -25,6 +25,7 @@ from analysis.report.html import shown
 from analysis.report.measure import ATTRIBUTES, DIALOGUES, Line, Measure
 from analysis.report.study import Study
 from envs.channels import SILENT
+from envs.game import Ints
 
 KNOWN = (DIALOGUES, ATTRIBUTES)
 """What a measure of meaning needs."""
@@ -70,9 +71,9 @@ LEXICON = Measure(
     "lexicon",
     _lexicon,
     "Lexicon",
-    "What is said for which meaning. Figure: the commonest symbol of each round, the darker the more often it is said. "
-    "Table: the commonest message of each meaning, how often it is said for it (with 95 % interval), the second "
-    "commonest, and which share of all uses of that message this meaning has.",
+    "What is said for which meaning. Figure: the commonest symbol of each round, the darker the more often it is said "
+    "(a dash: the talk is over). Table: the commonest message of each meaning, how often it is said for it (with 95 % "
+    "interval), the second commonest, and which share of all uses of that message this meaning has.",
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {
@@ -81,15 +82,14 @@ LEXICON = Measure(
     figure=lambda result, study: meaning_figures.lexicon(result.rounds),
     remark=_lexicon_says,
     rows=24,
+    wide=True,
     in_json=False,
 )  # fmt: skip
 
 
 def _symbols(study: Study) -> tuple[SymbolBits, ...]:
     return tuple(
-        bits
-        for said in _speakers(study)
-        for bits in symbol_information.symbol_information(said, nulls=_nulls(study))
+        bits for said in _speakers(study) for bits in symbol_information.symbol_information(said, nulls=_nulls(study))
     )
 
 
@@ -146,8 +146,8 @@ CAPACITY = Measure(
     "capacity",
     _capacity,
     "Bits told, and what could be told",
-    "How much a whole message tells of what its speaker knows: a lower bound, from a predictor scored on utterances that "
-    "it has not met. Beside it the entropy of what is known, and log2 of the number of messages in the rounds used.",
+    "How much a whole message tells of what its speaker knows: a lower bound, from a predictor scored on others. "
+    "Beside it the entropy of what is known, and log2 of the number of messages in the rounds used.",
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"capacity": told_capacity.to_frame(result)},
@@ -164,8 +164,8 @@ def _units(study: Study) -> tuple[Dictionary, ...]:
 
 def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
     return " ".join(
-        f"The {d.speaker}'s {len(d.units)} unit{'s' * (len(d.units) != 1)} explain {shown(d.symbols.value, share=True)} "
-        f"of its tokens and express {shown(d.meanings.value, share=True)} of what it knows."
+        f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
+        f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what it knows."
         if d.units
         else f"No string of the {d.speaker}'s symbols means anything by itself."
         for d in result
@@ -176,8 +176,8 @@ UNITS = Measure(
     "units",
     _units,
     "Form-meaning units",
-    "Strings of symbols and what they mean (after Boldt and Mortensen 2025): the pair that shares most is taken out, and "
-    "so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues.",
+    "Strings of symbols and what they mean (after Boldt and Mortensen 2025): the pair that shares most is taken out, "
+    "and so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues.",
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {
@@ -230,8 +230,8 @@ SIMILARITY = Measure(
     "topographic_similarity",
     _scored(similarity_of, 2),
     "Topographic similarity",
-    "Do like meanings have like messages? Spearman correlation of the share of attributes that differ and three distances "
-    "of messages (Brighton and Kirby 2006). The tick is what messages given out at random reach (97.5 %).",
+    "Do like meanings have like messages? Spearman correlation of the share of attributes that differ and three "
+    "distances of messages (Brighton and Kirby 2006). The tick is what messages given out at random reach (97.5 %).",
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("topographic_similarity"),
@@ -242,7 +242,8 @@ DISENTANGLEMENT = Measure(
     "disentanglement",
     _scored(disentanglement_of, 2),
     "Disentanglement",
-    "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. 2020).",
+    "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. "
+    "2020).",
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
@@ -267,7 +268,7 @@ def _generalisation(study: Study) -> Generalisation:
     assert sample is not None
     declared = None if study.unplayable else getattr(study.make_game(1, np.random.default_rng(0)), "held_out", None)
     if declared is not None and sample.private.shape[2]:
-        kinds = np.asarray(declared(sample.private), np.int64)
+        kinds: Ints = np.asarray(declared(sample.private), np.int64)
     elif study.training_sample is None:
         raise NotApplicable("there is no log of training to say which meanings are new")
     else:
@@ -296,7 +297,8 @@ GENERALISATION = Measure(
     "unseen_meanings",
     _generalisation,
     "Success with new combinations",
-    "How often the agents succeed with combinations of attributes that training never showed them, and with the others.",
+    "How often the agents succeed with combinations of attributes that training never showed them, and with "
+    "the others.",
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"unseen_meanings": result.to_frame()},
