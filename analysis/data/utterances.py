@@ -129,7 +129,7 @@ def utterances(
         order = np.argsort(at, kind="stable")
         at, which, said = at[order], which[order], said[order]
         known = private[at, which]
-        varied = [p for p in range(known.shape[1]) if known[:, p].max(initial=-1) > known[:, p].min(initial=-1)]
+        varied = [p for p in range(known.shape[1]) if (known[:, p] != known[0, p]).any()]
         own = game.tokens[agents[0]] if game.tokens else None
         found.append(
             Utterances(

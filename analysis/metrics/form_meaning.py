@@ -112,7 +112,9 @@ class _Corpus:
 
     def has_form(self, form: Form) -> Bools:
         """`[K]`"""
-        return np.asarray(self.starts(form).any(axis=1)) if form.symbols else self.empty.copy()
+        if not form.symbols:
+            return self.empty.copy()
+        return np.asarray(self.starts(form).any(axis=1))
 
     def starts(self, form: Form) -> Bools:
         """`[K, R]` where the form begins."""
@@ -254,10 +256,11 @@ def _selected(
     has_meaning = np.stack([corpus.has_meaning(meaning) for meaning in meanings], axis=1).astype(np.float64)
     counts = corpus.counts
     likely = (has_form * counts[:, None]).T @ has_meaning >= LIKELIER * (counts @ has_form)[:, None]
+    intact = np.round(_bits_of_presence(has_form, has_meaning, counts), 9)  # decides between equals
     found: list[tuple[Form, Meaning, float]] = []
     while len(found) < MOST_UNITS:
         bits = np.where(likely, np.round(_bits_of_presence(has_form, has_meaning, counts), 9), 0)
-        f, m = np.unravel_index(int(bits.argmax()), bits.shape)
+        f, m = np.unravel_index(int(np.where(bits == bits.max(), intact, -1).argmax()), bits.shape)
         if bits[f, m] <= null + 1e-9:
             break
         found.append((forms[f], meanings[m], float(bits[f, m])))

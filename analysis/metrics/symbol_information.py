@@ -50,7 +50,7 @@ def counted(x: Ints, y: Ints) -> Ints:
 def pointwise(x: Ints, y: Ints) -> Reals:
     """`[U]` log2 p(x, y) / p(x) p(y) of each row; its mean is the plug-in mutual information."""
     joint = counted(x, y).astype(np.float64)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         by_pair = np.log2(joint) - np.log2(joint.sum(axis=1, keepdims=True)) - np.log2(joint.sum(axis=0))
     return by_pair[x, y] + np.log2(len(x))
 

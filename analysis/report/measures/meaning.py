@@ -165,7 +165,8 @@ def _units(study: Study) -> tuple[Dictionary, ...]:
 def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
     return " ".join(
         f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
-        f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what it knows."
+        f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
+        "is known."
         if d.units
         else f"No string of the {d.speaker}'s symbols means anything by itself."
         for d in result
