@@ -110,7 +110,7 @@ class Signal(Plain):
 
 
 class Objects(Plain):
-    """A sender sees an object of two attributes, a receiver names it; three tokens. Equal values are kept from training."""
+    """A sender sees an object of two attributes, a receiver names it; equal values are kept from training."""
 
     agent_names = ("sender", "receiver")
     move_names = tuple(f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "cone"))

@@ -118,7 +118,9 @@ def test_a_holistic_language_tells_all_and_is_not_compositional() -> None:
     assert all(one.value < 0.3 for one in disentanglement_of(said, **FEWER).values())
     assert independence_of(said, **FEWER).value < 0.5
     found = dictionary(said)
-    assert sum(len(unit.meaning) == 2 and len(unit.form.symbols) == 2 for unit in found.units) == 16
+    whole = [unit for unit in found.units if len(unit.meaning) == 2 and len(unit.form.symbols) == 2]
+    assert len(whole) > len(found.units) / 2  # a few of 16 messages given out at random share a symbol by chance
+    assert all(unit.means.value == unit.said.value == 1 for unit in whole)
     assert found.meanings.value == 1
 
 
@@ -171,7 +173,7 @@ def test_a_noisy_channel_by_hand() -> None:
 
 
 def test_the_interval_of_a_statistic_covers() -> None:
-    """Positional disentanglement of a language that slips in one of ten symbols, against its value in a large sample."""
+    """Positional disentanglement of a language that slips in one of ten symbols; the truth is a large sample."""
 
     def sample(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         rng, meanings = np.random.default_rng(seed), drawn(count, seed)
@@ -236,9 +238,9 @@ def test_edits_of_messages_of_different_lengths_are_those_of_a_naive_recursion()
 
 
 def test_information_is_that_of_emlangkit_but_for_its_bias() -> None:
-    """Equal as a plug-in. On noise that is the trouble: of 4 equally likely colours, and messages of 3 symbols, it claims
-    most of the 2 bits in 150 utterances, since nearly every message occurs once. Ours take chance off, or predict
-    utterances that they have not met, and find none.
+    """Equal as a plug-in. On noise that is the trouble: of 4 equally likely colours, and messages of 3 symbols, it
+    claims most of the 2 bits in 150 utterances, since nearly every message occurs once. Ours take chance off, or
+    predict utterances that they have not met, and find none.
     """
     metrics = pytest.importorskip("emlangkit.metrics")
     rng = np.random.default_rng(0)
@@ -269,8 +271,8 @@ def egg_gap(meanings: np.ndarray, representations: np.ndarray) -> float:
 
 
 def test_disentanglement_is_that_of_egg() -> None:
-    """On its published examples and on noise. Its callback never prints it: `print_message` calls `self.disent`, and the
-    class has `posdis` and `bosdis` only. Its bosdis leaves out symbol 0, its end of sequence, and symbols from
+    """On its published examples and on noise. Its callback never prints it: `print_message` calls `self.disent`, and
+    the class has `posdis` and `bosdis` only. Its bosdis leaves out symbol 0, its end of sequence, and symbols from
     `vocab_size` on; with those left out ours is equal.
     """
     torch.manual_seed(0)
@@ -372,8 +374,8 @@ def test_over_a_channel_that_carries_nothing_nobody_listens() -> None:
 
 
 def test_a_hearer_that_does_what_it_hears(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the move of the first symbol: of three equally frequent messages log2 3 bits, and two of three talks change
-    its move."""
+    """It takes the move of the first symbol: of three equally frequent messages log2 3 bits, and two of three talks
+    change its move."""
     decided, situation, policy, rules = heard(300)
     monkeypatch.setattr(
         module, "move_probabilities", lambda policy, rules, symbols, *rest: np.eye(3)[symbols[:, 0, [0, 0]]]

@@ -108,13 +108,14 @@ class _Corpus:
 
     def __init__(self, messages: Ints, meanings: Ints, counts: Ints) -> None:
         self.messages, self.meanings, self.counts = messages.copy(), meanings.copy(), counts
-        self.empty = ~(messages >= 0).any(axis=1)
+        self.empty: Bools = np.logical_not((messages >= 0).any(axis=1))
 
     def has_form(self, form: Form) -> Bools:
         """`[K]`"""
         if not form.symbols:
             return self.empty.copy()
-        return np.asarray(self.starts(form).any(axis=1))
+        has: Bools = np.logical_or.reduce(self.starts(form), axis=1)
+        return has
 
     def starts(self, form: Form) -> Bools:
         """`[K, R]` where the form begins."""
