@@ -74,7 +74,7 @@ class Worker:
         self._config, device = config, choose_device(config.device)
         games_seed, action_seed = seed.spawn(2)
         self._policy, self._algorithm = make_policy(config, device), make_algorithm(config)
-        self._negotiation = make_negotiation(config, config.games, games_seed)
+        self._negotiation = make_negotiation(config, config.games, games_seed, training=True)
         self._rng = np.random.default_rng(action_seed)
         self._rollout = Rollout(self._negotiation, self._rng)
         self._collector = EpisodeCollector(config.games, index)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import itertools
+import json
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from emcomm.config import GameOptions
 from emcomm.errors import BadInput, Fault
 from emcomm.printable import printable
 from emcomm.signals import Stopped, raise_stopped
@@ -35,7 +37,7 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
     """Flags -> dataclass, flat; an unknown flag or a value out of range raises BadInput naming it."""
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with contextlib.redirect_stderr(io.StringIO()) as said:
+        with contextlib.redirect_stderr(io.StringIO()) as said, _KINDS:
             return tyro.cli(
                 options, args=args, prog=f"python -m {program}", config=(tyro.conf.OmitArgPrefixes,), **given
             )  # fmt: skip
@@ -43,6 +45,46 @@ def parse(options: type[Options], args: Sequence[str], program: str, default: Op
         if not leaving.code:  # --help
             raise
         raise BadInput(_unboxed(said.getvalue())) from None
+
+
+_KINDS = tyro.constructors.ConstructorRegistry()
+"""How flags become values of our own types."""
+
+
+@_KINDS.primitive_rule
+def _game_options(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[GameOptions] | None:
+    """`n_states=8 shape=round` -> {"n_states": 8, "shape": "round"}."""
+    if info.type != GameOptions:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="NAME=VALUE ...",
+        instance_from_str=game_options,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda options: [f"{name}={_told(value)}" for name, value in options.items()],
+    )
+
+
+def game_options(given: Sequence[str]) -> GameOptions:
+    """What follows --game-options; raises ValueError for what is not name=value."""
+    return dict(map(_option, given))
+
+
+def _option(given: str) -> tuple[str, bool | int | float | str | None]:
+    """A number, true, false or null as JSON has them; anything else is text."""
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise ValueError(f"must be name=value, not {given}")
+    with contextlib.suppress(ValueError):
+        known = json.loads(value)
+        return name, value if isinstance(known, dict | list) else known
+    return name, value
+
+
+def _told(value: bool | int | float | str | None) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _unboxed(said: str) -> str:

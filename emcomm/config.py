@@ -21,10 +21,14 @@ from emcomm.schemas import RunFile, converted
 from envs.negotiation import TalkRules
 from envs.registry import outside
 
-CONFIG_VERSION = 3
-"""3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
+CONFIG_VERSION = 4
+"""4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
+
+
+GameOptions = dict[str, bool | int | float | str | None]
+"""Settings of a game's own by name: the arguments of its constructor behind `n_games` and `rng`."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Config:
 
     env: str = "emcomm/crossing-v0"
     """The game: a registered id, or module:Name of a class like envs.game.Game."""
+    game_options: GameOptions = field(default_factory=dict)
+    """Settings of the game's own, name=value; its class says which there are."""
     rules: TalkRules = field(default_factory=lambda: TalkRules(window=1))
     seed: int = 0
     """Fixes all randomness of the run, bit for bit with --workers 0."""
@@ -86,6 +92,11 @@ class Config:
     """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
 
     def __post_init__(self) -> None:
+        for name, value in self.game_options.items():
+            if not name.isidentifier():
+                raise ValueError(f"game_options are name=value, and {name!r} is no name")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"game_options: {name} must be finite, not {value}")
         for name in ("episodes", "games", "unroll", "hidden_size", "evaluation_games", "population"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -153,8 +164,8 @@ def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
     """The settings in a config.json of an older `version`; what was added is as it was before there was a choice."""
     if version >= CONFIG_VERSION or not isinstance(saved.get("rules"), dict):
         return saved
-    saved = {"move_entropy_floor": 0.0, **saved}
-    if version == 2:
+    saved = {"move_entropy_floor": 0.0, "game_options": {}, **saved}
+    if version >= 2:
         return saved
     renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
     return {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}

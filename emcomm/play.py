@@ -43,7 +43,7 @@ def scenes(table: DialogueTable, game: Declaration, n_tokens: int) -> list[Scene
             game.agent_names, game.move_names, n_tokens, "ACT", words=game.words,
             symbols=tuple(map(tuple, one.symbols.tolist())), order=tuple(map(tuple, one.speakers.tolist())),
             moves=tuple(one.moves[0].tolist()), rewards=tuple(one.rewards[0].tolist()),
-            success=bool(one.success[0]), cut=bool(one.cut[0]),
+            success=bool(one.success[0]), cut=bool(one.cut[0]), knows=game.knows(one.private[0]),
         )
         for one in (table[d] for d in range(len(table)))
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import shlex
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from emcomm.cli import parse, print_dialogues, print_figures, run_command
+from emcomm.cli import game_options, parse, print_dialogues, print_figures, run_command
 from emcomm.cluster import Cluster, start_ray
 from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
@@ -54,6 +55,7 @@ def options_from(args: list[str]) -> TrainOptions:
     first.add_argument("--run-name", "--run_name", nargs="?")
     first.add_argument("--resume", type=Path, nargs="?")
     first.add_argument("--env", nargs="?")
+    first.add_argument("--game-options", "--game_options", nargs="*", default=[])
     for flag in ("--channel", "--torso", "--algorithm"):
         first.add_argument(flag, nargs="?")
     first.add_argument("--code", nargs="*", default=[])
@@ -65,18 +67,29 @@ def options_from(args: list[str]) -> TrainOptions:
                 flag = name.replace("_", "-")
                 raise BadInput(f"--{flag} and --resume exclude each other: a resumed run keeps its settings and folder")
         saved = Run.open(start.resume, start.env, [*start.code, start.channel, start.torso, start.algorithm]).config
+    elif start.env is not None and start.env != saved.env and not {"-h", "--help"} & {*args}:
+        with contextlib.suppress(ValueError):  # `parse` says what is wrong with a flag
+            saved = dataclasses.replace(saved, env=start.env, game_options=game_options(start.game_options))
+        saved = _with_talk(saved)
     options = parse(TrainOptions, args, "emcomm.train", TrainOptions(saved))
     if options.ray_address is not None and not options.config.workers:
         raise BadInput("--ray-address and --workers 0 exclude each other: in one process there is no Ray")
     if start.resume is None:
         return options
-    for name in ("env", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
+    for name in ("env", "game_options", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
         if getattr(options.config, name) != getattr(saved, name):
             raise BadInput(
                 f"the checkpoint in {start.resume} does not fit: {name} is {getattr(saved, name)} there, "
                 f"not {getattr(options.config, name)}; a resumed run keeps its game, talk, network and seed"
             )
     return options
+
+
+def _with_talk(config: Config) -> Config:
+    """The game's own defaults of talk; those of the configuration, where the game is none or not to be built."""
+    from emcomm.games import with_talk  # the worlds take half a second to import, and a wrong flag needs none
+
+    return with_talk(config)
 
 
 def default_name(config: Config) -> str:
@@ -168,7 +181,8 @@ def _print_finished(console: Console, done: Summary, run: Run) -> None:
 
 def _headline(config: Config) -> str:
     workers = f"{config.workers} workers" if config.workers else "in this process"
-    return f"{config.env}, channel {config.rules.channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
+    game = " ".join([config.env, *(f"{name}={value}" for name, value in config.game_options.items())])
+    return f"{game}, channel {config.rules.channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:

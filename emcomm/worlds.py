@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,39 +12,34 @@ from emcomm.algorithms import ALGORITHMS, Algorithm
 from emcomm.checkpoints import Checkpoint, load_weights
 from emcomm.config import Config
 from emcomm.errors import BadInput
+from emcomm.games import game_class, named
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
-from envs import GAMES
 from envs.channels import CHANNELS
-from envs.game import BadGame, Declaration, Game
+from envs.game import BadGame, BadOption, Declaration
 from envs.negotiation import Negotiation
-from envs.registry import Registry, Unknown
-
-
-def game_class(env: str) -> Callable[[int, np.random.Generator], Game]:
-    """The game behind a registered id or `module:Name`; raises BadInput for one that is unknown or no Python."""
-    return _named(GAMES, env)
 
 
 def make_algorithm(config: Config) -> Algorithm:
     """What turns trajectories into gradients; raises BadInput where it is unknown."""
-    return _named(ALGORITHMS, config.algorithm)
+    return named(ALGORITHMS, config.algorithm)
 
 
-def _named(registry: Registry[Any], name: str) -> Any:
-    try:
-        return registry.find(name)
-    except Unknown as error:
-        raise BadInput(str(error)) from error
+def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence, training: bool = False) -> Negotiation:
+    """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game.
 
-
-def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence) -> Negotiation:
-    """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game."""
-    make_game, channel = game_class(config.env), _named(CHANNELS, config.rules.channel)
+    In `training` a game that holds meanings out draws only the others, unless its options say which it draws.
+    """
+    options = config.game_options
+    if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
+        options = {"meanings": "training", **options}
+    make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)
     rng = np.random.default_rng(seed)
     try:
         return Negotiation(make_game(n_games, rng), config.rules, rng, channel)
+    except BadOption as error:
+        raise BadInput(f"{config.env}: {error}") from error
     except BadGame as error:
         raise BadInput(f"the declarations of {config.env} contradict each other: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -60,7 +54,7 @@ def declaration(config: Config) -> Declaration:
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
     """A new policy, its weights drawn from the configuration's seed. Raises BadInput where the game does not fit it."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
-    declaration, torso = negotiation.declaration, _named(TORSOS, config.torso)
+    declaration, torso = negotiation.declaration, named(TORSOS, config.torso)
     if config.population > 1 and negotiation.n_agents != 2:
         raise BadInput(f"a population plays in pairs: {config.env} has {negotiation.n_agents} agents, not 2")
     if config.population > 1 and len(declaration.roles) > 1:

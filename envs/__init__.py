@@ -11,17 +11,29 @@ from pettingzoo.env_registry.registration import aec_registry, parallel_registry
 
 from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
+from envs.crossing_priority import CrossingPriorityGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
-from envs.game import Attribute, BadGame, Decision, Declaration, Game, Outcome, Words, declared
+from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
+from envs.item_split import ItemSplitGame
+from envs.matrix import MatrixGame
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
 from envs.registry import Registry, Unknown
 from envs.rendering import Scene
+from envs.signalling import SignallingGame
+from envs.switch_riddle import SwitchRiddleGame
+from envs.task_and_talk import TaskAndTalkGame
 
 GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
     [
         ("emcomm/crossing-v0", CrossingGame),
+        ("emcomm/crossing-priority-v0", CrossingPriorityGame),
+        ("emcomm/signalling-v0", SignallingGame),
+        ("emcomm/task-and-talk-v0", TaskAndTalkGame),
+        ("emcomm/switch-riddle-v0", SwitchRiddleGame),
+        ("emcomm/matrix-v0", MatrixGame),
+        ("emcomm/item-split-v0", ItemSplitGame),
     ],
     lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
 )
@@ -39,6 +51,7 @@ __all__ = [
     "SILENT",
     "Attribute",
     "BadGame",
+    "BadOption",
     "Channel",
     "CrossingGame",
     "Decision",

@@ -31,6 +31,10 @@ class Rules(Protocol):
         """The end-of-talk symbol."""
 
     @property
+    def n_sayable(self) -> int:
+        """Symbols that can be said: the tokens and, unless every talk has a fixed length, EOT."""
+
+    @property
     def max_rounds(self) -> int | None:
         """Rounds after which the talk is cut."""
 
@@ -149,7 +153,7 @@ class Noisy(Channel):
 
     def hear(self, own: Ints, others: Ints, at: Round) -> Ints:
         replaced = self.rng.random(others.shape) < self.rules.noise
-        symbols = self.rng.integers(self.rules.n_tokens + 1, size=others.shape, dtype=np.int8)
+        symbols = self.rng.integers(self.rules.n_sayable, size=others.shape, dtype=np.int8)
         return np.where(replaced, symbols, others)
 
 
@@ -202,7 +206,7 @@ class Shuffled(Channel):
         super().__init__(rules, n_games, n_agents, rng)
         capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
         size = (max(n_games, 64), capacity, n_agents)
-        self.bank: Ints = rng.integers(rules.n_tokens + 1, size=size, dtype=np.int8)  # until there is something better
+        self.bank: Ints = rng.integers(rules.n_sayable, size=size, dtype=np.int8)  # until there is something better
         self.next = 0
         self.donated: Ints = np.zeros((n_games, n_agents, capacity, n_agents), np.int8)
         """`[B, N, R, N]` the dialogue that each agent will hear."""

@@ -36,17 +36,23 @@ class Outcome(NamedTuple):
 class Game(Protocol):
     """`B` games of `N` agents, stepped at once. Constructed as `Game(n_games, rng, **options)`.
 
+    The options are the game's own settings (`--game-options name=value`): numbers, strings, booleans or None, each with
+    a type and a default. The constructor raises BadOption for a value with which the game cannot be played.
+
     Beside what stands below, a game may declare any of these; where it does not, the default holds.
 
     - `agent_names`: tuple of `N` names (`agent_0`, `agent_1`, …).
     - `roles`: for each role the indices of its agents, `{"sender": (0,), "receiver": (1,)}`. Agents of one role are
       exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
     - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
+    - `talk`: its own defaults for options of `TalkRules`, `{"opening": "talk", "max_rounds": 1}` (the crossing's).
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
     - `words`: the game's own `Words` for agents and outcomes.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
+    - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
+      option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
       `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 
@@ -141,6 +147,10 @@ class Words:
         return f"{self.agent}s"
 
 
+class BadOption(ValueError):
+    """A value of a game's own option with which it cannot be played: names the option, and what would be right."""
+
+
 class BadGame(ValueError):
     """A game whose declarations contradict each other or its arrays."""
 
@@ -172,6 +182,15 @@ class Declaration:
     def decision(self, kind: Kind) -> Decision | None:
         """The first decision of a kind."""
         return next((d for d in self.decisions if d.kind == kind), None)
+
+    def knows(self, private: Floats) -> tuple[str, ...]:
+        """For each agent what it alone knows, in words: `private` `[N, P]` as the attributes say; empty without any."""
+        if not self.attributes:
+            return ()
+        return tuple(
+            ", ".join(f"{a.name} {value:g}" for a, value in zip(self.attributes, own, strict=True) if value >= 0)
+            for own in private.tolist()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -3,7 +3,8 @@
 Each game is in one of three phases. OPEN: moves and symbols are legal; if all agents move, the moves are played, if any
 agent says a symbol, the talk is entered. TALK: only symbols are legal, until all agents say EOT in the same round or
 `max_rounds` is reached. ACT: only moves are legal; they are played at the same moment, the buffer is emptied, and the
-game goes on or ends. With `closing="any"` one EOT ends the talk.
+game goes on or ends. With `closing="any"` one EOT ends the talk, with `closing="fixed"` nobody can say EOT, and every
+talk lasts `max_rounds`.
 
 Agents that may not speak (`Game.may_speak`) only move. Where several roles exist, an agent sees its own.
 
@@ -35,7 +36,7 @@ _PHASE_FEATURES = np.eye(len(PHASES), dtype=np.float32)
 Opening = Literal["free", "talk"]
 Speaking = Literal["simultaneous", "sequential"]
 Order = Literal["fixed", "episode", "round"]
-Closing = Literal["mutual", "any"]
+Closing = Literal["mutual", "any", "fixed"]
 
 
 class IllegalAction(ValueError):
@@ -61,7 +62,8 @@ class TalkRules:
     order: Order = "fixed"
     """With --speaking sequential: the order, always the same, or shuffled for every episode or every round."""
     closing: Closing = "mutual"
-    """What ends a talk. mutual: EOT of all who may speak, in the same round; any: the EOT of one."""
+    """What ends a talk. mutual: EOT of all who may speak, in the same round; any: the EOT of one; fixed: nothing but
+    --max-rounds, EOT cannot be said."""
     channel: str = "open"
     """What is heard. open: what was said; off: no talk. Controls: constant (all is token 0), shuffled (messages of
     other games), self (one's own symbols as the other's), noisy (see noise), oracle (the role is told, upper bound),
@@ -107,6 +109,11 @@ class TalkRules:
     def eot(self) -> int:
         """The end-of-talk symbol."""
         return self.n_tokens
+
+    @property
+    def n_sayable(self) -> int:
+        """Symbols that can be said: the tokens and, unless closing is fixed, EOT."""
+        return self.n_tokens + (self.closing != "fixed")
 
 
 class Observation(NamedTuple):
@@ -226,6 +233,8 @@ class Negotiation:
         for name, count in zip(self.declaration.agent_names, self.declaration.tokens, strict=True):
             if count is not None and count > self.rules.n_tokens:
                 raise BadGame(f"{name} has {count} tokens, and there are {self.rules.n_tokens}: --n-tokens {count}")
+            if count == 0 and self.rules.closing == "fixed":
+                raise BadGame(f"{name} has no tokens, and with --closing fixed no EOT: give its role at least 1 token")
 
     @property
     def n_features(self) -> int:
@@ -422,8 +431,12 @@ class Negotiation:
         if self._records:
             self._ears[games, self.n_rounds[games]] = self._heard[games, :, -1, 1:].reshape(len(games), -1)
         ends = self._row == rules.eot
-        agreed = talks & (ends.any(axis=1) if rules.closing == "any" else (ends | ~self._speakers()).all(axis=1))
-        self.cut |= talks & ~agreed & (self.n_rounds == (rules.max_rounds or LONGEST_UNBOUNDED_TALK))
+        full = self.n_rounds == (rules.max_rounds or LONGEST_UNBOUNDED_TALK)
+        if rules.closing == "fixed":
+            agreed = talks & full
+        else:
+            agreed = talks & (ends.any(axis=1) if rules.closing == "any" else (ends | ~self._speakers()).all(axis=1))
+        self.cut |= talks & ~agreed & full
         self.phase[talks] = TALK
         self.phase[agreed | self.cut] = ACT
         self._row[talks] = SILENT
@@ -443,9 +456,22 @@ class Negotiation:
         self.over[games] = last
         dialogues = self._dialogues(games, moves, outcome, before, speaks, last)
         if len(games):
-            self.channel.finished(self._said[games], self.n_rounds[games])
+            self.channel.finished(self._lent(games, speaks), self.n_rounds[games])
             self._begin(plays)
         return Step(rewards, terminated, truncated, self.over.copy(), dialogues)
+
+    def _lent(self, games: Ints, speaks: Bools) -> Ints:
+        """int8 `[D, R, N]` what was said; where an agent could not speak, what one of the others said.
+
+        The channel may let it be heard in a game in which that agent can.
+        """
+        said = self._said[games]
+        if self._may_speak is None:
+            return said
+        first = (~speaks).argsort(axis=1, kind="stable")  # those who could speak, then the others
+        turn = np.arange(self.n_agents) % np.maximum(speaks.sum(axis=1), 1)[:, None]
+        lender = np.where(speaks, np.arange(self.n_agents), np.take_along_axis(first, turn, 1))
+        return np.take_along_axis(said, lender[:, None], 2)
 
     def _dialogues(
         self, games: Ints, moves: Ints, outcome: Outcome, before: tuple[Floats, Floats, Bools], speaks: Bools,
@@ -502,6 +528,9 @@ class Negotiation:
         """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
         at = Round(games, self.n_rounds[games], columns[..., 1:], self._said)
         row[..., 1:] = self.channel.hear(row[..., :1], row[..., 1:], at)
+        if self._may_speak is not None and not self.channel.echo:  # whoever cannot speak is not heard
+            speaks = np.take_along_axis(self._speakers()[games][:, None], columns[..., 1:], 2)
+            row[..., 1:] = np.where(speaks, row[..., 1:], SILENT)
         if self._hears is not None:
             reaches = np.take_along_axis(self._hears()[games], columns[..., 1:], 2)
             row[..., 1:] = np.where(reaches, row[..., 1:], SILENT)
@@ -575,5 +604,6 @@ def _own_column_first(role: Ints) -> Ints:
 
 def _legal_by_phase(rules: TalkRules, n_moves: int) -> Bools:
     """`[3, A]` symbols are legal in OPEN and TALK, moves in OPEN and ACT."""
-    symbol = np.arange(rules.n_tokens + 1 + n_moves) <= rules.eot
-    return np.stack([np.ones_like(symbol), symbol, ~symbol])
+    action = np.arange(rules.n_tokens + 1 + n_moves)
+    symbol, move = action <= rules.eot - (rules.closing == "fixed"), action > rules.eot
+    return np.stack([symbol | move, symbol, move])

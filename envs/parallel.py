@@ -61,8 +61,9 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
     ### Arguments
 
     The fields of `TalkRules`, which explains them: `n_tokens`, `max_rounds`, `opening`, `speaking`, `order`, `closing`,
-    `channel`, `noise`, `round_cost`, `window`; what the game itself takes; and `render_mode`: None, `ansi` (the
-    dialogue as a table), `rgb_array` (a picture) or `human` (a window). Nothing is drawn unless `render` is called.
+    `channel`, `noise`, `round_cost`, `window`, with its defaults where the game has no `talk` of its own; what the game
+    itself takes; and `render_mode`: None, `ansi` (the dialogue as a table), `rgb_array` (a picture) or `human` (a
+    window). Nothing is drawn unless `render` is called.
 
     ### Errors
 
@@ -211,6 +212,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         symbols, order = self._talk.so_far(0)
         return replace(
             self._empty_scene(),
+            knows=self._talk.declaration.knows(self._talk.game.private()[0]),
             phase=PHASES[self._talk.phase[0]],
             symbols=_rows(symbols),
             order=_rows(order),
@@ -220,6 +222,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
     def _finished(self, dialogues: Dialogues, phase: str) -> Scene:
         return replace(
             self._empty_scene(),
+            knows=self._talk.declaration.knows(dialogues.private[0]),
             phase=phase,
             symbols=_rows(dialogues.symbols),
             order=_rows(dialogues.order),
@@ -282,7 +285,9 @@ def parallel_env(
     """A game with talk, by default the crossing, as a ParallelEnv; `options` are the talk's and the game's own."""
     own = list(inspect.signature(game).parameters)[2:]
     make_game = partial(game, **{name: options.pop(name) for name in own if name in options})
-    return NegotiationEnv(make_game, talk_rules(options, own), render_mode)
+    rules = talk_rules(options, own)  # refuses unknown options before the game is made
+    talk = getattr(make_game(1, np.random.default_rng(0)), "talk", None)
+    return NegotiationEnv(make_game, talk_rules({**talk, **options}) if talk else rules, render_mode)
 
 
 def env(**options: Any) -> AECEnv[str, Seen, int | None]:

@@ -237,6 +237,8 @@ def _draw_track(scene: Scene) -> _Canvas:
                 f"{scene.move_name(agent)}   {scene.rewards[agent]:+g}" if scene.rewards else scene.move_name(agent)
             )
             canvas.text(columns[agent], _LINE_Y + 62, reward, 13, GREY, 200)
+        if scene.knows:
+            canvas.text(columns[agent], _LINE_Y + 84, scene.knows[agent], 13, INK, 260)
     _draw_trains(canvas, scene)
     return canvas
 
@@ -335,7 +337,9 @@ def _draw_table(scene: Scene) -> _Canvas:
         canvas.disc(x, 409 - head, head, shade)
     canvas.box(WIDTH / 2, 466, WIDTH - 120, 74, 22, WOOD, WOOD_EDGE, 2)
     for agent, (x, name) in enumerate(zip(columns, scene.agent_names, strict=True)):
-        canvas.text(x, 519, name, 13, _agent_colour(agent), 0.94 * pitch)
+        canvas.text(x, 513 if scene.knows else 519, name, 13, _agent_colour(agent), 0.94 * pitch)
+        if scene.knows:
+            canvas.text(x, 530, scene.knows[agent], 12, INK, 0.94 * pitch)
         if scene.moves:
             _draw_card(canvas, scene, agent, x, pitch)
     return canvas

@@ -46,6 +46,8 @@ class Scene:
     """The talk ran into its limit of rounds."""
     words: Words = field(default_factory=Words)
     """The game's own."""
+    knows: tuple[str, ...] = ()
+    """What each agent alone knows, "delay 3"; empty where the game has no attributes."""
 
     def __str__(self) -> str:
         return text(self)
@@ -81,6 +83,9 @@ def text(scene: Scene) -> str:
     """
     agents = range(len(scene.agent_names))
     rows = [("timestep", *scene.agent_names)]
+    if any(scene.knows):
+        rows.append(("knows", *(known or "-" for known in scene.knows)))
+    said_from = len(rows)
     rows += [
         (str(t), *("-" if said == SILENT else str(said) for said in round_))
         for t, round_ in enumerate(scene.symbols, start=1)
@@ -90,7 +95,7 @@ def text(scene: Scene) -> str:
         rows.append(("reward", *(f"{reward:+g}" for reward in scene.rewards)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    for t, order in enumerate(scene.order, start=1):
+    for t, order in enumerate(scene.order, start=said_from):
         lines[t] += "  spoke: " + ", ".join(scene.agent_names[agent] for agent in order)
     if scene.cut:
         lines.append(f"the talk was cut after {rounds(len(scene.symbols))}")

@@ -142,7 +142,7 @@ def _changed(settings: dict[str, Any], default: dict[str, Any]) -> dict[str, Any
     return {
         name: _changed(value, default[name]) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if value != default[name]
+        if name not in default or value != default[name]
     }
 
 
@@ -360,6 +360,8 @@ def _revision(folder: Path) -> str | None:
 def best_possible(config: Config) -> Optimum | None:
     """What identical agents can reach at best; None where the theory does not reach."""
     rules = config.rules
+    if config.env != Config.env or rules.closing != "mutual":
+        return None
     if rules.channel == "off" or config.torso == "none":  # nothing tells the agents apart when they move
         return Optimum(0.5, 0.0, 0.0, np.zeros((0, rules.n_tokens + 3)))
     if rules.channel != "open" or rules.speaking != "simultaneous" or config.torso != "gru" or config.population > 1:

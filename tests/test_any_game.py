@@ -124,6 +124,21 @@ def test_one_eot_ends_the_talk_where_any_may_close_it() -> None:
         assert talk.phase.tolist() == [phase] * 4
 
 
+def test_a_talk_of_fixed_length_has_no_eot() -> None:
+    talk = talk_of(Signal, opening="talk", closing="fixed", max_rounds=2)
+    assert np.flatnonzero(talk.mask()[0, 0]).tolist() == [0, 1]
+    talk.step(np.tile([1, 5], (4, 1)))
+    assert talk.phase.tolist() == [1] * 4
+    talk.step(np.tile([0, 5], (4, 1)))
+    assert np.flatnonzero(talk.mask()[0, 1]).tolist() == [6, 7, 8]  # the moves, and no EOT
+    dialogues = talk.step(np.tile([6, 7], (4, 1))).dialogues
+    assert dialogues.symbols[:2].tolist() == [[1, -1], [0, -1]]
+    assert not dialogues.cut.any()
+    rng = np.random.default_rng(0)
+    with pytest.raises(BadGame, match="sender has no tokens, and with --closing fixed no EOT"):
+        Negotiation(changed(Signal, tokens={"sender": 0})(1, rng), TalkRules(closing="fixed"), rng)
+
+
 def test_only_neighbours_are_heard() -> None:
     talk = talk_of(Trio, opening="talk", n_tokens=9)
     talk.step(np.tile([1, 2, 3], (4, 1)))
@@ -199,6 +214,7 @@ def policy_for(negotiation: Negotiation, kind: str) -> Policy:
         (CrossingGame, "gru", {"channel": "tokens_shuffled"}),
         (CrossingGame, "gru", {"channel": "ends_shuffled"}),
         (CrossingGame, "gru", {"channel": "delayed"}),
+        (Signal, "gru", {"opening": "talk", "closing": "fixed", "max_rounds": 3}),
         (CrossingGame, "window", {"channel": "constant", "window": 2}),
         (CrossingGame, "gru", {"channel": "self"}),
         (CrossingGame, "gru", {"channel": "off"}),

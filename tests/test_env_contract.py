@@ -46,9 +46,20 @@ def name(options):
     return "-".join(f"{key}={value}" for key, value in options.items()) or "default"
 
 
+FIRST, *OTHERS = GAMES
+IN_ALL_GAMES = [{}, {"channel": "off"}, {"channel": "shuffled"}, {"speaking": "sequential", "order": "round"}]
+"""The rules of talk are one for all games: with the first one every variant is tried, with the others these."""
+
+
+def cases(variants, others):
+    """Games with variants of the talk."""
+    pairs = [(FIRST, options) for options in variants] + [(env_id, options) for env_id in OTHERS for options in others]
+    return pytest.mark.parametrize(("env_id", "options"), pairs, ids=[f"{e}-{name(o)}" for e, o in pairs])
+
+
 every_game = pytest.mark.parametrize("env_id", GAMES)
-every_variant = pytest.mark.parametrize("options", VARIANTS, ids=name)
-every_deterministic_variant = pytest.mark.parametrize("options", DETERMINISTIC, ids=name)
+every_variant = cases(VARIANTS, IN_ALL_GAMES)
+every_deterministic_variant = cases(DETERMINISTIC, IN_ALL_GAMES[:2])
 
 
 def make(env_id, options):
@@ -88,7 +99,6 @@ class Obedient(BaseParallelWrapper):
         return self._seen, *rest
 
 
-@every_game
 @every_variant
 @pytest.mark.filterwarnings("ignore")
 def test_pettingzoo_accepts_the_environment(env_id, options):
@@ -102,7 +112,6 @@ def test_pettingzoo_accepts_the_environment(env_id, options):
 # -- spaces and masks --------------------------------------------------------------------------------------------
 
 
-@every_game
 @every_variant
 def test_observations_are_in_their_spaces_over_whole_episodes(env_id, options):
     env = make(env_id, options)
@@ -123,7 +132,6 @@ def test_observations_are_in_their_spaces_over_whole_episodes(env_id, options):
         assert all(isinstance(flag, bool) for flag in [*terminated.values(), *truncated.values()])
 
 
-@every_game
 @every_variant
 def test_masks_tell_exactly_what_is_accepted(env_id, options):
     env, rng = make(env_id, {"n_tokens": 2, **options}), np.random.default_rng(5)
@@ -152,7 +160,6 @@ def test_masks_tell_exactly_what_is_accepted(env_id, options):
 # -- repeatable --------------------------------------------------------------------------------------------------
 
 
-@every_game
 @every_variant
 def test_one_seed_is_one_history(env_id, options):
     histories = []
@@ -174,7 +181,6 @@ def test_seeds_differ_where_chance_plays(env_id):
     assert len(set(heard)) > 1
 
 
-@every_game
 @every_variant
 def test_pickling_in_mid_episode_changes_nothing(env_id, options):
     env, rng = make(env_id, {"opening": "talk", "max_rounds": None, **options}), np.random.default_rng(13)
@@ -189,16 +195,28 @@ def test_pickling_in_mid_episode_changes_nothing(env_id, options):
 # -- one rule book -----------------------------------------------------------------------------------------------
 
 
-@every_game
-@pytest.mark.parametrize("options", [*DETERMINISTIC, {"speaking": "sequential"}], ids=name)
+def share(batch, singles):
+    """Give single games what chance has dealt to those of a batch."""
+    for g, single in enumerate(singles):
+        for name, value in vars(batch.game).items():
+            if isinstance(value, np.ndarray) and len(value) == batch.n_games:
+                getattr(single.game, name)[0] = value[g]
+        single._columns[0], single._mask = batch._columns[g], None
+
+
+@cases([*DETERMINISTIC, {"speaking": "sequential"}], [{}, {"channel": "off"}, {"speaking": "sequential"}])
 def test_a_batch_and_single_games_are_the_same_game(env_id, options):
-    games, rng = 5, np.random.default_rng(17)
-    batch = Negotiation(GAMES[env_id](games, rng), TalkRules(**options), rng)
-    batch.reset()
+    games, rng = 13, np.random.default_rng(17)
     singles = [make(env_id, options) for _ in range(games)]
-    seen_alone = [env.reset()[0] for env in singles]
-    for _ in range(40):
+    for env in singles:
+        env.reset()
+    talks = [env.unwrapped._talk for env in singles]
+    batch = Negotiation(GAMES[env_id](games, rng), talks[0].rules, rng)
+    batch.reset()
+    for _ in range(30):
+        share(batch, talks)
         seen = batch.observe()
+        seen_alone = [env.unwrapped._observations(env.agents) for env in singles]
         for game, env in enumerate(singles):
             for i, agent in enumerate(env.possible_agents):
                 assert (seen.features[game, i] == seen_alone[game][agent]["observation"]).all()
@@ -208,22 +226,26 @@ def test_a_batch_and_single_games_are_the_same_game(env_id, options):
         result = batch.step(actions)
         for game, env in enumerate(singles):
             joint = dict(zip(env.possible_agents, actions[game].tolist(), strict=True))
-            seen_alone[game], rewards, terminated, truncated, _ = env.step(joint)
+            _, rewards, terminated, truncated, _ = env.step(joint)
             assert list(rewards.values()) == result.rewards[game].tolist()
             assert list(terminated.values()) == result.terminated[game].tolist()
             assert list(truncated.values()) == result.truncated[game].tolist()
             assert (not env.agents) == result.over[game]
             if not env.agents:
-                seen_alone[game], _ = env.reset()
+                env.reset()
         batch.reset(result.over)
 
 
-@every_game
 @every_deterministic_variant
 def test_swapping_the_agents_swaps_what_they_see_and_nothing_else(env_id, options):
     env, mirror, rng = make(env_id, options), make(env_id, options), np.random.default_rng(19)
     if len(env.possible_agents) > 2:
         pytest.skip("the columns of more than two agents are permuted at random")
+    if len(env.unwrapped._talk.declaration.roles) > 1:
+        pytest.skip("agents of two roles are not exchangeable")
+    if not data_equivalence(env.reset(seed=1), env.reset(seed=2)):
+        pytest.skip("chance deals to each game its own: it is not the mirror of another")
+    env.agents = []
     one, other = env.possible_agents
     for _ in range(60):
         if not env.agents:
@@ -289,26 +311,49 @@ def test_an_unknown_option_is_named_and_the_valid_ones_are_listed(env_id, kind):
 
 @every_game
 def test_mistakes_are_named_in_one_line(env_id):
-    env = make(env_id, {})
+    env, rng = make(env_id, {}), np.random.default_rng(0)
     one, other = env.possible_agents[:2]
     with pytest.raises(envs.GameOver, match="call reset before step"):
-        env.step({one: 0, other: 0})
-    env.reset()
-    with pytest.raises(IllegalAction, match=rf"^the action of {other} is missing in phase OPEN: legal are 0, 1, "):
-        env.step({one: 0})
+        env.step(dict.fromkeys(env.possible_agents, 0))
+    seen, _ = env.reset(seed=0)
+    actions, none = choose(rng, seen), env.action_space(one).n
+    where = r"in phase (OPEN|TALK|ACT): legal are \d"
+    with pytest.raises(IllegalAction, match=rf"^the action of {other} is missing {where}"):
+        env.step({agent: action for agent, action in actions.items() if agent != other})
     with pytest.raises(IllegalAction, match=rf"^agent 'nobody' is unknown: the agents are {one}, {other}"):
-        env.step({one: 0, other: 0, "nobody": 0})
-    with pytest.raises(IllegalAction, match=rf"^action 'left' of {one} is no integer in phase OPEN"):
-        env.step({one: "left", other: 0})
-    with pytest.raises(IllegalAction, match=rf"^action 8 \(no such action\) of {one} is illegal in phase OPEN"):
-        env.step({one: 8, other: 0})
-    env.step({one: 0, other: 0})
-    with pytest.raises(
-        IllegalAction, match=rf"^action 7 \(move detour\) of {other} .* TALK: legal are 0, 1, 2, 3, 4, 5$"
-    ):
-        env.step({one: 0, other: 7})
+        env.step({**actions, "nobody": 0})
+    with pytest.raises(IllegalAction, match=rf"^action 'left' of {one} is no integer {where}"):
+        env.step({**actions, one: "left"})
+    with pytest.raises(IllegalAction, match=rf"^action {none} \(no such action\) of {one} is illegal {where}"):
+        env.step({**actions, one: none})
     with pytest.raises(ValueError, match=r"^render_mode must be one of ansi, rgb_array, human, or None, not 'film'"):
         make(env_id, {"render_mode": "film"})
+
+
+def test_a_move_in_the_talk_is_named():
+    env = parallel_env()
+    env.reset()
+    env.step({"train_0": 0, "train_1": 0})
+    with pytest.raises(
+        IllegalAction, match=r"^action 7 \(move detour\) of train_1 .* TALK: legal are 0, 1, 2, 3, 4, 5$"
+    ):
+        env.step({"train_0": 0, "train_1": 7})
+
+
+@every_game
+def test_pictures_and_text_of_every_game(env_id):
+    for mode, kind in (("ansi", str), ("rgb_array", np.ndarray)):
+        env = make(env_id, {"render_mode": mode})
+        env.reset(seed=0)
+        for _ in play(env, np.random.default_rng(0), 12, env.unwrapped._observations(env.agents)):
+            assert isinstance(env.render(), kind)
+
+
+@pytest.mark.parametrize("env_id", OTHERS)
+def test_a_game_brings_its_own_defaults_of_the_talk(env_id):
+    env = make(env_id, {})
+    assert env.unwrapped._rules == TalkRules(**getattr(env.unwrapped._talk.game, "talk", {}))
+    assert make(env_id, {"max_rounds": 7}).unwrapped._rules.max_rounds == 7
 
 
 def test_numpy_integers_are_actions():

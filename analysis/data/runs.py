@@ -117,7 +117,7 @@ class LoadedRun:
 
         Where its moves are those of the crossing, it is taken for that, which is noted.
         """
-        from emcomm.worlds import game_class
+        from emcomm.games import game_class
 
         env = self.env_name or "no game"
         if env not in GAMES and env != self.env:
@@ -127,7 +127,8 @@ class LoadedRun:
             if self.env_name is not None:
                 self._note(f"{self.path}: {advice}; taken for the crossing, whose moves it has")
             return CrossingGame
-        return game_class(env)
+        options = (self.settings or {}).get("game_options")
+        return game_class(env, options if isinstance(options, dict) else None)
 
     @property
     def config(self) -> Config:

@@ -19,7 +19,7 @@ from analysis.metrics.token_statistics import TokenReport, TokenTally
 from analysis.metrics.unseen_meanings import MetMeanings
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate
 from emcomm.errors import BadInput
-from envs.game import Declaration
+from envs.game import BadOption, Declaration, Game
 from envs.negotiation import TalkRules
 
 if TYPE_CHECKING:
@@ -101,17 +101,21 @@ class Study:
 
     @cached_property
     def make_game(self) -> MakeGame:
-        """The game; raises BadInput where it is code that nobody has named."""
+        """The game with its options; raises BadInput where it is code that nobody has named."""
         return self.run.game()
 
     @cached_property
     def unplayable(self) -> str | None:
         """Why the game cannot be played here; None where it can."""
         try:
-            _ = self.make_game, self.run.rules()
-        except BadInput as error:
+            _ = self._one_game, self.run.rules()
+        except (BadInput, BadOption) as error:
             return str(error)
         return None
+
+    @cached_property
+    def _one_game(self) -> Game:
+        return self.make_game(1, np.random.default_rng(0))
 
     @cached_property
     def trained(self) -> TrainedPolicy | None:
@@ -179,7 +183,7 @@ class Study:
     @cached_property
     def joint(self) -> JointMoves:
         """Which joint moves succeed: as the game declares, or as the dialogues show."""
-        succeeds = None if self.unplayable else getattr(self.make_game, "succeeds", None)
+        succeeds = None if self.unplayable else getattr(self._one_game, "succeeds", None)
         joint = JointMoves(self.game.role_of, succeeds)
         for table in (self.training_sample, self.sample):
             if table is not None:

@@ -1,0 +1,136 @@
+"""Meanings: objects made of attributes, how often each is drawn, and which are kept from training."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.game import BadOption, Floats, Ints
+
+Drawn = Literal["all", "training", "held_out"]
+"""Which meanings a game draws: all; only those of training; only those kept from it."""
+Frequencies = Literal["uniform", "zipf"]
+"""How often each meaning is drawn. uniform: all equally often; zipf: the r-th in proportion to 1 / r."""
+
+MOST_MEANINGS = 2**16
+"""More combinations of attribute values are refused."""
+
+
+def _names(count: int) -> tuple[str, ...]:
+    known = ("colour", "shape", "style", "size")
+    return (*known[:count], *(f"attribute {p + 1}" for p in range(len(known), count)))
+
+
+class Meanings:
+    """All combinations of `n_attributes` attributes with `n_values` values each, by number.
+
+    Parameters
+    ----------
+    n_attributes, n_values : int
+        Attributes of an object, and values of each (values).
+    held_out : float
+        Share of the combinations that is kept from training (0 to 1), rounded to whole ones. Where there is more than
+        one attribute, each value stays in training with some combination, so that what is new is the combination.
+    split_seed : int
+        Which combinations those are.
+    drawn : str
+        What `draw` draws.
+    frequencies : str
+        How often each.
+
+    Raises BadOption, which names the option, where a number is odd or no combination is left.
+
+    >>> Meanings(n_attributes=2, n_values=3).values[5]
+    array([1, 2])
+    >>> int(Meanings(2, 3, held_out=0.34).kept_from_training.sum())
+    3
+    """
+
+    def __init__(
+        self,
+        n_attributes: int,
+        n_values: int,
+        held_out: float = 0.0,
+        split_seed: int = 0,
+        drawn: Drawn = "all",
+        frequencies: Frequencies = "uniform",
+    ) -> None:
+        if n_attributes < 1:
+            raise BadOption(f"n_attributes must be at least 1, not {n_attributes}")
+        if n_values < 2:
+            raise BadOption(f"n_values must be at least 2, not {n_values}: with one there is nothing to tell")
+        if n_attributes > 16 or n_values**n_attributes > MOST_MEANINGS:
+            raise BadOption(
+                f"n_values {n_values} to the power of n_attributes {n_attributes} must be at most {MOST_MEANINGS:,}"
+            )
+        if drawn not in get_args(Drawn):
+            raise BadOption(f"meanings must be one of {', '.join(get_args(Drawn))}, not {drawn!r}")
+        if frequencies not in get_args(Frequencies):
+            raise BadOption(f"frequencies must be one of {', '.join(get_args(Frequencies))}, not {frequencies!r}")
+        if split_seed < 0:
+            raise BadOption(f"split_seed must not be negative, not {split_seed}")
+        self.n_attributes, self.n_values = n_attributes, n_values
+        self.values = np.stack(np.unravel_index(np.arange(n_values**n_attributes), (n_values,) * n_attributes), axis=1)
+        """`[O, P]` the attributes of each object."""
+        self.kept_from_training = self._split(held_out, split_seed)
+        """`[O]` whether a combination is held out."""
+        weights = 1 / np.arange(1, len(self) + 1) if frequencies == "zipf" else np.ones(len(self))
+        if drawn != "all":
+            weights = weights * (self.kept_from_training == (drawn == "held_out"))
+        if not weights.any():
+            raise BadOption(f"held_out {held_out} holds no meaning out: with meanings=held_out give a larger share")
+        self.frequency: NDArray[np.float64] = weights / weights.sum()
+        """`[O]` how often each object is drawn."""
+        self.pool: Ints = np.flatnonzero(weights)
+        """The objects that are drawn at all."""
+        self._even = frequencies == "uniform"
+        self._cumulative = self.frequency.cumsum()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`P` names of the attributes; one alone is a state."""
+        return ("state",) if self.n_attributes == 1 else _names(self.n_attributes)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def _split(self, share: float, seed: int) -> NDArray[np.bool_]:
+        """`[O]` which are held out."""
+        if not 0 <= share <= 1:
+            raise BadOption(f"held_out is a share from 0 to 1, not {share}")
+        count, kept = round(share * len(self)), np.zeros(len(self), np.bool_)
+        order = np.random.default_rng(seed).permutation(len(self))
+        uses = np.full((self.n_attributes, self.n_values), self.n_values ** (self.n_attributes - 1))
+        columns, least = np.arange(self.n_attributes), 1 if self.n_attributes > 1 else 0
+        for candidate in order:  # a value is never taken from training altogether
+            if kept.sum() == count:
+                break
+            if (uses[columns, self.values[candidate]] > least).all():
+                kept[candidate] = True
+                uses[columns, self.values[candidate]] -= 1
+        most = int(kept.sum())
+        if most < count or most == len(self):
+            raise BadOption(
+                f"held_out {share:g} of {len(self)} meanings leaves no training meaning"
+                + (" with some value" if self.n_attributes > 1 else "")
+                + f": at most {most if most < count else most - 1} can be held out"
+            )
+        return kept
+
+    def draw(self, rng: np.random.Generator, count: int) -> Ints:
+        """`[count]` objects."""
+        if self._even:
+            return self.pool[rng.integers(len(self.pool), size=count)]
+        return np.minimum(np.searchsorted(self._cumulative, rng.random(count), side="right"), self.pool[-1])
+
+    def one_hot(self, objects: Ints) -> Floats:
+        """float32 `[…, P * V]` the attributes of objects `[…]`, each one-hot."""
+        eye = np.eye(self.n_values, dtype=np.float32)
+        return eye[self.values[objects]].reshape(*objects.shape, self.n_attributes * self.n_values)
+
+    def number(self, values: Floats) -> Ints:
+        """`[…]` the objects with attributes `[…, P]`."""
+        powers = self.n_values ** np.arange(self.n_attributes)[::-1]
+        return (values @ powers).astype(np.int64)
