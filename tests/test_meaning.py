@@ -454,6 +454,8 @@ def test_the_least_rounds_are_those_of_a_search() -> None:
     assert least_rounds(shares, n_tokens=2, silence=True) == pytest.approx(0.3 + 2 * 0.25 + 3 * 0.05)
     assert math.isnan(least_rounds(shares, n_tokens=2, max_rounds=1))  # three symbols for five meanings
     assert math.isnan(least_rounds(shares, n_tokens=0))
+    assert least_rounds(shares, n_tokens=3, max_rounds=2, fixed=True) == pytest.approx(2)
+    assert math.isnan(least_rounds(shares, n_tokens=2, max_rounds=2, fixed=True))
 
 
 def test_what_symbols_cannot_tell_is_said() -> None:

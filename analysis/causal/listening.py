@@ -77,8 +77,8 @@ def listening(
     --------
     `analysis.listening(policy, rules, decided)[0].bits`
     """
-    if rules.speaking == "sequential":
-        raise NotApplicable("agents speak one after the other, and who spoke when is part of the talk")
+    if rules.speaking == "sequential" and rules.order != "fixed":
+        raise NotApplicable("agents speak in an order that changes, and who spoke when is part of the talk")
     rng = np.random.default_rng(seed)
     setting = situation.setting if situation is not None else None
     n_agents = decided.symbols.shape[2]

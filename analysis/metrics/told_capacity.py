@@ -84,22 +84,27 @@ def held_out_bits(message: Ints, meaning: Ints, dialogue: Ints, rng: np.random.G
     return out + entropy(np.bincount(meaning)).plug_in
 
 
-def messages_in(n_tokens: int, rounds: int, cut: bool) -> Ints:
-    """`[rounds]` how many messages of 1, 2, … rounds one speaker has: tokens, then EOT; `cut`: the last needs no EOT.
+def messages_in(n_tokens: int, rounds: int, cut: bool, fixed: bool = False) -> Ints:
+    """`[rounds]` how many messages of 1, 2, … rounds one speaker has: tokens, then EOT.
 
-    >>> messages_in(3, 3, cut=False).tolist(), messages_in(3, 1, cut=True).tolist()
-    ([1, 3, 9], [4])
+    `cut`: the last needs no EOT. `fixed`: there is no EOT, and all messages have that many rounds.
+
+    >>> messages_in(3, 3, cut=False).tolist(), messages_in(3, 1, cut=True).tolist(), messages_in(3, 2, True, True).tolist()
+    ([1, 3, 9], [4], [0, 9])
     """
-    counts = [min(n_tokens**r, 2**62) for r in range(rounds)]
-    if cut and rounds:
+    counts = [0 if fixed else min(n_tokens**r, 2**62) for r in range(rounds)]
+    if (cut or fixed) and rounds:
         counts[-1] = min(counts[-1] + n_tokens**rounds, 2**62)
     return np.array(counts, np.int64)
 
 
-def least_rounds(shares: Reals, n_tokens: int, max_rounds: int | None = None, silence: bool = False) -> float:
+def least_rounds(
+    shares: Reals, n_tokens: int, max_rounds: int | None = None, silence: bool = False, fixed: bool = False
+) -> float:
     """Mean rounds of the shortest code for meanings with these `shares`, if one agent speaks; NaN where there is none.
 
-    The commonest meaning gets the shortest message. `silence`: not to talk at all is a message of 0 rounds.
+    The commonest meaning gets the shortest message. `silence`: not to talk at all is a message of 0 rounds. `fixed`:
+    every talk has `max_rounds` rounds.
 
     >>> least_rounds(np.full(4, 0.25), n_tokens=3)  # EOT alone, and three messages of a token and EOT
     1.75
@@ -113,16 +118,18 @@ def least_rounds(shares: Reals, n_tokens: int, max_rounds: int | None = None, si
         length += 1
         if max_rounds is not None and length > max_rounds:
             return float("nan")
-        fit = int(messages_in(n_tokens, length, cut=length == max_rounds)[-1])
-        if not fit or (n_tokens < 1 and length > 1):
+        cut = length == max_rounds
+        fit = int(messages_in(n_tokens, length, cut, fixed and cut)[-1]) if cut or not fixed else 0
+        if n_tokens < 1 and length > 1:
             return float("nan")
         total, left = total + length * float(left[:fit].sum()), left[fit:]
     return total
 
 
 def capacity(
-    said: Utterances, alone: bool, max_rounds: int | None = None, silence: bool = False, seed: int = 0, nulls: int = 5
-) -> Capacity:
+    said: Utterances, alone: bool, max_rounds: int | None = None, silence: bool = False, fixed: bool = False,
+    seed: int = 0, nulls: int = 5,
+) -> Capacity:  # fmt: skip
     """What the messages of one speaker tell of its meaning, whole messages and all attributes together.
 
     Parameters
@@ -135,6 +142,8 @@ def capacity(
         Rounds after which the talk is cut.
     silence : bool
         Whether agents may move without any talk, so that silence is a message.
+    fixed : bool
+        Whether there is no EOT, and every talk has `max_rounds` rounds.
     seed, nulls : int
         What fixes the randomness, and permutations.
 
@@ -159,10 +168,11 @@ def capacity(
     cut = bool(said.cut[said.n_rounds <= rounds].any())
     shares = np.bincount(meaning) / len(meaning)
     if alone:
-        possible = float(messages_in(said.n_tokens, rounds, cut).sum()) + bool((said.n_rounds == 0).any())
-        could, least = float(np.log2(max(possible, 1))), least_rounds(shares, said.n_tokens, max_rounds, silence)
+        possible = float(messages_in(said.n_tokens, rounds, cut, fixed).sum()) + bool((said.n_rounds == 0).any())
+        could = float(np.log2(max(possible, 1)))
+        least = least_rounds(shares, said.n_tokens, max_rounds, silence, fixed)
     else:
-        could, least = rounds * float(np.log2(said.n_tokens + 1)), float("nan")
+        could, least = rounds * float(np.log2(max(said.n_tokens + (not fixed), 1))), float("nan")
     return Capacity(
         said.speaker, float(scores.mean()), float(low), float(high), null, entropy(np.bincount(meaning)).plug_in,
         could, rounds, float(said.n_rounds.mean()), least, len(said),

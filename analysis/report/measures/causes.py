@@ -13,7 +13,7 @@ from analysis.causal.role_leaks import Leak, role_leaks
 from analysis.causal.summary import Causes
 from analysis.report import figures
 from analysis.report.html import shown
-from analysis.report.measure import DIALOGUES, NETWORK, PLAYABLE, SIMULTANEOUS, WHO_YIELDS, Line, Measure
+from analysis.report.measure import DIALOGUES, NETWORK, PLAYABLE, WHO_YIELDS, Line, Measure
 from analysis.report.study import Study
 from envs.channels import CHANNELS
 
@@ -148,7 +148,7 @@ LISTENING = Measure(
     "How far the talk decides a move, all else equal: each hearer moves again after the talk of other dialogues "
     "(causal influence of communication; Lowe et al. 2019). The null is the same network made deaf.",
     chapter="causes",
-    needs=(DIALOGUES, NETWORK, SIMULTANEOUS),
+    needs=(DIALOGUES, NETWORK),
     tables=lambda result: {"listening": listening_frame(result)},
     line=lambda result, study: Line(
         "bits heeded", f"{result[0].bits:.2f}", f"of the {result[0].hearer}'s move, decided by what it hears"

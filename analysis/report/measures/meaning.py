@@ -116,8 +116,9 @@ def _capacity(study: Study) -> tuple[Capacity, ...]:
     every = study.utterances
     agents = int(sum(len(np.unique(said.agent[(said.symbols != SILENT).any(axis=1)])) for said in every))
     rules = study.rules
-    longest, silence = (rules.max_rounds, rules.opening == "free") if rules else (None, False)
-    return tuple(told_capacity.capacity(said, agents == 1, longest, silence) for said in that_know(every))
+    longest = rules.max_rounds if rules else None
+    silence, fixed = (rules.opening == "free", rules.closing == "fixed") if rules else (False, False)
+    return tuple(told_capacity.capacity(said, agents == 1, longest, silence, fixed) for said in that_know(every))
 
 
 def _capacity_line(result: tuple[Capacity, ...], study: Study) -> Line:
