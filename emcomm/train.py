@@ -139,12 +139,12 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
 
 
 def _finish(training: Training, console: Console) -> int:
-    from emcomm.worlds import declaration
+    from emcomm.worlds import bounds_of_talk, declaration
 
     run, config = training.run_folder, training.config
     where = shlex.quote(str(run.path))
     console.print(f"{'resuming' if training.resumed else 'training'} {where}: {_headline(config)}", soft_wrap=True)
-    for note in training.notes:
+    for note in (*training.notes, *bounds_of_talk(config)):
         console.print(note, soft_wrap=True, markup=False)
     try:
         training.learn()

@@ -16,6 +16,7 @@ from emcomm.games import game_class, named
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
+from envs.capacity import more_than_can_be_told
 from envs.channels import CHANNELS
 from envs.game import BadGame, BadOption, Declaration
 from envs.negotiation import Negotiation
@@ -49,6 +50,13 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
 def declaration(config: Config) -> Declaration:
     """What the game declares; raises BadInput for what is no game."""
     return make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+
+
+def bounds_of_talk(config: Config) -> list[str]:
+    """A sentence for each role that knows more than it can tell in the allowed rounds; allowed, but to be said."""
+    negotiation = make_negotiation(config, 64, np.random.SeedSequence(0), training=True)
+    negotiation.reset()
+    return more_than_can_be_told(negotiation)
 
 
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
