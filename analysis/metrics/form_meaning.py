@@ -3,8 +3,8 @@
 Their algorithm, CSAR: *count* how often each string of symbols and each meaning occur together, *select* the pair that
 shares the most information, *ablate* both where they stand together, *repeat*. A meaning is a value of an attribute or
 several together. A string may be bound to the round in which it begins. It ends where permuted meanings do as well.
-Only pairs are taken in which the string has that meaning more often than not, before anything is taken away. Units are
-those of one half of the dialogues, and their figures those of the other half.
+Pairs in which the string nearly always has that meaning come first, then those in which it has it more often than not.
+Units are those of one half of the dialogues, and their figures those of the other half.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MOST_RECORDS, MOST_FORMS, MOST_MEANINGS, MOST_UNITS = 1_500, 600, 400, 60
 TOGETHER = 3
 """Attributes of one meaning."""
 NULLS = 5
-LIKELIER = 0.5
-"""Share of the uses of a string in which it has its meaning, at least."""
+SURE, LIKELIER = 0.9, 0.5
+"""Shares of the uses of a string in which it has its meaning: sure pairs are taken first, then likely ones."""
 GONE = -2
 """Marks a symbol that a unit has explained."""
 
@@ -256,21 +256,29 @@ def _selected(
     has_form = np.stack([corpus.has_form(form) for form in forms], axis=1).astype(np.float64)
     has_meaning = np.stack([corpus.has_meaning(meaning) for meaning in meanings], axis=1).astype(np.float64)
     counts = corpus.counts
-    likely = (has_form * counts[:, None]).T @ has_meaning >= LIKELIER * (counts @ has_form)[:, None]
     intact = np.round(_bits_of_presence(has_form, has_meaning, counts), 9)  # decides between equals
+    likely = _share(has_form, has_meaning, counts) >= LIKELIER
     found: list[tuple[Form, Meaning, float]] = []
-    while len(found) < MOST_UNITS:
-        bits = np.where(likely, np.round(_bits_of_presence(has_form, has_meaning, counts), 9), 0)
-        f, m = np.unravel_index(int(np.where(bits == bits.max(), intact, -1).argmax()), bits.shape)
-        if bits[f, m] <= null + 1e-9:
-            break
-        found.append((forms[f], meanings[m], float(bits[f, m])))
-        rows = np.flatnonzero(corpus.ablate(forms[f], meanings[m]))
-        changed = _Corpus(corpus.messages[rows], corpus.meanings[rows], corpus.counts[rows])
-        changed.empty = corpus.empty[rows]
-        has_form[rows] = np.stack([changed.has_form(form) for form in forms], axis=1)
-        has_meaning[rows] = np.stack([changed.has_meaning(meaning) for meaning in meanings], axis=1)
+    for least in (SURE, LIKELIER):
+        while len(found) < MOST_UNITS:
+            bits = np.round(_bits_of_presence(has_form, has_meaning, counts), 9)
+            bits = np.where(likely & (_share(has_form, has_meaning, counts) >= least), bits, 0)
+            f, m = np.unravel_index(int(np.where(bits == bits.max(), intact, -1).argmax()), bits.shape)
+            if bits[f, m] <= null + 1e-9:
+                break
+            found.append((forms[f], meanings[m], float(bits[f, m])))
+            rows = np.flatnonzero(corpus.ablate(forms[f], meanings[m]))
+            changed = _Corpus(corpus.messages[rows], corpus.meanings[rows], corpus.counts[rows])
+            changed.empty = corpus.empty[rows]
+            has_form[rows] = np.stack([changed.has_form(form) for form in forms], axis=1)
+            has_meaning[rows] = np.stack([changed.has_meaning(meaning) for meaning in meanings], axis=1)
     return found
+
+
+def _share(has_form: Reals, has_meaning: Reals, counts: Ints) -> Reals:
+    """`[F, M]` of the uses of each form, how many have each meaning."""
+    share: Reals = (has_form * counts[:, None]).T @ has_meaning / np.maximum(counts @ has_form, 1)[:, None]
+    return share
 
 
 def _scored(said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: _Corpus, null: float) -> Dictionary:

@@ -34,7 +34,9 @@ class Consistency(NamedTuple):
     """From 1."""
     bits: Estimate
     jaques: float
-    """0 to 1."""
+    """0 to 1; high, too, where one symbol or one move is nearly always taken."""
+    jaques_null: float
+    """The same with permuted moves."""
     utterances: int
 
 
@@ -99,18 +101,43 @@ def consistency(
             symbol = numbered(said.symbols[there, t, None])[1]
             move = numbered(moves[there, None].astype(np.int64))[1]
             bits = information(symbol, move, said.dialogue[there], rng, nulls)
-            whole = np.zeros((max(n_symbols, int(symbol.max()) + 1), n_moves), np.int64)
-            pairs = counted(symbol, move)
-            whole[: pairs.shape[0], : pairs.shape[1]] = pairs
-            found.append(Consistency(said.speaker, name, own, t + 1, bits, jaques(whole), len(there)))
+            shape = (max(n_symbols, int(symbol.max()) + 1), n_moves)
+            score, null = (jaques(_within(shape, counted(symbol, other))) for other in (move, rng.permutation(move)))
+            found.append(Consistency(said.speaker, name, own, t + 1, bits, score, null, len(there)))
     return tuple(found)
+
+
+def _within(shape: tuple[int, int], counts: Ints) -> Ints:
+    """The counts in a table of all symbols and moves."""
+    whole = np.zeros(shape, np.int64)
+    whole[: counts.shape[0], : counts.shape[1]] = counts
+    return whole
 
 
 def to_frame(found: tuple[Consistency, ...]) -> pd.DataFrame:
     """One row per speaker, mover and round."""
     rows = [
-        (c.speaker, "its own" if c.own else f"that of {c.mover}", c.round, *c.bits, c.jaques, c.utterances)
+        (
+            c.speaker,
+            "its own" if c.own else f"that of {c.mover}",
+            c.round,
+            *c.bits,
+            c.jaques,
+            c.jaques_null,
+            c.utterances,
+        )
         for c in found
     ]
-    names = ["speaker", "move", "round", "bits", "low_bits", "high_bits", "null_bits", "p_value", "jaques"]
+    names = [
+        "speaker",
+        "move",
+        "round",
+        "bits",
+        "low_bits",
+        "high_bits",
+        "null_bits",
+        "p_value",
+        "jaques",
+        "jaques_null",
+    ]
     return pd.DataFrame(rows, columns=[*names, "utterances"])

@@ -89,8 +89,10 @@ def messages_in(n_tokens: int, rounds: int, cut: bool, fixed: bool = False) -> I
 
     `cut`: the last needs no EOT. `fixed`: there is no EOT, and all messages have that many rounds.
 
-    >>> messages_in(3, 3, cut=False).tolist(), messages_in(3, 1, cut=True).tolist(), messages_in(3, 2, True, True).tolist()
-    ([1, 3, 9], [4], [0, 9])
+    >>> messages_in(3, 3, cut=False).tolist(), messages_in(3, 1, cut=True).tolist()
+    ([1, 3, 9], [4])
+    >>> messages_in(3, 2, cut=True, fixed=True).tolist()
+    [0, 9]
     """
     counts = [0 if fixed else min(n_tokens**r, 2**62) for r in range(rounds)]
     if (cut or fixed) and rounds:
