@@ -55,6 +55,14 @@ class Utterances:
         rows: dict[str, Any] = {name: v[which] for name, v in values.items() if isinstance(v, np.ndarray)}
         return replace(self, **rows)
 
+    def drawn(self, count: int, rng: np.random.Generator) -> Utterances:
+        """The utterances of some dialogues drawn at random, of about `count` utterances."""
+        if len(self) <= count:
+            return self
+        dialogues = np.unique(self.dialogue)
+        chosen = rng.choice(dialogues, max(len(dialogues) * count // len(self), 1), replace=False)
+        return self[np.isin(self.dialogue, chosen)]
+
     @property
     def is_token(self) -> Bools:
         """`[U, R]` whether a token was said, not EOT and not nothing."""

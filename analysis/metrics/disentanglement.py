@@ -18,6 +18,9 @@ from analysis.metrics.resampling import Estimate, estimated
 from envs.channels import SILENT
 from envs.game import Ints
 
+MOST_UTTERANCES = 20_000
+"""Of more so many are drawn."""
+
 
 def posdis(meanings: Ints, messages: Ints) -> float:
     """Positional disentanglement of the messages `[U, R]` of meanings `[U, P]`; NaN where no position varies.
@@ -105,6 +108,7 @@ def disentanglement_of(said: Utterances, seed: int = 0, replicates: int = 200, n
     `disentanglement_of(said)["posdis"].value`
     """
     rng = np.random.default_rng(seed)
+    said = said.drawn(MOST_UTTERANCES, rng)
     meanings = numbers(said.meanings)
     rounds = (said.symbols != SILENT).mean(axis=0) >= 0.01
     columns = {"posdis": numbers(said.symbols[:, rounds]), "bosdis": numbers(bags(said.symbols, said.n_tokens))}

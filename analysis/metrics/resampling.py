@@ -42,6 +42,11 @@ def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int =
     (True, True)
     """
     count = len(scores)
+    if scores.shape[1] == 1:  # rows of one value are drawn together: the same interval, in less time
+        values, uses = np.unique(scores[:, 0], return_counts=True)
+        again = rng.multinomial(count, uses / count, replicates) @ values / count
+        low, high = np.quantile(again, [0.025, 0.975])
+        return np.array([low]), np.array([high])
     even = np.full(count, 1 / count)
     means = np.array([rng.multinomial(count, even) @ scores / count for _ in range(replicates)])
     low, high = np.quantile(means, [0.025, 0.975], axis=0)

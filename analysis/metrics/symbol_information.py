@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import random_table
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import entropy, shared_information
@@ -72,15 +73,24 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     """
     if not len(x):
         return NO_ESTIMATE
-    null = np.array([shared_information(counted(x, rng.permutation(y))) for _ in range(nulls)])
+    joint = counted(x, y)
+    null = np.array([shared_information(table) for table in _permuted(joint, nulls, rng)])
     chance = float(null.mean()) if nulls else 0.0
     _, which = np.unique(dialogue, return_inverse=True)
     sums = np.bincount(which, pointwise(x, y)) * (int(which.max()) + 1) / len(x)
     (low,), (high,) = interval_of_means(sums[:, None], rng)
-    plug_in = shared_information(counted(x, y))
+    plug_in = shared_information(joint)
     p_value = float((1 + (null >= plug_in - 1e-12).sum()) / (1 + nulls))
     high_null = float(np.quantile(null, 0.975)) - chance if nulls else float("nan")
     return Estimate(plug_in - chance, float(low) - chance, float(high) - chance, high_null, p_value)
+
+
+def _permuted(joint: Ints, nulls: int, rng: np.random.Generator) -> Ints:
+    """`[nulls, X, Y]` the tables of permuted answers: drawn at random among those with the same margins."""
+    if not nulls:
+        return np.zeros((0, *joint.shape), np.int64)
+    tables: Ints = random_table(joint.sum(axis=1), joint.sum(axis=0)).rvs(nulls, random_state=rng)
+    return tables.reshape(nulls, *joint.shape).astype(np.int64)
 
 
 def symbol_information(said: Utterances, seed: int = 0, nulls: int = NULLS) -> tuple[SymbolBits, ...]:

@@ -17,6 +17,8 @@ from analysis.metrics.resampling import Reals, interval_of_means
 from envs.game import Ints
 
 FOLDS = 5
+MOST_UTTERANCES = 50_000
+"""Of more so many are drawn."""
 SHRINKAGE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10_000.0)
 """Utterances that the shares of the meanings count for, beside those of a message."""
 
@@ -130,7 +132,7 @@ def least_rounds(
 
 def capacity(
     said: Utterances, alone: bool, max_rounds: int | None = None, silence: bool = False, fixed: bool = False,
-    seed: int = 0, nulls: int = 5,
+    seed: int = 0, nulls: int = 3,
 ) -> Capacity:  # fmt: skip
     """What the messages of one speaker tell of its meaning, whole messages and all attributes together.
 
@@ -159,6 +161,7 @@ def capacity(
     `capacity(said, alone=True).told`
     """
     rng = np.random.default_rng(seed)
+    said = said.drawn(MOST_UTTERANCES, rng)
     _, message = said.message_numbers()
     _, meaning = said.meaning_numbers()
     scores = held_out_bits(message, meaning, said.dialogue, rng)

@@ -17,8 +17,10 @@ from analysis.metrics.resampling import Estimate, Reals, estimated
 from envs.channels import SILENT
 from envs.game import Ints
 
-MOST_MEANINGS = 150
+MOST_MEANINGS = 120
 """Meanings that are compared; of more so many are drawn."""
+MOST_UTTERANCES = 20_000
+"""Of more so many are drawn."""
 
 Distance = Callable[[Ints, Ints], Reals]
 """`[K]` how far apart the rows of two arrays `[K, C]` are."""
@@ -122,7 +124,7 @@ def _correlation(a: Reals, b: Reals) -> float:
     return float(np.round(a @ b / size, 12)) if size > 0 else float("nan")
 
 
-def similarity_of(said: Utterances, seed: int = 0, replicates: int = 200, nulls: int = 99) -> dict[str, Estimate]:
+def similarity_of(said: Utterances, seed: int = 0, replicates: int = 100, nulls: int = 99) -> dict[str, Estimate]:
     """Topographic similarity of the commonest message of each meaning, by distance of messages.
 
     The interval resamples dialogues, and takes the commonest messages anew; the null gives the messages to other
@@ -147,6 +149,7 @@ def similarity_of(said: Utterances, seed: int = 0, replicates: int = 200, nulls:
     if len(said.attributes) < 2:
         raise NotApplicable("it takes two attributes: of one attribute, all values are equally far apart")
     rng = np.random.default_rng(seed)
+    said = said.drawn(MOST_UTTERANCES, rng)
     meanings, meaning = said.meaning_numbers()
     messages, message = said.message_numbers()
     chosen = np.sort(rng.permutation(len(meanings))[:MOST_MEANINGS])
