@@ -4,7 +4,7 @@ Their algorithm, CSAR: *count* how often each string of symbols and each meaning
 shares the most information, *ablate* both where they stand together, *repeat*. A meaning is a value of an attribute or
 several together. A string may be bound to the round in which it begins. It ends where permuted meanings do as well.
 Pairs in which the string nearly always has that meaning come first, then those in which it has it more often than not.
-Units are those of one half of the dialogues, and their figures those of the other half.
+Units are those of one half of the dialogues, and their figures those of the other half, where they must occur.
 """
 
 from __future__ import annotations
@@ -289,6 +289,8 @@ def _scored(said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: 
     for form, meaning, bits in pairs:
         has_form, has_meaning = corpus.has_form(form), corpus.has_meaning(meaning)
         both = int(corpus.counts @ corpus.ablate(form, meaning))
+        if not both:  # chance in the other half
+            continue
         units.append(
             Unit(
                 form, meaning, bits, rate(both, int(corpus.counts @ has_form)),

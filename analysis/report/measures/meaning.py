@@ -61,8 +61,8 @@ def _lexicon_says(result: Lexicon, study: Study) -> str:
         faithful = sum(entry.said.successes for entry in own) / uses
         messages = len({entry.message for entry in own})
         lines.append(
-            f"The {speaker} has {messages} different commonest messages for {len(own)} meanings, and says the "
-            f"commonest one in {shown(faithful, share=True)} of the dialogues."
+            f"Commonest messages of the {speaker}: {messages} different for {len(own)} meanings, said in "
+            f"{shown(faithful, share=True)} of the dialogues."
         )
     return " ".join(lines)
 
