@@ -151,17 +151,25 @@ def _silence() -> None:
 
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
-    """One line per condition: success with its interval, and what the talk looks like."""
+    """One line per condition: success with its interval, what it brought, and what the talk looks like."""
+    graded = any(abs(figures.score - figures.success.value) > 1e-6 for figures in rows.values())
     table = Table(
-        "play", "success [95 % Wilson]", "mean rounds", "talks cut", "no talk", title=escape(printable(title)),
-        title_justify="left",
+        "play", "success [95 % Wilson]", *(["score"] if graded else []), "return [95 %]", "mean rounds", "talks cut",
+        "no talk", title=escape(printable(title)), title_justify="left",
     )  # fmt: skip
     for name, figures in rows.items():
         table.add_row(
-            name, str(figures.success), f"{figures.mean_rounds:.2f}",
-            f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
+            name, str(figures.success), *([f"{figures.score:.3f}"] if graded else []), _returns(figures),
+            f"{figures.mean_rounds:.2f}", f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)
+
+
+def _returns(figures: Figures) -> str:
+    """The mean over the agents with its interval; where two agents differ, what each one has."""
+    apart = len(figures.returns) == 2 and abs(figures.returns[0] - figures.returns[1]) > 1e-6
+    each = " (" + " / ".join(f"{mean:.3f}" for mean in figures.returns) + ")" if apart else ""
+    return f"{figures.mean_return:.3f} [{figures.return_low:.3f}, {figures.return_high:.3f}]{each}"
 
 
 def print_dialogues(console: Console, table: DialogueTable, game: Declaration, eot: int) -> None:

@@ -159,6 +159,15 @@ class DialogueTable:
         few = max(int(np.searchsorted(np.cumsum(sizes), count, "right")), 1)
         return self[np.isin(self.episode, episodes[:few])]
 
+    @property
+    def last(self) -> Bools:
+        """`[D]` whether it is the last dialogue of its episode, of those in the table."""
+        order = np.lexsort((self.negotiation, self.episode))
+        ends = np.append(np.diff(self.episode[order]) != 0, True)[: len(order)]
+        last = np.zeros(len(order), np.bool_)
+        last[order] = ends
+        return last
+
     def padded(self, rounds: int) -> Ints:
         """int8 `[D, rounds, N]` the first rounds of every dialogue, SILENT after its end."""
         within = np.arange(rounds) < self.n_rounds[:, None]

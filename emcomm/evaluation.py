@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.loop import episodes
 from emcomm.networks.policy import Policy
 from emcomm.rollout import draw_races, players_of, sample
-from emcomm.statistics import Rate, rate
+from emcomm.statistics import Z95, Rate, rate
 from emcomm.worlds import make_negotiation
 from envs.game import Bools, Ints
 from envs.negotiation import Dialogues, Observation
@@ -58,11 +60,24 @@ class Figures:
     """What a number of dialogues amounts to."""
 
     success: Rate
+    """Of the episodes: what the last joint move of each has brought."""
     mean_rounds: float
     cut: float
     """Share of talks cut at `max_rounds`."""
     silent: float
     """Share of decisions without talk."""
+    returns: tuple[float, ...] = ()
+    """For each agent its mean return: the rewards of an episode, without the cost of talking (reward)."""
+    return_low: float = math.nan
+    """The 95 % interval of the mean return over all agents (normal)."""
+    return_high: float = math.nan
+    score: float = math.nan
+    """Mean score of the last joint moves; the share of successes in a game that has no score."""
+
+    @property
+    def mean_return(self) -> float:
+        """Over all agents."""
+        return float(np.mean(self.returns)) if self.returns else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -70,14 +85,25 @@ class Figures:
             "games": self.success.trials, "success": self.success.value,
             "success_low": self.success.low, "success_high": self.success.high,
             "mean_rounds": self.mean_rounds, "cut": self.cut, "silent": self.silent,
+            "returns": list(self.returns), "return_low": self.return_low, "return_high": self.return_high,
+            "score": self.score,
         }  # fmt: skip
+
+
+def returns_of(table: DialogueTable) -> NDArray[np.float64]:
+    """`[E, N]` the sum of each agent's rewards in each of the episodes of `table`, without the cost of talking."""
+    _, episode = np.unique(table.episode, return_inverse=True)
+    returns = np.zeros((int(episode.max(initial=-1)) + 1, table.rewards.shape[1]))
+    np.add.at(returns, episode, table.rewards)
+    return returns
 
 
 class Tally:
     """Adds dialogues up to `Figures`, and keeps ten of them."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros(5)
+        self._sums = np.zeros(8)
+        self._returns = np.zeros(0)
         self._rng = np.random.default_rng(0)
         self._keys = np.zeros(0)
         self._shown: list[DialogueTable] = []
@@ -87,19 +113,32 @@ class Tally:
         keys = np.concatenate([self._keys, self._rng.random(len(table))])
         smallest = np.argsort(keys)[:10]
         self._keys, self._shown = keys[smallest], [concatenate([*self._shown, table])[smallest]]
+        returns = returns_of(table)
+        if not self._returns.size:
+            self._returns = np.zeros(returns.shape[1])
+        self._returns += returns.sum(axis=0)
         self._sums += (
             len(table),
-            table.success.sum(),
+            table.last.sum(),
+            table.success[table.last].sum(),
             table.n_rounds.sum(),
             table.cut.sum(),
             (table.n_rounds == 0).sum(),
+            table.score[table.last].sum(dtype=float),
+            np.square(returns.mean(axis=1)).sum(),
         )
 
     def figures(self) -> Figures:
         """The figures over all dialogues so far."""
-        count, successes, rounds, cut, silent = self._sums
-        share = 1 / max(count, 1)
-        return Figures(rate(int(successes), int(count)), rounds * share, cut * share, silent * share)
+        count, episodes, successes, rounds, cut, silent, score, squares = self._sums.tolist()
+        share, each = 1 / max(count, 1), 1 / max(episodes, 1)
+        returns = self._returns * each
+        mean = float(returns.mean()) if returns.size else math.nan
+        half = Z95 * math.sqrt(max(squares * each - mean**2, 0) * each)
+        return Figures(
+            rate(int(successes), int(episodes)), rounds * share, cut * share, silent * share,
+            tuple(returns.tolist()), mean - half, mean + half, score * each,
+        )  # fmt: skip
 
     def shown(self) -> DialogueTable:
         """Ten of all dialogues so far, drawn at random and always the same ones; all where there are fewer."""

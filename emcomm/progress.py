@@ -72,7 +72,7 @@ class Course:
             self._add_dialogues(contribution.dialogues)
 
     def _add_dialogues(self, table: DialogueTable) -> None:
-        self._success = np.concatenate([self._success, table.success])[-RECENT:]
+        self._success = np.concatenate([self._success, table.success[table.last]])[-RECENT:]
         self._rounds = np.concatenate([self._rounds, table.n_rounds])[-RECENT:]
         if self.episodes_to_95 is None and len(self._success) == RECENT and self.success >= 0.95:
             self.episodes_to_95 = self.episodes

@@ -28,7 +28,8 @@ class Trajectory(NamedTuple):
     reward: Tensor
     """`[T, B, N]`"""
     ended: Tensor
-    """`[T, B, N]` 1 where the episode ended with the step; where a limit cut it short, nothing is expected after it."""
+    """`[T, B, N]` 1 where the episode ended with the step, or the agent left; where a limit cut it short, nothing is
+    expected after it."""
     choice: Tensor
     """`[T, B, N]` 1 where the agent had more than one legal action."""
     active: Tensor
@@ -73,7 +74,7 @@ class Rollout:
             masks.append(mask)
             actions.append(action)
             rewards.append(step.rewards)
-            endings.append(step.terminated | step.truncated)
+            endings.append(step.terminated | step.truncated | step.left)
             if len(step.dialogues.game):
                 dialogues.append((step.dialogues, players_of(policy, memory, step.dialogues, agents)))
             starts.append(None)

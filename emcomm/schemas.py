@@ -142,6 +142,10 @@ class PlayFigures(Struct, forbid_unknown_fields=True):
     mean_rounds: Annotated[float, Meta(ge=0)]
     cut: Share
     silent: Share
+    returns: list[float] = []
+    return_low: float | None = None
+    return_high: float | None = None
+    score: float | None = None
 
 
 class EvaluationFigures(Struct, forbid_unknown_fields=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from statistics import NormalDist
 from typing import NamedTuple
 
-_Z = NormalDist().inv_cdf(0.975)
+Z95 = NormalDist().inv_cdf(0.975)
+"""Standard errors on each side of a 95 % interval."""
 
 
 class Rate(NamedTuple):
@@ -33,8 +34,8 @@ def rate(successes: int, trials: int) -> Rate:
     """
     if not trials:
         return Rate(0, 0, 0.0, 1.0)
-    share, squared = successes / trials, _Z**2
+    share, squared = successes / trials, Z95**2
     middle = 2 * successes + squared
-    half = _Z * (squared + 4 * successes * (1 - share)) ** 0.5
+    half = Z95 * (squared + 4 * successes * (1 - share)) ** 0.5
     low, high = ((middle + sign * half) / (2 * (trials + squared)) for sign in (-1, 1))
     return Rate(successes, trials, low if successes else 0.0, high if successes < trials else 1.0)

@@ -15,6 +15,7 @@ from envs.crossing_priority import CrossingPriorityGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
 from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
 from envs.item_split import ItemSplitGame
+from envs.line import LineGame
 from envs.matrix import MatrixGame
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.parallel import NegotiationEnv, env, parallel_env
@@ -23,6 +24,7 @@ from envs.rendering import Scene
 from envs.signalling import SignallingGame
 from envs.switch_riddle import SwitchRiddleGame
 from envs.task_and_talk import TaskAndTalkGame
+from envs.traffic_junction import TrafficJunctionGame
 
 GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
@@ -34,6 +36,8 @@ GAMES: Registry[Callable[..., Game]] = Registry(
         ("emcomm/switch-riddle-v0", SwitchRiddleGame),
         ("emcomm/matrix-v0", MatrixGame),
         ("emcomm/item-split-v0", ItemSplitGame),
+        ("emcomm/line-v0", LineGame),
+        ("emcomm/traffic-junction-v0", TrafficJunctionGame),
     ],
     lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
 )
@@ -54,18 +58,23 @@ __all__ = [
     "BadOption",
     "Channel",
     "CrossingGame",
+    "CrossingPriorityGame",
     "Decision",
     "Declaration",
     "Game",
     "GameOver",
     "IllegalAction",
+    "LineGame",
     "NegotiableEnv",
     "Negotiation",
     "NegotiationEnv",
     "Outcome",
     "ParallelGame",
     "Scene",
+    "SignallingGame",
     "TalkRules",
+    "TaskAndTalkGame",
+    "TrafficJunctionGame",
     "Unknown",
     "Words",
     "declared",

@@ -52,6 +52,7 @@ def more_than_can_be_told(negotiation: Negotiation) -> list[str]:
         if may_speak[:, agent].any() and meanings > told:
             rounds = "1 round" if rules.max_rounds == 1 else f"{rules.max_rounds} rounds"
             sentences.append(
-                f"the {name} knows one of {meanings:,} meanings, and its symbols tell at most {told:,} apart in {rounds}"
+                f"the {name} knows one of {meanings:,} meanings, and its symbols tell at most {told:,} apart in "
+                f"{rounds}"
             )
     return sentences

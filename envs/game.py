@@ -31,6 +31,8 @@ class Outcome(NamedTuple):
     """`[D, N]` the agent was stopped by a limit outside the game."""
     score: Floats | None = None
     """`[D]` how well, where the game has degrees of success; None where it has not."""
+    left: Bools | None = None
+    """`[D, N]` the agent leaves, though it may come back as another: nothing that follows is to its credit."""
 
 
 class Game(Protocol):
@@ -50,7 +52,7 @@ class Game(Protocol):
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
     - `words`: the game's own `Words` for agents and outcomes.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
-    - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all).
+    - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all). Each group ends its talk by itself.
     - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
       option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
@@ -84,7 +86,7 @@ class Game(Protocol):
         """`[B, N, M]`; every agent has at least one."""
 
     def active(self) -> Bools:
-        """`[B, N]` agents that still take part. The others neither talk nor move."""
+        """`[B, N]` agents that take part now. The others neither talk nor move; they may come, or come back, later."""
 
     def play(self, moves: Ints, which: Ints) -> Outcome:
         """Play `moves` `[D, N]` in the `D` games with indices `which`; the others stand still.

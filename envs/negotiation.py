@@ -6,7 +6,9 @@ agent says a symbol, the talk is entered. TALK: only symbols are legal, until al
 game goes on or ends. With `closing="any"` one EOT ends the talk, with `closing="fixed"` nobody can say EOT, and every
 talk lasts `max_rounds`.
 
-Agents that may not speak (`Game.may_speak`) only move. Where several roles exist, an agent sees its own.
+Agents that may not speak (`Game.may_speak`) only move. Where several roles exist, an agent sees its own. Where a game
+says who hears whom (`Game.hears`), each group of agents that hear each other, directly or through others, ends its talk
+by itself, says and hears nothing more, and moves when all groups have ended theirs.
 
 Actions are one `Discrete(n_tokens + 1 + n_moves)`: the tokens, then EOT, then the moves.
 Axes: `B` game, `N` agent, `W` window of rounds, `A` action, `D` games whose moves were played in a step.
@@ -181,6 +183,8 @@ class Step(NamedTuple):
     """`[B]` the episode has ended; `reset` before the next step."""
     dialogues: Dialogues
     """The negotiations whose moves were played in this step."""
+    left: Bools
+    """`[B, N]` the agent leaves, though it may come back as another."""
 
 
 class Negotiation:
@@ -219,6 +223,10 @@ class Negotiation:
         self._mask: Bools | None = None
         self._may_speak: Callable[[], Bools] | None = getattr(game, "may_speak", None)
         self._hears: Callable[[], Bools] | None = getattr(game, "hears", None)
+        self._closed = np.zeros((games, agents), np.bool_)
+        """`[B, N]` whose group has ended its talk while another group goes on."""
+        self._groups: Bools = np.tile(np.eye(agents, dtype=np.bool_), (games if self._hears else 0, 1, 1))
+        """`[B, N, N]` whether two agents are of one group."""
         if rules.speaking == "sequential":
             self._chosen = np.zeros((games, agents), np.int64)
             self._turn = np.zeros(games, np.int64)
@@ -273,10 +281,10 @@ class Negotiation:
             if self._tokens is not None:
                 mask &= self._tokens
             taking_part = self._acting() & self.game.active()
-            if self._may_speak is not None:
-                speakers = self._speakers()
-                mask[..., : self.rules.eot + 1] &= speakers[..., None]
-                taking_part &= speakers | (self.phase != TALK)[:, None]
+            if self._may_speak is not None or self._closed.any():
+                talking = self._talking()
+                mask[..., : self.rules.eot + 1] &= talking[..., None]
+                taking_part &= talking | (self.phase != TALK)[:, None]
             if not taking_part.all():
                 waiting = ~taking_part
                 placeholder = np.where(self.phase == ACT, self.rules.eot + 1, self.rules.eot)
@@ -302,6 +310,10 @@ class Negotiation:
         """`[B, N]` who may speak in this negotiation."""
         active = self.game.active()
         return active if self._may_speak is None else self._may_speak() & active
+
+    def _talking(self) -> Bools:
+        """`[B, N]` who may still speak in this negotiation."""
+        return self._speakers() & ~self._closed
 
     def _acting(self) -> Bools:
         """`[B, N]` whose turn it is: everyone's, unless agents speak one after the other."""
@@ -349,8 +361,10 @@ class Negotiation:
             require_in_range(self.game.private()[which], self.declaration)
         start = ACT if not self.channel.talk else TALK if self.rules.opening == "talk" else OPEN
         self.phase[which] = start
-        if self._may_speak is not None:
-            self.phase[which & ~self._speakers().any(axis=1)] = ACT
+        self.phase[which & ~self._speakers().any(axis=1)] = ACT
+        self._closed[which] = False
+        if self._hears is not None:
+            self._groups[which] = _groups(self._hears()[which], self._speakers()[which])
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT
@@ -374,7 +388,7 @@ class Negotiation:
         self._check(actions)
         rules, turn = self.rules, self._acting()
         rewards = np.zeros((self.n_games, self.n_agents), np.float32)
-        spoken = turn & self._speakers() & (actions <= rules.eot)
+        spoken = turn & self._talking() & (actions <= rules.eot)
         self._row[spoken] = actions[spoken]
         self._hear(turn)
         joint, complete = self._take_turns(actions, turn)
@@ -430,21 +444,30 @@ class Negotiation:
         self.n_rounds += talks
         if self._records:
             self._ears[games, self.n_rounds[games]] = self._heard[games, :, -1, 1:].reshape(len(games), -1)
-        ends = self._row == rules.eot
         full = self.n_rounds == (rules.max_rounds or LONGEST_UNBOUNDED_TALK)
-        if rules.closing == "fixed":
-            agreed = talks & full
-        else:
-            agreed = talks & (ends.any(axis=1) if rules.closing == "any" else (ends | ~self._speakers()).all(axis=1))
+        agreed = talks & full if rules.closing == "fixed" else self._agreed(talks)
         self.cut |= talks & ~agreed & full
         self.phase[talks] = TALK
         self.phase[agreed | self.cut] = ACT
         self._row[talks] = SILENT
 
+    def _agreed(self, talks: Bools) -> Bools:
+        """`[B]` the games in `talks` in which the round just said ends the talk; notes who has ended it before."""
+        ends, talking = self._row == self.rules.eot, self._talking()
+        anyone = self.rules.closing == "any"
+        if self._hears is None:
+            return talks & (ends.any(axis=1) if anyone else (ends | ~talking).all(axis=1))
+        mute = self._row == SILENT  # a group in which all moved while another one opened a talk
+        goes_on = (self._groups & (talking & ~ends)[:, None]).any(axis=2)
+        ended = (self._groups & (talking & ends)[:, None]).any(axis=2) if anyone else ~goes_on
+        moved = ~(self._groups & (talking & ~mute)[:, None]).any(axis=2)
+        self._closed |= talks[:, None] & talking & (ended | moved)
+        return talks & ~self._talking().any(axis=1)
+
     def _play(self, plays: Bools, joint: Ints, rewards: Floats) -> Step:
         """Play the joint moves of the games in `plays`, hand over their dialogues and empty their buffers."""
         terminated = np.zeros((self.n_games, self.n_agents), np.bool_)
-        truncated = terminated.copy()
+        truncated, left = terminated.copy(), terminated.copy()
         games = np.flatnonzero(plays)
         moves = np.where(self.game.active()[games], joint[games] - (self.rules.eot + 1), -1)
         before = self.game.private()[games], self.game.observe()[games], self.game.legal_moves()[games]
@@ -452,13 +475,15 @@ class Negotiation:
         outcome = self.game.play(moves, games)
         rewards[games] += outcome.rewards
         terminated[games], truncated[games] = outcome.terminated, outcome.truncated
+        if outcome.left is not None:
+            left[games] = outcome.left
         last: Bools = np.all(outcome.terminated | outcome.truncated, axis=1)
         self.over[games] = last
         dialogues = self._dialogues(games, moves, outcome, before, speaks, last)
         if len(games):
             self.channel.finished(self._lent(games, speaks), self.n_rounds[games])
             self._begin(plays)
-        return Step(rewards, terminated, truncated, self.over.copy(), dialogues)
+        return Step(rewards, terminated, truncated, self.over.copy(), dialogues, left)
 
     def _lent(self, games: Ints, speaks: Bools) -> Ints:
         """int8 `[D, R, N]` what was said; where an agent could not speak, what one of the others said.
@@ -514,6 +539,8 @@ class Negotiation:
             spoken = turn[games]
             filled = spoken[:, :, None] if self.channel.echo else np.take_along_axis(spoken[:, None], columns, 2)
             heard[:, :, -1] = np.where(filled, row, heard[:, :, -1])
+        if self._closed.any():
+            heard = np.where(self._closed[games][..., None, None], self._heard[games], heard)
         self._heard[games] = heard
 
     def _silence(self, games: Ints) -> Ints:
@@ -568,6 +595,8 @@ class Negotiation:
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
         vars(self).update(talk)
+        if self._hears is not None:
+            self._groups = _groups(self._hears(), self._speakers())
         self._mask = None
 
     def _ranges(self) -> dict[str, tuple[int, int, int | None]]:
@@ -578,6 +607,7 @@ class Negotiation:
             "n_rounds": (0, LONGEST_TALK, None),
             "over": (0, 1, None),
             "cut": (0, 1, None),
+            "_closed": (0, 1, None),
             "_said": (SILENT, eot, 1),
             "_row": (SILENT, eot, None),
             "_heard": (SILENT, eot, None),
@@ -600,6 +630,22 @@ def _own_column_first(role: Ints) -> Ints:
     """`[N, N]` the agents in the order in which agent i sees them: itself, then the others by their role."""
     agents = range(len(role))
     return np.array([[i, *sorted((j for j in agents if j != i), key=lambda j: (role[j], j))] for i in agents])
+
+
+def _groups(hears: Bools, speakers: Bools) -> Bools:
+    """`[B, N, N]` whether two agents hear each other, directly or through other speakers; each is of its own group.
+
+    >>> _groups(np.array([[[0, 1, 0], [0, 0, 0], [0, 0, 0]]], bool), np.ones((1, 3), bool))[0].astype(int).tolist()
+    [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    """
+    agents = speakers.shape[1]
+    joined = (hears | hears.transpose(0, 2, 1)) & speakers[:, :, None] & speakers[:, None]
+    reach = (joined | np.eye(agents, dtype=np.bool_)).astype(np.float32)
+    while True:
+        further = ((reach @ reach) > 0).astype(np.float32)
+        if np.array_equal(further, reach):
+            return np.asarray(reach > 0)
+        reach = further
 
 
 def _legal_by_phase(rules: TalkRules, n_moves: int) -> Bools:

@@ -115,6 +115,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         self._accept(options)
         self._talk.reset()
         self._has_just_moved = False
+        self.agents = []
         self.agents = self._present(np.zeros(len(self.possible_agents), np.bool_))
         return self._observations(self.agents), self._infos(self.agents, news=True)
 
@@ -142,9 +143,9 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
     # -- from names to rows and back -----------------------------------------------------------------------------
 
     def _present(self, ended: np.ndarray) -> list[str]:
-        """Who still takes part."""
-        stays = self._talk.game.active()[0] & ~ended
-        return [name for name, here in zip(self.possible_agents, stays, strict=True) if here]
+        """Who takes part, or has, and has not come to an end: until then it is here, with one action, a placeholder."""
+        stays = zip(self.possible_agents, self._talk.game.active()[0], ended, strict=True)
+        return [name for name, here, out in stays if (here or name in self.agents) and not out]
 
     def _observations(self, names: Sequence[str]) -> dict[str, Seen]:
         seen = self._talk.observe()

@@ -134,6 +134,12 @@ class Replay(Negotiation):
             channel = type("OnRecord", (_OnRecord,), {"name": rules.channel, "heard": setting.heard})
         if rules.speaking == "sequential" and setting.order is None:
             raise NotReplayable("in which order the agents spoke is not in the log")
+        may = np.ones(setting.features.shape[:2], np.bool_) if setting.speaks is None else setting.speaks
+        may = may if setting.active is None else may & setting.active
+        later = np.arange(symbols.shape[1])[:, None] < n_rounds[:, None, None]
+        self._ended = later & may[:, None] & (symbols == SILENT)
+        """`[D, R, N]` who could speak, and had ended its talk while others went on."""
+        self._ended[:, :1] = False  # there it moved
         super().__init__(_Script(setting), _endless(rules), np.random.default_rng(0), channel)
         self.reset()
 
@@ -153,6 +159,15 @@ class Replay(Negotiation):
         if self.rules.speaking == "sequential":  # the round is complete: the next one's order
             self._draw_order(np.flatnonzero(talks))
 
+    def _agreed(self, talks: Bools) -> Bools:
+        return super()._agreed(talks) & ~self._ended.any(axis=(1, 2))  # the record says when those end
+
+    def _close(self) -> None:
+        """Note who has ended its talk, as the record has it."""
+        at = np.minimum(self.n_rounds, self._ended.shape[1] - 1)
+        self._closed = self._ended[np.arange(self.n_games), at] & (self.phase == TALK)[:, None]
+        self._mask = None
+
     def moments(self) -> Iterator[Moment]:
         """Every step of every dialogue, the moves included; raises NotReplayable for one that breaks the rules."""
         going = np.ones(self.n_games, np.bool_)
@@ -160,6 +175,8 @@ class Replay(Negotiation):
             self._end_talk(going & (self.n_rounds == self._length) & (self.phase == TALK) & (self._length > 0))
             if (early := going & (self.phase == ACT) & (self.n_rounds < self._length) & self.channel.talk).any():
                 raise NotReplayable(f"dialogue {int(early.argmax())} ends before its last round")
+            if self._ended.any():
+                self._close()
             seen, rows = self.observe(), np.flatnonzero(going)
             shown = Observation(seen.features[rows], seen.buffer[rows], seen.mask[rows])
             yield Moment(rows, self.n_rounds[rows].copy(), self._acting()[rows], shown)

@@ -1,18 +1,19 @@
 """The switch riddle: prisoners who meet only through a bulb must tell when all of them have been in its room.
 
 Each day one of N prisoners, drawn at random, is in the room. It sees the bulb, may announce "all have been here", and
-leaves the bulb in one of its two states for the next one. A right announcement pays +1 to all, a wrong one -1, none within
-T = 4N - 6 days 0. Source: Foerster et al. 2016, "Learning to communicate with deep multi-agent reinforcement learning",
-section 6.2; there too each prisoner knows its own number.
+leaves the bulb in one of its two states for the next one. A right announcement pays +1 to all, a wrong one -1, none
+within T = 4N - 6 days 0. Source: Foerster et al. 2016, "Learning to communicate with deep multi-agent reinforcement
+learning", section 6.2; there too each prisoner knows its own number.
 
 The bulb is the channel. Each day is one negotiation: first yesterday's visitor says how it left the bulb, which only
 today's visitor hears, then today's visitor moves. So what a channel does to symbols it does to the bulb: `off` takes it
-away, `constant` never changes it, `shuffled` shows that of another prison. A prisoner in the room on two days running sees
-what it left, for it remembers that anyway. Yesterday's visitor learns nothing between its visit and its symbol but
-whether it comes again, and then nobody else sees that bulb: the riddle is that of the paper.
+away, with `constant` it never changes, with `shuffled` it is that of another prison. A prisoner in the room on two days
+running sees what it left: it remembers that anyway. Yesterday's visitor learns nothing between its visit and its symbol
+but whether it comes again, and then nobody else sees that bulb: the riddle is that of the paper.
 
-The game's own defaults of talk make the bulb one bit, which every visitor sets: one round of two tokens, without EOT. It
-is the prisoners who decide which of them is "on"; on the first day there is nothing to see.
+The game's own defaults of talk make the bulb one bit: one round of two tokens, without EOT. On the first day there is
+nothing to see. What can be reached at best: `analysis.agents.optimal_prisoners`. A blind announcement on the last day
+is right as often as the best protocol's, for N = 3 in 74 % of games: judge by the return, not by success alone.
 """
 
 from __future__ import annotations

@@ -342,6 +342,7 @@ def collect(done: list[Job]) -> Results:
             "condition": job.condition, "seed": job.config.seed, "episodes": summary["episodes"],
             "games": sampled["games"], "success": sampled["success"], "greedy_moves": greedy["success"],
             "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
+            "score": sampled.get("score"), "return": np.mean(sampled.get("returns") or math.nan),
             "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
             "staleness_max": summary["staleness_max"],
             "best_success": best.success if best else math.nan, "best_rounds": best.rounds if best else math.nan,

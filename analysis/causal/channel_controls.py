@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 from emcomm.config import Config
 from emcomm.evaluation import evaluate
@@ -24,6 +25,10 @@ class Control:
     """Share of talks cut at `max_rounds`."""
     as_trained: bool = False
     """Whether it is the channel that the network was trained with."""
+    mean_return: float = nan
+    """Over agents and episodes, without the cost of talking (reward)."""
+    score: float = nan
+    """Mean score of the last joint moves."""
 
     @property
     def meaning(self) -> str:
@@ -53,7 +58,8 @@ def channel_controls(
     Returns
     -------
     tuple of Control
-        `channel`, `success` with its interval, `mean_rounds`, `cut` (share of talks), `as_trained`, `meaning`.
+        `channel`, `success` with its interval, `mean_rounds`, `cut` (share of talks), `as_trained`, `mean_return`,
+        `score`, `meaning`.
 
     Examples
     --------
@@ -64,5 +70,9 @@ def channel_controls(
         changed = dataclasses.replace(config, rules=dataclasses.replace(config.rules, channel=channel))
         figures = evaluate(policy, changed, games).figures
         own = channel == config.rules.channel
-        controls.append(Control(channel, figures.success, float(figures.mean_rounds), float(figures.cut), own))
+        controls.append(
+            Control(
+                channel, figures.success, figures.mean_rounds, figures.cut, own, figures.mean_return, figures.score
+            )
+        )  # fmt: skip
     return tuple(controls)

@@ -1,0 +1,222 @@
+"""The switch riddle: its rules against a second, plain version; the bulb under every control; and its optimum."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+
+from analysis.agents.optimal_prisoners import TELL, all_visited, optimum
+from emcomm.config import Config
+from emcomm.errors import BadInput
+from emcomm.worlds import make_negotiation
+from envs import BadOption, Negotiation, SwitchRiddleGame, TalkRules
+
+ACT = 2
+
+
+class Scripted(SwitchRiddleGame):
+    """The visitors `[B, T]` are given."""
+
+    script: np.ndarray
+
+    def _enter(self, games: np.ndarray) -> None:
+        self.visitor[games] = self.script[games, self.day[games]]
+        self.visited[games, self.visitor[games]] = True
+
+
+def talk_of(game: SwitchRiddleGame, **options: object) -> Negotiation:
+    talk = Negotiation(game, TalkRules(**{**game.talk, **options}), np.random.default_rng(1))  # type: ignore[arg-type]
+    talk.reset()
+    return talk
+
+
+def riddle(games: int = 64, seed: int = 0, **options: object) -> SwitchRiddleGame:
+    return SwitchRiddleGame(games, np.random.default_rng(seed), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n_prisoners", "days"), [(2, 2), (3, 6), (4, 10)])
+def test_the_rules_against_a_plain_version(n_prisoners: int, days: int) -> None:
+    game = riddle(40, n_prisoners=n_prisoners)
+    talk, rng = talk_of(game), np.random.default_rng(2)
+    visitors: list[list[int]] = [[] for _ in range(40)]
+    bulbs: list[int] = [-1] * 40
+    announced = 0
+    for _ in range(200):
+        mask, before = talk.mask(), [[*row] for row in visitors]
+        if (talk.phase == ACT).all():
+            for g in range(40):
+                visitors[g].append(int(game.visitor[g]))
+        features, buffer = talk.observe().features, talk.observe().buffer
+        actions = (rng.random(mask.shape) * mask).argmax(axis=2)
+        step = talk.step(actions)
+        for g in range(40):
+            if len(visitors[g]) == len(before[g]):  # yesterday's visitor leaves the bulb
+                yesterday = visitors[g][-1]
+                assert mask[g, yesterday, :2].all()
+                assert mask[g].sum() == 2 + n_prisoners - 1
+                bulbs[g] = int(actions[g, yesterday])
+                continue
+            today, past = visitors[g][-1], visitors[g][:-1]
+            seen = [features[g, i, 2:].argmax() for i in range(n_prisoners)]
+            assert seen == [len(past)] * n_prisoners
+            assert features[g, :, 0].tolist() == [float(i == today) for i in range(n_prisoners)]
+            assert features[g, :, 1].tolist() == [float(past[-1:] == [i]) for i in range(n_prisoners)]
+            for i in range(n_prisoners):
+                heard = set(buffer[g, i].ravel().tolist()) - {-1}
+                assert heard == ({bulbs[g]} if past and (i == today or past[-1] == i) else set())
+            tells = actions[g, today] == 3 + 1
+            right = set(visitors[g]) == set(range(n_prisoners))
+            announced += tells
+            assert set(step.rewards[g].tolist()) == {(1.0 if right else -1.0) if tells else 0.0}
+            assert step.dialogues.success[g] == (tells and right)
+            assert step.over[g] == (tells or len(visitors[g]) == days)
+            assert not step.truncated[g].any()
+            if step.over[g]:
+                visitors[g] = []
+        if step.over.any():  # all start together, so that days stay in step
+            visitors, bulbs = [[] for _ in range(40)], [-1] * 40
+            talk.reset()
+    assert announced
+
+
+@pytest.mark.parametrize("channel", ["open", "constant", "shuffled", "noisy", "self", "off"])
+def test_a_channel_acts_on_the_bulb(channel: str) -> None:
+    """The bulb is left in the state of the visitor's number; what the next one sees tells it apart from the channel."""
+    game = riddle(2000)
+    talk = talk_of(game, channel=channel, noise=1.0)
+    agreed = strangers = 0
+    for step in range(40):
+        seen = talk.observe()
+        if (talk.phase == ACT).all() and channel != "off" and (game.day > 0).any():
+            other = game.visitor != game.yesterday
+            g = np.flatnonzero(other & (game.day > 0))
+            heard = seen.buffer[g, game.visitor[g], -1, 1:]
+            assert ((heard >= 0).sum(axis=1) == (channel != "self")).all()  # from yesterday's visitor alone
+            if step > 6:  # by then there are messages of other games
+                agreed += int((heard.max(axis=1) == game.yesterday[g] % 2).sum())
+                strangers += len(g)
+        mask = seen.mask
+        left = np.tile(np.arange(3) % 2, (2000, 1))
+        actions = np.where(mask[..., :2].any(axis=2), left, mask.argmax(axis=2))
+        talk.reset(talk.step(actions).over)
+    assert (talk.n_rounds == 0).all() or channel != "off"
+    shares = {"open": 1, "constant": 2 / 3, "shuffled": 5 / 9, "noisy": 1 / 2}  # two of three numbers are even
+    if channel in shares:
+        assert agreed / strangers == pytest.approx(shares[channel], abs=0.03)
+
+
+def played(protocol: np.ndarray, n_prisoners: int, **options: object) -> Fraction:
+    """The exact expected reward of a first-visit protocol: played in the engine over all sequences of visitors."""
+    days = len(protocol)
+    script = np.array(list(product(range(n_prisoners), repeat=days)))
+    game = Scripted.__new__(Scripted)
+    game.script = script
+    Scripted.__init__(game, len(script), np.random.default_rng(0), n_prisoners=n_prisoners, days=days)
+    talk, total = talk_of(game, **options), 0
+    g, going = np.arange(len(script)), np.ones(len(script), np.bool_)
+    chosen = np.zeros(len(script), int)
+    for day in range(days):
+        if day:
+            actions = talk.mask().argmax(axis=2)
+            actions[g, game.yesterday] = chosen * (game.yesterday >= 0)
+            talk.step(actions)
+        visitor, heard = game.visitor.copy(), talk.observe().buffer[g, game.visitor, -1]
+        been = (script[:, :day] == visitor[:, None]).any(axis=1).astype(int)
+        bulb = np.maximum(heard.max(axis=1), 0)
+        action = protocol[day][been, bulb]
+        actions = talk.mask().argmax(axis=2)
+        actions[g, visitor] += action == TELL
+        step = talk.step(actions)
+        total += int(step.rewards[going, 0].sum())
+        chosen = np.where(action == TELL, 0, action)
+        going &= ~step.over
+        talk.over[:] = False  # games that have ended play on, and are not counted
+        if day < days - 1:
+            game.day[:], game.yesterday[:] = day + 1, visitor
+            game._enter(g)
+            talk._begin(np.ones(len(g), np.bool_))
+    return Fraction(total, len(script))
+
+
+def test_the_optimum_for_three_meets_the_bound_and_is_played_in_the_engine() -> None:
+    best = optimum(3)
+    assert best.reward == pytest.approx(20 / 27)
+    assert best.bound == pytest.approx(20 / 27)
+    assert played(best.protocol, 3) == Fraction(20, 27)
+    assert played(best.protocol, 3, channel="constant") < Fraction(1, 2)
+
+
+def test_an_optimum_for_four_is_played_in_the_engine() -> None:
+    best = optimum(4, 6)
+    assert float(played(best.protocol, 4)) == pytest.approx(best.reward)
+    assert best.reward < best.bound
+
+
+@pytest.mark.slow
+def test_the_optimum_for_four() -> None:
+    """The bulb tells the parity of the number of visitors; on the last day two are taken for four."""
+    exactly_two = 6 * (2**10 - 2) / 4**10
+    assert optimum(4).reward == pytest.approx(all_visited(4, 10) - exactly_two)
+
+
+def test_the_optimum_against_all_protocols() -> None:
+    """Two prisoners, three days: each of 3^9 protocols over all sequences of visitors, by hand."""
+    best = -1.0
+    sequences = list(product(range(2), repeat=3))
+    for rules in product(range(3), repeat=9):
+        total = 0
+        for visitors in sequences:
+            bulb, been = 0, set()
+            for day, who in enumerate(visitors):
+                action = rules[0] if day == 0 else rules[1 + 4 * (day - 1) + 2 * (who in been) + bulb]
+                been.add(who)
+                if action == TELL:
+                    total += 1 if len(been) == 2 else -1
+                    break
+                bulb = action
+        best = max(best, total / len(sequences))
+    assert optimum(2, 3).reward == pytest.approx(best)
+
+
+def test_no_random_protocol_passes_the_optimum() -> None:
+    """Evaluated as a Markov chain over the number of visitors and the bulb, written anew."""
+    rng, best = np.random.default_rng(0), optimum(4, 7).reward
+    for _ in range(300):
+        rules = rng.choice(3, size=(7, 2, 2), p=[0.45, 0.45, 0.1])
+        mass, reward = {(0, 0): 1.0}, 0.0
+        for day in rules:
+            after: dict[tuple[int, int], float] = {}
+            for (k, bulb), p in mass.items():
+                for been, share in ((0, (4 - k) / 4), (1, k / 4)):
+                    now, action = k + (not been), day[been, bulb]
+                    if action == TELL:
+                        reward += p * share * (1 if now == 4 else -1)
+                    else:
+                        after[now, int(action)] = after.get((now, int(action)), 0.0) + p * share
+            mass = after
+        assert reward <= best + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"n_prisoners": 1}, "n_prisoners must be from 2 to 100, not 1"),
+        ({"n_prisoners": 101}, "n_prisoners must be from 2 to 100, not 101"),
+        ({"days": 0}, "days must be from 1 to 10,000, not 0"),
+    ],
+)
+def test_bad_options_are_named(options: dict, says: str) -> None:
+    with pytest.raises(BadOption, match=says):
+        riddle(1, **options)
+    with pytest.raises(BadInput, match=says):
+        make_negotiation(Config(env="emcomm/switch-riddle-v0", game_options=options), 1, np.random.SeedSequence(0))
+    with pytest.raises(ValueError, match="at least 2 prisoners and 1 day, not 1 and 3"):
+        optimum(1, 3)
+
+
+def test_prisoners_know_their_number_or_are_exchangeable() -> None:
+    assert talk_of(riddle()).declaration.roles == ("prisoner_0", "prisoner_1", "prisoner_2")
+    assert talk_of(riddle(numbered=False)).declaration.roles == ("agent",)
