@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from analysis.causal.influence import influence as influence
     from analysis.causal.influence import positive_signalling as positive_signalling
     from analysis.causal.interchange import interchange as interchange
+    from analysis.causal.listening import listening as listening
     from analysis.causal.role_leaks import role_leaks as role_leaks
     from analysis.data.decisions import NotApplicable as NotApplicable
     from analysis.data.export import export_corpus as export_corpus
@@ -34,13 +35,19 @@ if TYPE_CHECKING:
     from analysis.data.runs import LoadedRun as LoadedRun
     from analysis.data.runs import find_runs as find_runs
     from analysis.data.runs import load as load
+    from analysis.data.utterances import utterances as utterances
     from analysis.explanation.verdict import explain as explain
     from analysis.metrics.decision_information import decision_bits as decision_bits
+    from analysis.metrics.disentanglement import bosdis as bosdis
+    from analysis.metrics.disentanglement import posdis as posdis
     from analysis.metrics.failure_modes import failure_kinds as failure_kinds
+    from analysis.metrics.form_meaning import dictionary as dictionary
+    from analysis.metrics.lexicon import lexicon as lexicon
     from analysis.metrics.mutual_information import decision_information as decision_information
     from analysis.metrics.seed_aggregation import over_seeds as over_seeds
     from analysis.metrics.success import SuccessTally as SuccessTally
     from analysis.metrics.token_statistics import TokenTally as TokenTally
+    from analysis.metrics.topographic_similarity import topographic_similarity as topographic_similarity
     from analysis.report.findings import Findings as Findings
     from analysis.report.measure import Measure as Measure
     from analysis.report.pipeline import study as study
@@ -60,17 +67,23 @@ _ROOMS = {
     "analysis.causal.dialogue_edits": ("edits",),
     "analysis.causal.influence": ("influence", "positive_signalling"),
     "analysis.causal.interchange": ("interchange",),
+    "analysis.causal.listening": ("listening",),
     "analysis.causal.role_leaks": ("role_leaks",),
     "analysis.data.decisions": ("NotApplicable",),
     "analysis.data.export": ("export_corpus", "write_tables"),
     "analysis.data.runs": ("LoadedRun", "find_runs", "load"),
+    "analysis.data.utterances": ("utterances",),
     "analysis.explanation.verdict": ("explain",),
     "analysis.metrics.decision_information": ("decision_bits",),
+    "analysis.metrics.disentanglement": ("bosdis", "posdis"),
     "analysis.metrics.failure_modes": ("failure_kinds",),
+    "analysis.metrics.form_meaning": ("dictionary",),
+    "analysis.metrics.lexicon": ("lexicon",),
     "analysis.metrics.mutual_information": ("decision_information",),
     "analysis.metrics.seed_aggregation": ("over_seeds",),
     "analysis.metrics.success": ("SuccessTally",),
     "analysis.metrics.token_statistics": ("TokenTally",),
+    "analysis.metrics.topographic_similarity": ("topographic_similarity",),
     "analysis.report.findings": ("Findings",),
     "analysis.report.measure": ("Measure",),
     "analysis.report.pipeline": ("study",),

@@ -106,6 +106,18 @@ class Attribute(NamedTuple):
     name: str
     n_values: int
     """Its values are 0 … n_values - 1."""
+    values: tuple[str, ...] = ()
+    """Names of the values, for the reader; none: their numbers."""
+
+    def text(self, value: int) -> str:
+        """A value for the reader.
+
+        >>> Attribute("colour", 2, ("red", "blue")).text(1), Attribute("delay", 5).text(3), Attribute("hat", 1).text(-1)
+        ('colour blue', 'delay 3', 'no hat')
+        """
+        if value < 0:
+            return f"no {self.name}"
+        return f"{self.name} {self.values[value] if value < len(self.values) else value}"
 
 
 class Decision(NamedTuple):
@@ -245,6 +257,12 @@ def _attributes(declared: Any) -> tuple[Attribute, ...]:
             raise BadGame(f'an attribute is a name and a number of values, ("delay", 5), not {given!r}') from None
         if isinstance(attribute.n_values, bool) or not isinstance(attribute.n_values, int) or attribute.n_values < 1:
             raise BadGame(f"the attribute {attribute.name!r} must have at least 1 value, not {attribute.n_values!r}")
+        if attribute.values and (isinstance(attribute.values, str) or len(attribute.values) != attribute.n_values):
+            raise BadGame(
+                f"the attribute {attribute.name!r} names {len(attribute.values)} values, and has {attribute.n_values}: "
+                "give one name for each, or none"
+            )
+        attribute = attribute._replace(values=tuple(map(str, attribute.values)))
         attributes.append(attribute)
     names = [a.name for a in attributes]
     for name in names:
@@ -301,7 +319,7 @@ def require_in_range(private: Floats, declaration: Declaration) -> None:
             f"private() has {private.shape[2]} columns, and there are {len(declaration.attributes)} attributes: "
             "one column for each, in their order"
         )
-    for p, (name, n_values) in enumerate(declaration.attributes):
+    for p, (name, n_values, _) in enumerate(declaration.attributes):
         values = private[..., p]
         wrong = (values < -1) | (values >= n_values) | (values != np.floor(values))
         if wrong.any():

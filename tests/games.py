@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Signal(Plain):
     move_names = ("red", "green", "blue")
     roles: ClassVar = {"sender": (0,), "receiver": (1,)}
     tokens: ClassVar = {"sender": 2}
-    attributes = (Attribute("colour", 3),)
+    attributes = (Attribute("colour", 3, ("red", "green", "blue")),)
     decisions = (
         Decision("the pick", "move", agent=1),
         Decision("the colour", "attribute", agent=0, attribute="colour"),
@@ -107,6 +107,58 @@ class Signal(Plain):
     @staticmethod
     def succeeds(moves: np.ndarray, private: np.ndarray) -> np.ndarray:
         return moves[:, 1] == private[:, 0, 0]
+
+
+class Objects(Plain):
+    """A sender sees an object of two attributes, a receiver names it; equal values are kept from training."""
+
+    agent_names = ("sender", "receiver")
+    move_names = tuple(f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "cone"))
+    roles: ClassVar = {"sender": (0,), "receiver": (1,)}
+    tokens: ClassVar = {"sender": 3}
+    attributes = (Attribute("colour", 3, ("red", "green", "blue")), Attribute("shape", 3, ("disc", "box", "cone")))
+    decisions = (Decision("the pick", "move", agent=1),)
+    words = Words("player", "right", "wrong object", "The players succeed when the receiver picks the sender's object.")
+    feature_bounds = (np.zeros(6, np.float32), np.ones(6, np.float32))
+
+    def __init__(
+        self, n_games: int, rng: np.random.Generator, meanings: Literal["all", "training", "held_out"] = "all"
+    ) -> None:
+        super().__init__(n_games, rng)
+        self._rng, self.meanings, self.object = rng, meanings, np.zeros((n_games, 2), np.int64)
+
+    def reset(self, which: np.ndarray) -> None:
+        every = np.stack(np.divmod(np.arange(9), 3), axis=1)
+        equal = every[:, 0] == every[:, 1]
+        kept = {"all": every, "training": every[~equal], "held_out": every[equal]}[self.meanings]
+        self.object[which] = kept[self._rng.integers(len(kept), size=int(which.sum()))]
+
+    def observe(self) -> np.ndarray:
+        features = np.zeros((self.n_games, 2, 6), np.float32)
+        features[:, 0] = np.eye(3)[self.object].reshape(self.n_games, 6)
+        return features
+
+    def private(self) -> np.ndarray:
+        return np.stack([self.object, np.full_like(self.object, -1)], axis=1).astype(np.float32)
+
+    def may_speak(self) -> np.ndarray:
+        return np.tile([True, False], (self.n_games, 1))
+
+    def legal_moves(self) -> np.ndarray:
+        legal = super().legal_moves()
+        legal[:, 0, 1:] = False
+        return legal
+
+    def good(self, moves: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return moves[:, 1] == self.object[which] @ [3, 1]
+
+    @staticmethod
+    def succeeds(moves: np.ndarray, private: np.ndarray) -> np.ndarray:
+        return moves[:, 1] == private[:, 0] @ [3, 1]
+
+    @staticmethod
+    def held_out(private: np.ndarray) -> np.ndarray:
+        return private[:, 0, 0] == private[:, 0, 1]
 
 
 class Trio(Plain):

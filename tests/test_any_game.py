@@ -56,6 +56,7 @@ def test_the_crossing_declares_who_yields() -> None:
         ({"tokens": {"agent": -1}}, "number of tokens from 0 up, not -1"),
         ({"attributes": (Attribute("delay", 0),)}, "'delay' must have at least 1 value"),
         ({"attributes": (Attribute("x", 2), Attribute("x", 3))}, "two attributes 'x'"),
+        ({"attributes": (Attribute("x", 2, ("a",)),)}, "'x' names 1 values, and has 2: give one name for each"),
         ({"attributes": ("delay",)}, "a name and a number of values"),
         ({"decisions": (Decision("who", "move"),)}, "'who' names no agent"),
         ({"decisions": (Decision("who", "move", agent=2),)}, "names agent 2: the agents are 0 to 1"),

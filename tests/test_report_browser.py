@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import analysis
 from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.data.dialogue_text import table_of
 from analysis.report.pipeline import QUICK, study
 from analysis.report.write import write_report
 from emcomm.dialogues import DialogueWriter
+from envs import declared
+from tests.games import Signal
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -219,6 +224,30 @@ def test_names_from_a_run_are_never_run(chromium: Any, tmp_path: Path) -> None:
     assert "<img src=x onerror" in window.page.inner_text("#trains")
     assert window.page.evaluate("window.hacked") is None
     assert (window.refused(), window.trouble) == ([], [])
+    window.context.close()
+
+
+def test_the_browser_shows_who_knew_what_and_the_report_a_lexicon(chromium: Any, tmp_path: Path) -> None:
+    """A sender that says the number of its colour; the receiver knows nothing of its own."""
+    game = declared(Signal(1, np.random.default_rng(0)))
+    colour = np.random.default_rng(0).integers(3, size=60)
+    spoken = [[*[(int(c), -1)] * int(c < 2), (2, -1)] for c in colour]
+    private = np.stack([colour, np.full(60, -1)], axis=1)[..., None].astype(np.float32)
+    table = table_of(spoken, moves=[(0, int(c)) for c in colour])
+    writer = DialogueWriter(tmp_path / "run" / "evaluation", 2, game.move_names, game=game)
+    writer.add(replace(table, private=private, success=np.ones(60, np.bool_), speaks=np.tile([True, False], (60, 1))))
+    writer.close()
+    found = study(analysis.load(tmp_path / "run"), replace(QUICK, nulls=1))
+    window = Opened(chromium, write_report(tmp_path / "out", [found]))
+    page = window.page
+    for row in (0, 1, 2):
+        page.locator(".row").nth(row).click()
+        knows = [line.inner_text() for line in page.locator("#trains .knows").all()]
+        assert knows == [f"knows colour {game.move_names[colour[row]]}", "knows nothing of its own"]
+    assert page.locator("#trains h5").all_inner_texts() == ["A: sender", "B: receiver"]
+    rows = [r.inner_text().split("\t")[1:3] for r in page.locator(".wide tbody").first.locator("tr").all()]
+    assert rows == [["colour red", "0 · EOT"], ["colour green", "1 · EOT"], ["colour blue", "EOT"]]
+    assert (window.trouble, window.refused()) == ([], [])
     window.context.close()
 
 

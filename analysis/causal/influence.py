@@ -81,7 +81,7 @@ def influence(
         every = action_probabilities(policy, rules, tried, decided.n_rounds, situation)
         following.append(_of_hearers(every[row, at + 1], hearers))
         moves.append(_of_hearers(every[row, decided.n_rounds][..., n_symbols:], hearers))
-        unheard = action_probabilities(cast(Policy, _Deaf(policy)), rules, tried, decided.n_rounds, situation)
+        unheard = action_probabilities(cast(Policy, Deaf(policy)), rules, tried, decided.n_rounds, situation)
         deaf.append(_of_hearers(unheard[row, decided.n_rounds][..., n_symbols:], hearers))
     weight = np.tile(weight, (len(hearers), 1))
     on_next, _ = _divergence(following, weight)
@@ -111,7 +111,7 @@ def _what_could_be_said(
     return speaking / np.maximum(speaking.sum(axis=1, keepdims=True), 1e-30)
 
 
-class _Deaf:
+class Deaf:
     """A network that hears token 0 whatever the other says."""
 
     def __init__(self, policy: Policy) -> None:

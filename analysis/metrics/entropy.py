@@ -60,6 +60,21 @@ def conditional_entropy(counts: NDArray[np.integer]) -> Entropy:
     return Entropy(whole.bits - context.bits, whole.plug_in - context.plug_in, whole.draws, whole.outcomes)
 
 
+def shared_information(counts: NDArray[np.integer]) -> float:
+    """The plug-in mutual information of the two axes of `counts` `[X, Y]` (bits); 0 where nothing was drawn.
+
+    It is too high by about (X - 1)(Y - 1) / (2 N ln 2) where the two have nothing to do with each other.
+
+    >>> shared_information(np.array([[5, 0], [0, 5]])), shared_information(np.array([[5, 5], [5, 5]]))
+    (1.0, 0.0)
+    """
+    if not counts.sum():
+        return 0.0
+    parts = (counts.sum(axis=1), counts.sum(axis=0), counts.ravel())
+    own, other, both = (entropy(part).plug_in for part in parts)
+    return max(own + other - both, 0.0)
+
+
 def bits_of(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     """`[...]` the entropy of each distribution in `[..., K]` (bits).
 

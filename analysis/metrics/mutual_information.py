@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from analysis.data.canonical_view import Oriented, orient
 from analysis.metrics.decision_predictor import held_out
+from analysis.metrics.entropy import shared_information
 from analysis.metrics.resampling import interval_of_means
 from emcomm.dialogues import DialogueTable
 from envs.game import Bools, Ints
@@ -211,9 +212,8 @@ def plug_in_information(table: DialogueTable, rounds: int, move: int = 1) -> flo
     if not len(table):
         return float("nan")
     beginnings = np.unique(table.padded(rounds).reshape(len(table), -1), axis=0, return_inverse=True)[1].reshape(-1)
-    joint = np.bincount(beginnings * 2 + (table.moves[:, 0] == move)).astype(np.float64)
-    joint = np.pad(joint, (0, len(joint) % 2)).reshape(-1, 2) / len(table)
-    return float(_plug_in(joint.sum(axis=1)) + _plug_in(joint.sum(axis=0)) - _plug_in(joint.ravel()))
+    joint = np.bincount(beginnings * 2 + (table.moves[:, 0] == move))
+    return shared_information(np.pad(joint, (0, len(joint) % 2)).reshape(-1, 2))
 
 
 # -- estimate, interval, null ------------------------------------------------------------------------------------------

@@ -1,11 +1,37 @@
-"""Intervals by resampling."""
+"""Intervals by resampling dialogues, and nulls by permutation."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Reals = NDArray[np.float64]
+Counts = NDArray[np.integer]
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval over resampled dialogues, beside what the same estimate makes of noise."""
+
+    value: float
+    low: float
+    """Lower end of the 95 % bootstrap interval."""
+    high: float
+    null: float
+    """97.5 % quantile of the same with permuted meanings."""
+    p_value: float
+    """Share of permutations at least as high, the figure itself counted in."""
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether it is more than permuted meanings give."""
+        return self.value > self.null and self.p_value <= 0.05
+
+
+NO_ESTIMATE = Estimate(float("nan"), float("nan"), float("nan"), float("nan"), 1.0)
+"""Of what cannot be estimated."""
 
 
 def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int = 400) -> tuple[Reals, Reals]:
@@ -16,7 +42,48 @@ def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int =
     (True, True)
     """
     count = len(scores)
+    if scores.shape[1] == 1:  # rows of one value are drawn together: the same interval, in less time
+        values, uses = np.unique(scores[:, 0], return_counts=True)
+        again = rng.multinomial(count, uses / count, replicates) @ values / count
+        low, high = np.quantile(again, [0.025, 0.975])
+        return np.array([low]), np.array([high])
     even = np.full(count, 1 / count)
     means = np.array([rng.multinomial(count, even) @ scores / count for _ in range(replicates)])
     low, high = np.quantile(means, [0.025, 0.975], axis=0)
     return low, high
+
+
+def estimated(
+    statistic: Callable[[Counts], float],
+    permuted: Callable[[np.random.Generator], float],
+    dialogue: Counts,
+    rng: np.random.Generator,
+    replicates: int = 200,
+    nulls: int = 99,
+) -> Estimate:
+    """A statistic with the interval of its resampled values, and with its null.
+
+    `statistic` takes `[U]` how often each row counts, `permuted` makes it anew of rows whose meanings were permuted.
+    Rows of one `dialogue` `[U]` are drawn together. A statistic of resampled rows is biased as that of the rows is:
+    the interval is that of the replicates about their median, put around the figure itself.
+
+    >>> rows = np.array([0.0, 1.0] * 50)
+    >>> mean = lambda counts: float(counts @ rows / counts.sum())
+    >>> found = estimated(mean, lambda rng: 0.0, np.arange(100), np.random.default_rng(0))
+    >>> found.value, bool(0.35 < found.low < 0.45), found.p_value
+    (0.5, True, 0.01)
+    """
+    value = statistic(np.ones(len(dialogue), np.int64))
+    _, which = np.unique(dialogue, return_inverse=True)
+    count = int(which.max()) + 1
+    even = np.full(count, 1 / count)
+    again = np.array([statistic(rng.multinomial(count, even)[which]) for _ in range(replicates)])
+    again = again[np.isfinite(again)]
+    null = np.array([permuted(rng) for _ in range(nulls)])
+    null = null[np.isfinite(null)]
+    if not np.isfinite(value) or not len(again):
+        return NO_ESTIMATE
+    low, high = value + np.quantile(again, [0.025, 0.975]) - np.median(again)
+    high_null = float(np.quantile(null, 0.975)) if len(null) else float("nan")
+    p_value = float((1 + (null >= value - 1e-12).sum()) / (1 + len(null)))
+    return Estimate(value, float(low), float(high), high_null, p_value)

@@ -123,10 +123,11 @@ def decided_by_log(table: DialogueTable, facts: LogFacts | None, rounds: int = 6
     return decided
 
 
-def pack(part: Excerpt) -> dict[str, Any]:
+def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
     """The excerpt as short strings, one character for each value, for the dialogue browser.
 
-    `talk` holds the dialogues one after the other, `N` characters a round, and `lengths` their rounds.
+    `attributes` is how many the game declares. `knows` holds two characters for each agent and attribute, `talk` the
+    dialogues one after the other, `N` characters a round, and `lengths` their rounds.
     """
     table = part.table
     return {
@@ -145,8 +146,15 @@ def pack(part: Excerpt) -> dict[str, Any]:
         )
         if len(table)
         else [],
+        "knows": _characters(_two_signs(table.private)) if attributes else "",
         "yielding": "" if part.yielding is None else _packed_probabilities(part.yielding, table.n_rounds),
     }
+
+
+def _two_signs(private: Floats) -> Ints:
+    """`[D, N, P, 2]` each value, counted from 1 so that 0 is none, as two digits to the base of the alphabet."""
+    values = np.clip(private.astype(np.int64) + 1, 0, len(ALPHABET) ** 2 - 1)
+    return np.stack([values // len(ALPHABET), values % len(ALPHABET)], axis=-1)
 
 
 def _packed_probabilities(yielding: Floats, n_rounds: Ints) -> str:

@@ -18,6 +18,11 @@ VERDICTS = {
 }
 CHAPTERS = {
     "success": ("Do they succeed?", "{goal}"),
+    "meaning": (
+        "What does it mean?",
+        'What the agents know and the others do not, and how the talk tells it. Whether it is heeded, "positive '
+        'listening" and the controls of the channel say.',
+    ),
     "mechanism": ("How does it work?", "Which rule turns a dialogue into a decision, and does it play alike?"),
     "causes": ("What does the talk cause?", "The talk is interfered with; only the audit of leaks reads the log."),
     "decision": ("When is it decided?", "How much has the dialogue told by each round, and how long does it go on?"),
@@ -130,7 +135,7 @@ def _card(measure: Measure, findings: Findings, study: Study, words: dict[str, s
     caption = measure.caption
     for word, value in words.items():
         caption = caption.replace("{" + word + "}", value)
-    return card(measure.heading, figure, " ".join(filter(None, (caption, remark))), numbers, bool(remark))
+    return card(measure.heading, figure, " ".join(filter(None, (caption, remark))), numbers, bool(remark), measure.wide)
 
 
 def comparison_section(comparison: object) -> str:

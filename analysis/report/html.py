@@ -100,15 +100,15 @@ def shown(value: Any, share: bool = False) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def card(title: str, figure: str | None, says: str, numbers: str = "", always: bool = False) -> str:
+def card(title: str, figure: str | None, says: str, numbers: str = "", always: bool = False, wide: bool = False) -> str:
     """A figure with what it says in one sentence and its table; nothing where there is no figure and no table.
 
-    With `always`, what it says stands alone.
+    With `always`, what it says stands alone; `wide`, across all columns.
     """
     if figure is None and not numbers and not always:
         return ""
     return (
-        f"<figure class='card'><h4>{text(title)}</h4>"
+        f"<figure class='card{' wide' * wide}'><h4>{text(title)}</h4>"
         f"{figure or ''}<figcaption>{text(says)}</figcaption>{numbers}</figure>"
     )
 

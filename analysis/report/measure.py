@@ -59,6 +59,8 @@ class Measure:
     """What the terminal says of it, and the report among its key figures."""
     rows: int = 0
     """Rows of its first table that the report shows unfolded; 0 for none."""
+    wide: bool = False
+    """Whether its card takes the whole width: for a table of many columns."""
     in_json: bool = True
     """Whether the result itself goes into JSON, beside its tables."""
 
@@ -113,3 +115,8 @@ def decision(kind: Kind) -> Need:
 
 
 WHO_YIELDS = decision("yields")
+ATTRIBUTES = Need(
+    lambda study: (
+        None if study.game.attributes else "the game declares no attributes: no agent knows anything by itself"
+    )
+)

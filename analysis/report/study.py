@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,11 @@ import numpy as np
 
 from analysis.data.decisions import Decisions, NotApplicable, any_decisions
 from analysis.data.runs import LoadedRun, TrainedPolicy
+from analysis.data.utterances import Utterances, utterances
 from analysis.metrics.failure_modes import JointMoves
 from analysis.metrics.success import SuccessReport, SuccessTally
 from analysis.metrics.token_statistics import TokenReport, TokenTally
+from analysis.metrics.unseen_meanings import MetMeanings
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate
 from emcomm.errors import BadInput
 from envs.game import BadOption, Declaration, Game
@@ -146,13 +149,16 @@ class Study:
             yield self.sample
 
     @cached_property
-    def _training(self) -> tuple[SuccessReport | None, DialogueTable | None]:
+    def _training(self) -> tuple[SuccessReport | None, DialogueTable | None, MetMeanings]:
         tally, parts, rng = SuccessTally(), [], np.random.default_rng(0)
         wanted = max(self.depth.training_shown, 4 * self.depth.dialogues)
+        met = MetMeanings(self.game)
         for table in self.run.training():
             tally.add(table, joint=self._plain_joint.learn(table))
             parts.append(table.drawn(-(-wanted // max(len(self.run.parts["dialogues"]), 1)), rng))
-        return (tally.result(), concatenate(parts)) if parts else (None, None)
+            with contextlib.suppress(NotApplicable):  # a log without attributes shows none
+                met.add(table)
+        return (tally.result(), concatenate(parts), met) if parts else (None, None, met)
 
     @property
     def training(self) -> SuccessReport | None:
@@ -163,6 +169,11 @@ class Study:
     def training_sample(self) -> DialogueTable | None:
         """Dialogues of training, drawn evenly over its course."""
         return self._training[1]
+
+    @property
+    def met(self) -> MetMeanings:
+        """What the agents were shown in training."""
+        return self._training[2]
 
     @cached_property
     def _plain_joint(self) -> JointMoves:
@@ -224,6 +235,24 @@ class Study:
             except NotApplicable:
                 return None
         return out
+
+    @cached_property
+    def utterances(self) -> tuple[Utterances, ...]:
+        """What each role said in some dialogues, and knew: each agent, where all have networks of their own.
+
+        Raises NotApplicable where nobody speaks, or the log lacks the attributes of the game.
+        """
+        return utterances(self.language, self.game, self.facts.n_tokens, self._each_agent)
+
+    @cached_property
+    def language(self) -> DialogueTable:
+        """The dialogues behind `utterances`."""
+        assert self.sample is not None
+        return self.sample.drawn(self.depth.dialogues, np.random.default_rng(1))
+
+    @property
+    def _each_agent(self) -> bool:
+        return (self.run.settings or {}).get("policies") == "separate"
 
     # -- dialogues for the network -------------------------------------------------------------------------------------
 

@@ -12,14 +12,14 @@ from string import Template
 from typing import Any
 
 from analysis.data.writing import UNFINISHED, cannot_write, write_whole
-from analysis.report.browser_data import ALPHABET, LEVELS, pack
+from analysis.report.browser_data import ALPHABET, LEVELS, Excerpt, pack
 from analysis.report.chapters import comparison_section, run_section
 from analysis.report.findings import Findings
 from analysis.report.html import embedded, text
 from analysis.report.run_comparison import distinct_names
 from emcomm.errors import BadInput
 from emcomm.printable import printable
-from envs.game import Words
+from envs.game import Words, plain_declaration
 
 NAME = "report.html"
 GENERATOR = "emcomm.analyze"
@@ -131,15 +131,25 @@ def _packed(findings: Findings) -> dict[str, Any]:
     facts, config = findings.run.facts, findings.run.settings or {}
     rules, game = config.get("rules"), findings.study.game if findings.study else None
     words = game.words if game else Words()
+    attributes = game.attributes if game else ()
     return {
         "name": printable(findings.name),
         "nTokens": facts.n_tokens if facts else 0,
         "moves": [printable(name, 200) for name in facts.move_names] if facts else [],
         "agents": findings.excerpts[0].table.moves.shape[1] if findings.excerpts else 2,
         "agent": printable(game.words.agent, 60) if game else "agent",
+        "named": bool(game and game.agent_names != plain_declaration(game.n_agents, ()).agent_names),
         "names": [printable(name, 60) for name in game.agent_names] if game else [],
         "outcomes": [printable(word, 60) for word in (words.failure, words.success)],
         "onTrack": config.get("env") == "emcomm/crossing-v0",
         "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
-        "logs": [pack(part) for part in findings.excerpts if len(part.table)],
+        "attributes": [
+            {"name": printable(a.name, 60), "values": [printable(v, 60) for v in a.values]} for a in attributes
+        ],
+        "logs": [pack(part, _logged(part, len(attributes))) for part in findings.excerpts if len(part.table)],
     }
+
+
+def _logged(part: Excerpt, attributes: int) -> int:
+    """How many attributes the dialogues hold: all that are declared, or none."""
+    return attributes if part.table.private.shape[2] == attributes else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.report.measure import Measure
-from analysis.report.measures import causes, decision, mechanism, success, tokens
+from analysis.report.measures import causes, decision, meaning, mechanism, success, tokens
 from envs.registry import Registry
 
 
@@ -21,6 +21,14 @@ MEASURES: Registry[Measure] = Registry(
             success.TRAINING_COURSE,
             success.BY_LENGTH,
             success.FAILURES,
+            meaning.LEXICON,
+            meaning.SYMBOLS,
+            meaning.CAPACITY,
+            meaning.UNITS,
+            meaning.SIMILARITY,
+            meaning.DISENTANGLEMENT,
+            meaning.INDEPENDENCE,
+            meaning.GENERALISATION,
             tokens.TOKENS,
             tokens.POSITIONS,
             decision.LENGTHS,
@@ -41,6 +49,8 @@ MEASURES: Registry[Measure] = Registry(
             causes.EDITS,
             causes.INFLUENCE,
             causes.SIGNALLING,
+            causes.LISTENING,
+            meaning.CONSISTENCY,
             mechanism.GROWTH,
             success.VOTE,
             success.DRIFT,

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from analysis.causal.influence import Influence
+from analysis.causal.listening import Listening
+from analysis.causal.listening import to_frame as listening_frame
 from analysis.causal.role_leaks import Leak, role_leaks
 from analysis.causal.summary import Causes
 from analysis.report import figures
@@ -129,6 +131,29 @@ SIGNALLING = Measure(
     needs=(DIALOGUES, NETWORK),
     tables=_tables("signalling"),
     in_json=False,  # among the causes
+)
+
+
+def _listening(study: Study) -> tuple[Listening, ...]:
+    from analysis.causal.listening import listening
+
+    assert study.trained is not None
+    return listening(study.trained.policy, study.trained.config.rules, study.spoken, study.situation)
+
+
+LISTENING = Measure(
+    "listening",
+    _listening,
+    "Positive listening",
+    "How far the talk decides a move, all else equal: each hearer moves again after the talk of other dialogues "
+    "(causal influence of communication; Lowe et al. 2019). The null is the same network made deaf.",
+    chapter="causes",
+    needs=(DIALOGUES, NETWORK),
+    tables=lambda result: {"listening": listening_frame(result)},
+    line=lambda result, study: Line(
+        "bits heeded", f"{result[0].bits:.2f}", f"of the {result[0].hearer}'s move, decided by what it hears"
+    ),
+    rows=8,
 )
 
 

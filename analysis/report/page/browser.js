@@ -20,6 +20,7 @@ function opened(log, run) {
   log.starts = new Int32Array(log.lengths.length + 1);
   for (let i = 0; i < log.lengths.length; i++) log.starts[i + 1] = log.starts[i] + log.lengths[i];
   log.agents = run.agents;
+  log.run = run;
   return log;
 }
 const talkOf = (log, i) => log.talk.slice(log.starts[i] * log.agents, log.starts[i + 1] * log.agents);
@@ -33,12 +34,23 @@ function dialogue(log, i) {
     symbols: rows(codes(talkOf(log, i)).map((c) => c - 1)),
     speakers: log.speakers ? rows(codes(log.speakers.substr(log.starts[i] * n, log.lengths[i] * n))) : [],
     moves: codes(log.moves.substr(i * n, n)).map((c) => c - 1),
+    knows: log.knows ? Array.from({ length: n }, (_, a) => known(log, log.run, i, a)) : [],
     success: log.success[i] === "1", cut: log.cut[i] === "1", decided: log.decided[i], episode: log.episodes[i],
     yielding: rows(yielding.map((c) => (c === NOTHING ? null : c / DATA.levels))),
   };
 }
+/** What an agent knew in dialogue i: one line of words for each attribute that it had. */
+function known(log, run, i, agent) {
+  const size = run.attributes.length, at = (i * log.agents + agent) * size * 2;
+  return run.attributes.flatMap(({ name, values }, p) => {
+    const value = CODE.get(log.knows[at + 2 * p]) * ALPHABET.length + CODE.get(log.knows[at + 2 * p + 1]) - 1;
+    return value < 0 ? [] : [`${name} ${values[value] ?? value}`];
+  });
+}
 const onTrack = (run) => run.onTrack;
-const agentName = (run, i) => `${run.agent} ${"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i] || i + 1}`;
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/** A game's own name for an agent, with the letter that stands for it in the transcript. */
+const agentName = (run, i) => (run.named ? `${LETTERS[i] || i + 1}: ${run.names[i]}` : `${run.agent} ${LETTERS[i] || i + 1}`);
 const word = (run, s) => (s < 0 ? "–" : s === run.nTokens ? "EOT" : String(s));
 const outcome = (run, d) => run.outcomes[Number(d.success)];
 
@@ -204,13 +216,16 @@ function paintStage() {
     const p = known ? known[i] : null;
     const meter = p === null || p === undefined ? "" : `<div class=meter role=img aria-label="${safe(last)} ${percent(p)}"><i style="width:${100 * p}%"></i></div>`
       + `<div class=legend><span>${step === end ? "would take" : "would now take"} ${safe(last)}</span><span>${percent(p)}</span></div>`;
-    return `<div class=train style="--hue:${HUES[i % 4]}"><h5>${agentName(run, i)}</h5><p>${told}</p>${meter}</div>`;
+    return `<div class=train style="--hue:${HUES[i % 4]}"><h5>${safe(agentName(run, i))}</h5>${knew(d, i)}<p>${told}</p>${meter}</div>`;
   }).join("");
   paintTranscript(run, d, end, last);
   by("stage-help").textContent = d.yielding.length
     ? "The bars show what the network would do if the talk were cut at this point and it had to move: they come from the checkpoint, not from the log. ← and → step through the rounds."
     : "No probabilities: they need the network that held these dialogues, and a game with two moves. ← and → step through the rounds.";
 }
+
+/** The line that says what an agent knew; none where the game has no attributes. */
+const knew = (d, i) => (d.knows.length ? `<p class=knows>knows ${d.knows[i].length ? `<b>${safe(d.knows[i].join(", "))}</b>` : "nothing of its own"}</p>` : "");
 
 function paintTranscript(run, d, end, last) {
   const probs = d.yielding.length > 0;

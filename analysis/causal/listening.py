@@ -1,0 +1,170 @@
+"""Positive listening: does what is heard change what is done (Lowe et al. 2019; Eccles et al. 2019)?
+
+Each hearer moves again after the talk of other dialogues, its own knowledge, words and memory kept. Over `K` foreign
+talks c, the causal influence of communication is I(move; talk) = H(mean p(move | do(c))) - mean H(p(move | do(c))), and
+Eccles's distance is the total variation between the move after the talk and that after foreign ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from analysis.agents.policy_player import Situation, move_probabilities
+from analysis.causal.influence import Deaf
+from analysis.data.decisions import Decisions, NotApplicable
+from analysis.metrics.entropy import bits_of
+from analysis.metrics.resampling import interval_of_means
+from emcomm.networks.policy import Policy
+from envs.game import Floats, Ints
+from envs.negotiation import TalkRules
+
+
+class Listening(NamedTuple):
+    """How much the agents of one role heed what they hear, when they move."""
+
+    hearer: str
+    bits: float
+    """Causal influence of communication: bits that the talk decides of the move."""
+    low: float
+    """Lower end of the 95 % bootstrap interval."""
+    high: float
+    null: float
+    """The same for the network made deaf: 0 if the measure is right (bits)."""
+    shift: float
+    """Total variation between the move after the talk and the mean of those after foreign talks (0 to 1)."""
+    changed: float
+    """Share of foreign talks after which the likelier move is another."""
+    dialogues: int
+
+
+def causal_influence(moves: np.ndarray) -> np.ndarray:
+    """`[D]` bits that the talk decides, from `moves` `[D, K, M]`, the distributions after `K` equally likely talks.
+
+    A hearer that does what it hears of two, and a deaf one:
+
+    >>> causal_influence(np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.3, 0.7], [0.3, 0.7]]])).round(9).tolist()
+    [1.0, 0.0]
+    """
+    return bits_of(moves.mean(axis=1)) - bits_of(moves).mean(axis=1)
+
+
+def listening(
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None = None, dialogues: int = 400,
+    talks: int = 16, seed: int = 0,
+) -> tuple[Listening, ...]:  # fmt: skip
+    """Put foreign talks to the hearers of at most `dialogues`, and watch their moves.
+
+    A hearer that never speaks hears a foreign talk whole; one that speaks keeps its own words, and the talk is one of
+    the same length. Raises NotApplicable where that leaves nothing to hear.
+
+    Parameters
+    ----------
+    policy, rules, decided, situation, seed
+        As for `analysis.edits`.
+    dialogues, talks : int
+        Dialogues that are looked at, and foreign talks put to each (`K`).
+
+    Returns
+    -------
+    tuple of Listening
+        One for each role with a choice of moves.
+
+    Examples
+    --------
+    `analysis.listening(policy, rules, decided)[0].bits`
+    """
+    if rules.speaking == "sequential" and rules.order != "fixed":
+        raise NotApplicable("agents speak in an order that changes, and who spoke when is part of the talk")
+    rng = np.random.default_rng(seed)
+    setting = situation.setting if situation is not None else None
+    n_agents = decided.symbols.shape[2]
+    roles = np.array(setting.game.role_of if setting else [0] * n_agents)
+    names = setting.game.roles if setting else ("agent",)
+    speaks = setting.speaks if setting is not None and setting.speaks is not None else np.ones((len(decided), n_agents))
+    found = []
+    for role, name in enumerate(names):
+        agents = np.flatnonzero(roles == role)
+        others = np.setdiff1d(np.arange(n_agents), agents[:1])
+        if not speaks[:, others].any() or _one_move(setting, agents):
+            continue
+        whole = not speaks[:, agents].any()
+        one = _of_role(policy, rules, decided, situation, int(agents[0]), whole, dialogues, talks, rng)
+        if one is not None:
+            bits, deaf, shift, changed = one
+            (low,), (high,) = interval_of_means(bits[:, None], rng)
+            found.append(
+                Listening(
+                    name, float(bits.mean()), float(low), float(high), float(deaf.mean()), float(shift.mean()),
+                    float(changed.mean()), len(bits),
+                )
+            )  # fmt: skip
+    if not found:
+        raise NotApplicable("no two dialogues of one length leave a hearer anything else to hear")
+    return tuple(found)
+
+
+def _one_move(setting: Any, agents: Ints) -> bool:
+    """Whether these agents never have a choice."""
+    return bool(setting is not None and setting.legal is not None and setting.legal.size
+                and (setting.legal[:, agents].sum(axis=2) <= 1).all())  # fmt: skip
+
+
+def _of_role(
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None, hearer: int, whole: bool,
+    dialogues: int, talks: int, rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
+    """For each dialogue the bits, those of a deaf network, the shift, and how often the likelier move changes."""
+    donors = _donors(decided, whole, talks, rng)
+    possible = np.flatnonzero((donors >= 0).all(axis=1))[:dialogues]
+    if len(possible) < 2:
+        return None
+    donors = donors[possible]
+    mine = situation[possible] if situation is not None else None
+    actual = _moves(policy, rules, decided[possible], mine, hearer)
+    after, deaf = [], []
+    for k in range(talks):
+        talk = decided[donors[:, k]]
+        if not whole:
+            symbols = talk.symbols.copy()
+            symbols[..., hearer] = decided.symbols[possible][..., hearer]
+            talk = replace(talk, symbols=symbols)
+        after.append(_moves(policy, rules, talk, mine, hearer))
+        deaf.append(_moves(cast(Policy, Deaf(policy)), rules, _of_own(talk, decided[possible], hearer), mine, hearer))
+    moves = np.stack(after, axis=1).astype(np.float64)
+    shift = np.abs(actual - moves.mean(axis=1)).sum(axis=1) / 2
+    changed = (moves.argmax(axis=2) != actual.argmax(axis=1)[:, None]).mean(axis=1)
+    return causal_influence(moves), causal_influence(np.stack(deaf, axis=1).astype(np.float64)), shift, changed
+
+
+def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
+    """The foreign talk in the length of the own one: a deaf hearer still hears how long it goes on."""
+    same = talk.n_rounds == own.n_rounds
+    symbols = np.where(same[:, None, None], talk.symbols, own.symbols)
+    return replace(talk, symbols=symbols, n_rounds=own.n_rounds)
+
+
+def _donors(decided: Decisions, whole: bool, talks: int, rng: np.random.Generator) -> Ints:
+    """`[D, K]` dialogues whose talk each one is given; -1 where there is no other of its length."""
+    donors = np.full((len(decided), talks), -1)
+    groups = [np.arange(len(decided))] if whole else [
+        np.flatnonzero(decided.n_rounds == r) for r in np.unique(decided.n_rounds)
+    ]  # fmt: skip
+    for group in groups:
+        if len(group) > 1:
+            donors[group] = group[rng.integers(len(group), size=(len(group), talks))]
+    return donors
+
+
+def _moves(policy: Policy, rules: TalkRules, talk: Decisions, mine: Situation | None, hearer: int) -> Floats:
+    """`[D, M]` the hearer's move after a talk."""
+    return move_probabilities(policy, rules, talk.symbols, talk.n_rounds, mine)[:, hearer]
+
+
+def to_frame(found: tuple[Listening, ...]) -> pd.DataFrame:
+    """One row per role."""
+    names = ["hearer", "bits", "low_bits", "high_bits", "null_bits", "shift_of_move", "share_changed", "dialogues"]
+    return pd.DataFrame([tuple(one) for one in found], columns=names)

@@ -1,0 +1,205 @@
+"""Dialogues as utterances: what an agent said in one dialogue, and what it knew.
+
+Agents of one role are exchangeable, so their utterances are those of one speaker. Where every agent has a network of
+its own, each agent is a speaker. Axes: `U` utterance, `R` round (padded with SILENT), `P` attribute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.data.decisions import NotApplicable
+from emcomm.dialogues import DialogueTable
+from envs.channels import SILENT
+from envs.game import Attribute, Bools, Declaration, Ints
+
+MOST_ROUNDS = 16
+"""Rounds of which the symbols are looked at."""
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """What one speaker said in `U` dialogues, and what it knew of `P` attributes."""
+
+    speaker: str
+    """The role, or the agent where each has a network of its own."""
+    attributes: tuple[Attribute, ...]
+    """`P`, those that this speaker has and that are not always the same."""
+    n_tokens: int
+    """Tokens that the speaker has; its EOT is `eot`."""
+    eot: int
+    """The symbol that ends the talk."""
+    symbols: Ints
+    """`[U, R]` what it said round by round, SILENT where nothing."""
+    meanings: Ints
+    """`[U, P]` the values of its attributes; -1 where it had none."""
+    dialogue: Ints
+    """`[U]` number of the dialogue; agents of one role share it."""
+    agent: Ints
+    """`[U]` which agent spoke."""
+    success: Bools
+    """`[U]` how the dialogue ended."""
+    n_rounds: Ints
+    """`[U]` rounds of the dialogue, the closing one included."""
+    cut: Bools
+    """`[U]` whether its talk was cut."""
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __getitem__(self, which: slice | Bools | Ints) -> Utterances:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        rows: dict[str, Any] = {name: v[which] for name, v in values.items() if isinstance(v, np.ndarray)}
+        return replace(self, **rows)
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Utterances:
+        """The utterances of some dialogues drawn at random, of about `count` utterances."""
+        if len(self) <= count:
+            return self
+        dialogues = np.unique(self.dialogue)
+        chosen = rng.choice(dialogues, max(len(dialogues) * count // len(self), 1), replace=False)
+        return self[np.isin(self.dialogue, chosen)]
+
+    @property
+    def is_token(self) -> Bools:
+        """`[U, R]` whether a token was said, not EOT and not nothing."""
+        tokens: Bools = (self.symbols != SILENT) & (self.symbols != self.eot)
+        return tokens
+
+    def message_numbers(self) -> tuple[Ints, Ints]:
+        """`[K, R]` the different messages, and `[U]` which one each utterance is."""
+        return numbered(self.symbols)
+
+    def meaning_numbers(self) -> tuple[Ints, Ints]:
+        """`[V, P]` the different meanings in order, and `[U]` which one each utterance has."""
+        return numbered(self.meanings)
+
+
+def numbered(rows: Ints) -> tuple[Ints, Ints]:
+    """The different rows of `[U, C]`, sorted, and `[U]` which of them each row is.
+
+    >>> numbered(np.array([[1, 0], [0, 2], [1, 0]]))[1].tolist()
+    [1, 0, 1]
+    """
+    if not rows.shape[1]:
+        return rows[:1], np.zeros(len(rows), np.int64)
+    different, which = np.unique(rows, axis=0, return_inverse=True)
+    return different, which.reshape(-1)
+
+
+def utterances(
+    table: DialogueTable, game: Declaration, n_tokens: int, each_agent: bool = False, rounds: int = MOST_ROUNDS
+) -> tuple[Utterances, ...]:
+    """For each speaker its utterances, whether or not it knows anything; those who never spoke are left out.
+
+    Raises NotApplicable where the log does not hold the attributes that the game declares, or nobody spoke.
+
+    Parameters
+    ----------
+    table : DialogueTable
+        Dialogues of one frozen policy.
+    game : Declaration
+        What the game declares.
+    n_tokens : int
+        Free tokens.
+    each_agent : bool
+        Whether each agent has a language of its own, and not each role.
+    rounds : int
+        Rounds that are looked at, at most.
+
+    Returns
+    -------
+    tuple of Utterances
+        One for each role, or for each agent, that says something.
+
+    Examples
+    --------
+    >>> from analysis.data.dialogue_text import table_of
+    >>> from envs.game import plain_declaration
+    >>> [said] = utterances(table_of([[(4, 2), (5, 5)]]), plain_declaration(2, ("main", "detour")), 5)
+    >>> said.speaker, said.symbols.tolist()
+    ('agent', [[4, 5], [2, 5]])
+    """
+    private = private_values(table, game)
+    longest = max(min(int(table.n_rounds.max(initial=0)), rounds), 1)
+    padded = table.padded(longest)
+    found = []
+    for name, agents in speakers(game, each_agent):
+        rows = [np.flatnonzero(table.speaks[:, agent]) for agent in agents]
+        which = np.repeat(agents, [len(r) for r in rows])
+        at = np.concatenate(rows)
+        said = padded[at, :, which]
+        if not (said != SILENT).any():
+            continue
+        order = np.argsort(at, kind="stable")
+        at, which, said = at[order], which[order], said[order]
+        known = private[at, which]
+        varied = [p for p in range(known.shape[1]) if (known[:, p] != known[0, p]).any()]
+        own = game.tokens[agents[0]] if game.tokens else None
+        found.append(
+            Utterances(
+                name, tuple(game.attributes[p] for p in varied), n_tokens if own is None else own, n_tokens,
+                said.astype(np.int64), known[:, varied], at, which, table.success[at], table.n_rounds[at],
+                table.cut[at],
+            )
+        )  # fmt: skip
+    if not found:
+        raise NotApplicable("nobody says anything")
+    return tuple(found)
+
+
+def private_values(table: DialogueTable, game: Declaration) -> Ints:
+    """`[D, N, P]` the values of the declared attributes, -1 for none; raises NotApplicable where the log lacks them."""
+    if not game.attributes:
+        return np.zeros((*table.moves.shape, 0), np.int64)
+    if table.private.shape[2] != len(game.attributes):
+        raise NotApplicable("the log does not hold the attributes")
+    return table.private.astype(np.int64)
+
+
+def speakers(game: Declaration, each_agent: bool) -> list[tuple[str, list[int]]]:
+    """The name and the agents of each speaker."""
+    if each_agent:
+        return [(name, [agent]) for agent, name in enumerate(game.agent_names)]
+    return [(name, [i for i, r in enumerate(game.role_of) if r == role]) for role, name in enumerate(game.roles)]
+
+
+def that_know(every: tuple[Utterances, ...], attributes: int = 1) -> tuple[Utterances, ...]:
+    """The speakers with at least so many attributes; raises NotApplicable where there is none."""
+    knowing = tuple(said for said in every if len(said.attributes) >= attributes)
+    if knowing:
+        return knowing
+    if attributes > 1 and any(said.attributes for said in every):
+        raise NotApplicable("it takes two attributes, and no speaker has more than one")
+    raise NotApplicable("no speaker knows anything that is not always the same")
+
+
+def message_text(symbols: Ints, eot: int) -> str:
+    """A message `[R]` for the reader: its symbols with a dot between rounds, nothing after its end.
+
+    >>> message_text(np.array([2, 0, 5, -1]), 5)
+    '2 · 0 · EOT'
+    >>> message_text(np.array([-1, -1]), 5)
+    '(nothing)'
+    """
+    said = np.flatnonzero(symbols != SILENT)
+    if not len(said):
+        return "(nothing)"
+    return " · ".join(symbol_text(s, eot) for s in symbols[: said[-1] + 1].tolist())
+
+
+def symbol_text(symbol: int, eot: int) -> str:
+    """A symbol for the reader."""
+    return "–" if symbol == SILENT else "EOT" if symbol == eot else str(symbol)
+
+
+def meaning_text(values: Ints, attributes: tuple[Attribute, ...]) -> str:
+    """A meaning for the reader.
+
+    >>> meaning_text(np.array([2, -1]), (Attribute("colour", 3), Attribute("shape", 3)))
+    'colour 2, no shape'
+    """
+    return ", ".join(a.text(v) for v, a in zip(values.tolist(), attributes, strict=True)) or "(nothing)"

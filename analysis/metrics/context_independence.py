@@ -1,0 +1,125 @@
+"""Context independence: is each concept named by a symbol of its own, whatever else is meant (Bogin et al. 2018)?
+
+A concept is one value of one attribute. Which symbol stands for which concept is aligned by IBM Model 1 (Brown et al.
+1993) in both directions: p(symbol | concept) and p(concept | symbol). For each concept the product of the two is taken
+at the symbol that the concept is likeliest for; their mean is 1 where each concept has one symbol, and that symbol
+nothing else to say.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.data.utterances import Utterances, numbered
+from analysis.metrics.resampling import Estimate, Reals, estimated
+from envs.game import Ints
+
+STEPS = 20
+"""Steps of expectation-maximisation."""
+MOST_UTTERANCES = 3_000
+"""Of more so many are drawn: each is aligned in every step of every resampling."""
+LEAST = 1e-12
+
+
+def context_independence(concepts: Reals, symbols: Reals, counts: NDArray[np.number] | None = None) -> float:
+    """Context independence of messages as bags of symbols; NaN where nothing is said.
+
+    Parameters
+    ----------
+    concepts : array `[U, C]`
+        How often each concept is in the meaning of a message.
+    symbols : array `[U, S]`
+        How often each symbol is in the message.
+    counts : array `[U]`, optional
+        How often each row counts.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Examples
+    --------
+    Two attributes of two values, a symbol for each value; then the same symbol for all:
+
+    >>> concepts = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1.0]])
+    >>> round(context_independence(concepts, concepts), 3)
+    1.0
+    >>> round(context_independence(concepts, np.ones((4, 1))), 3)  # p(symbol | concept) = 1, p(concept | symbol) = 1/4
+    0.25
+    """
+    weight = np.ones(len(concepts)) if counts is None else counts.astype(np.float64)
+    kept = (symbols.sum(axis=1) > 0) & (weight > 0)
+    concepts, symbols, weight = concepts[kept], symbols[kept], weight[kept]
+    occur = (weight @ concepts) > 0
+    if not len(weight) or not occur.any():
+        return float("nan")
+    named = _translation(concepts, symbols, weight)  # [C, S] p(symbol | concept)
+    meant = _translation(symbols, concepts, weight).T  # [C, S] p(concept | symbol)
+    best = meant.argmax(axis=1)
+    at = np.arange(len(meant))
+    return float((named[at, best] * meant[at, best])[occur].mean())
+
+
+def _translation(given: Reals, produced: Reals, weight: Reals) -> Reals:
+    """`[G, T]` the probability that one of `given` `[U, G]` produces each of `produced` `[U, T]`: IBM Model 1."""
+    table = np.where((given.T @ produced) > 0, 1.0, 0.0)
+    table /= np.maximum(table.sum(axis=1, keepdims=True), LEAST)
+    for _ in range(STEPS):
+        explained = weight[:, None] * produced / np.maximum(given @ table, LEAST)  # [U, T]
+        table *= given.T @ explained
+        table /= np.maximum(table.sum(axis=1, keepdims=True), LEAST)
+    return table
+
+
+def concepts_of(said: Utterances) -> tuple[Reals, list[tuple[int, int]]]:
+    """`[U, C]` which concepts each utterance means, and of each the attribute and the value."""
+    columns, names = [], []
+    for p in range(said.meanings.shape[1]):
+        for value in np.unique(said.meanings[:, p]):
+            if value >= 0:
+                columns.append(said.meanings[:, p] == value)
+                names.append((p, int(value)))
+    return np.stack(columns, axis=1).astype(np.float64), names
+
+
+def independence_of(said: Utterances, seed: int = 0, replicates: int = 60, nulls: int = 39) -> Estimate:
+    """Context independence of all utterances, with its interval over resampled dialogues and permuted meanings as null.
+
+    Where an utterance has no token, EOT and silence do not count either: it names nothing.
+
+    Parameters
+    ----------
+    said : Utterances
+        Of one speaker (`analysis.data.utterances`).
+    seed, replicates, nulls : int
+        What fixes the randomness, resamplings behind the interval, permutations behind the null.
+
+    Returns
+    -------
+    Estimate
+        `value`, `low`, `high`, `null`, `p_value`.
+
+    Examples
+    --------
+    `independence_of(said).value`
+    """
+    rng = np.random.default_rng(seed)
+    said = said.drawn(MOST_UTTERANCES, rng)
+    concepts, _ = concepts_of(said)
+    tokens = np.unique(said.symbols[said.is_token])
+    symbols = np.stack([(said.symbols == t).sum(axis=1) for t in tokens] or [np.zeros(len(said))], axis=1).astype(float)
+    numbers_of = [numbered(rows.astype(np.int64)) for rows in (concepts, symbols)]
+    (meanings, meaning), (bags, bag) = numbers_of
+
+    def of(meaning: Ints, counts: Ints) -> float:
+        pair, which = np.unique(meaning * len(bags) + bag, return_inverse=True)
+        weight = np.bincount(which.reshape(-1), counts, len(pair))
+        return context_independence(meanings[pair // len(bags)] * 1.0, bags[pair % len(bags)] * 1.0, weight)
+
+    ones = np.ones(len(said), np.int64)
+    return estimated(
+        lambda counts: of(meaning, counts), lambda rng: of(rng.permutation(meaning), ones), said.dialogue, rng,
+        replicates, nulls,
+    )  # fmt: skip

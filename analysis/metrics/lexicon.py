@@ -1,0 +1,152 @@
+"""The lexicon: what is said for which meaning, whole messages and round by round, with shares.
+
+A share is that of the utterances with a meaning in which the message, or the symbol, is said; its interval is Wilson's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.utterances import Utterances, meaning_text, message_text, symbol_text
+from emcomm.statistics import Rate, rate
+from envs.channels import SILENT
+from envs.game import Bools
+
+MOST_ENTRIES = 200
+"""Meanings with an entry; of more only the commonest."""
+FEW = 24
+"""Meanings that are shown round by round; of more only the values of the attributes are."""
+REACHED = 0.05
+"""A round that a smaller share of utterances reaches is left out."""
+
+
+class Entry(NamedTuple):
+    """What is said for one meaning."""
+
+    speaker: str
+    meaning: str
+    message: str
+    """The commonest message, a dot between rounds."""
+    said: Rate
+    """How often that is said for this meaning."""
+    means: Rate
+    """How often the message stands for this meaning, of all its uses."""
+    second: str
+    """The second commonest message, with its share."""
+    success: Rate
+    """How the dialogues ended in which it was said for this meaning."""
+
+
+class Cell(NamedTuple):
+    """What is said in one round for one meaning, or for one value of an attribute whatever else is meant."""
+
+    speaker: str
+    attribute: str
+    """Empty for a whole meaning."""
+    meaning: str
+    round: int
+    """From 1."""
+    symbol: str
+    """The commonest one; a dash where the talk is mostly over, or others speak."""
+    said: Rate
+    """How often it is said, of all utterances with this meaning."""
+
+
+def lexicon(said: Utterances) -> tuple[Entry, ...]:
+    """One entry for each meaning, in the order of the values; of very many meanings the commonest.
+
+    Parameters
+    ----------
+    said : Utterances
+        Of one speaker (`analysis.data.utterances`).
+
+    Returns
+    -------
+    tuple of Entry
+        `speaker`, `meaning`, `message`, `said`, `means`, `second`, `success`.
+
+    Examples
+    --------
+    `[(entry.meaning, entry.message, entry.said.value) for entry in lexicon(said)]`
+    """
+    meanings, meaning = said.meaning_numbers()
+    messages, message = said.message_numbers()
+    uses = np.bincount(meaning, minlength=len(meanings))
+    kept = np.sort(np.argsort(-uses, kind="stable")[:MOST_ENTRIES])
+    of_message = np.bincount(message, minlength=len(messages))
+    pairs, pair = np.unique(meaning * len(messages) + message, return_inverse=True)
+    count = np.bincount(pair.reshape(-1))
+    good = np.bincount(pair.reshape(-1), said.success).astype(np.int64)
+    found = []
+    for v in kept:
+        own = np.flatnonzero(pairs // len(messages) == v)
+        best, *others = own[np.argsort(-count[own], kind="stable")]
+        says = pairs[best] % len(messages)
+        second = ""
+        if others:
+            share = 100 * count[others[0]] / uses[v]
+            second = f"{message_text(messages[pairs[others[0]] % len(messages)], said.eot)} ({share:.0f} %)"
+        found.append(
+            Entry(
+                said.speaker, meaning_text(meanings[v], said.attributes), message_text(messages[says], said.eot),
+                rate(int(count[best]), int(uses[v])), rate(int(count[best]), int(of_message[says])), second,
+                rate(int(good[best]), int(count[best])),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def by_round(said: Utterances) -> tuple[Cell, ...]:
+    """What is said in each round for each meaning, where there are few, and for each value of several attributes.
+
+    Rounds that fewer than 5 % of the utterances reach are left out.
+
+    Examples
+    --------
+    `[(cell.meaning, cell.round, cell.symbol) for cell in by_round(said)]`
+    """
+    meanings, meaning = said.meaning_numbers()
+    rounds = int(((said.symbols != SILENT).mean(axis=0) >= REACHED).sum())
+    several = len(said.attributes) > 1
+    cells = []
+    if len(meanings) <= FEW or not several:
+        for v, values in enumerate(meanings):
+            cells += _cells(said, "", meaning_text(values, said.attributes), meaning == v, rounds)
+    for p, attribute in enumerate(said.attributes if several else ()):
+        for value in np.unique(said.meanings[:, p]).tolist():
+            those = said.meanings[:, p] == value
+            cells += _cells(said, attribute.name, attribute.text(value), those, rounds)
+    return tuple(cells)
+
+
+def _cells(said: Utterances, attribute: str, meaning: str, those: Bools, rounds: int) -> list[Cell]:
+    counts = [np.bincount(said.symbols[those, t] - SILENT) for t in range(rounds)]
+    return [
+        Cell(
+            said.speaker, attribute, meaning, t + 1, symbol_text(int(of.argmax()) + SILENT, said.eot),
+            rate(int(of.max()), int(of.sum())),
+        )
+        for t, of in enumerate(counts)
+    ]  # fmt: skip
+
+
+def entry_frame(entries: tuple[Entry, ...]) -> pd.DataFrame:
+    """One row per meaning: who says what for it, how often, and how surely it stands for it."""
+    rows = [
+        (e.speaker, e.meaning, e.message, e.said.value, e.said.low, e.said.high, e.second, e.means.value,
+         e.success.value, e.said.trials)
+        for e in entries
+    ]  # fmt: skip
+    names = ["speaker", "meaning", "says", "share", "low", "high", "or", "share_of_its_uses", "success", "utterances"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def cell_frame(cells: tuple[Cell, ...]) -> pd.DataFrame:
+    """One row per value and round: the commonest symbol, its share, and the interval."""
+    rows = [
+        (c.speaker, c.meaning, c.round, c.symbol, c.said.value, c.said.low, c.said.high, c.said.trials) for c in cells
+    ]
+    return pd.DataFrame(rows, columns=["speaker", "meaning", "round", "symbol", "share", "low", "high", "utterances"])

@@ -1,0 +1,143 @@
+"""Does what is said go with what is done: by the speaker (speaker consistency), by another (coordination)?
+
+Speaker consistency is the mutual information of a symbol and its speaker's own move (Lowe et al. 2019), and, as Jaques
+et al. 2019 have it, the mean of 1 - H(symbol | move) / H_max and 1 - H(move | symbol) / H_max. Instantaneous
+coordination is the same with the move of another agent. Both see co-occurrence only: an agent that heeds nothing scores
+high where speaker and mover know the same thing. Beside them belongs an intervention (`analysis.causal.listening`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.utterances import Utterances, numbered
+from analysis.metrics.entropy import bits_of
+from analysis.metrics.resampling import Estimate
+from analysis.metrics.symbol_information import NULLS, SEEN, counted, information
+from emcomm.dialogues import DialogueTable
+from envs.channels import SILENT
+from envs.game import Declaration, Ints
+
+
+class Consistency(NamedTuple):
+    """How the symbol of one round goes with one agent's move."""
+
+    speaker: str
+    mover: str
+    """The speaker itself, or another agent."""
+    own: bool
+    """Whether it is the speaker's own move: speaker consistency; else instantaneous coordination."""
+    round: int
+    """From 1."""
+    bits: Estimate
+    jaques: float
+    """0 to 1; high, too, where one symbol or one move is nearly always taken."""
+    jaques_null: float
+    """The same with permuted moves."""
+    utterances: int
+
+
+def jaques(counts: Ints) -> float:
+    """Speaker consistency as Jaques et al. 2019 have it, from counts `[symbol, move]`; H_max is that of all columns.
+
+    >>> jaques(np.array([[5, 0], [0, 5]])), jaques(np.array([[5, 5], [5, 5]]))
+    (1.0, 0.0)
+    """
+    sides = []
+    for table in (counts, counts.T):
+        seen = table[table.sum(axis=1) > 0]
+        if table.shape[1] < 2 or not len(seen):
+            return float("nan")
+        spread = bits_of(seen / seen.sum(axis=1, keepdims=True)) / np.log2(table.shape[1])
+        sides.append(1 - float(spread.mean()))
+    return float(np.mean(sides))
+
+
+def consistency(
+    said: Utterances, table: DialogueTable, game: Declaration, seed: int = 0, nulls: int = NULLS, rounds: int = 4
+) -> tuple[Consistency, ...]:
+    """How the symbols of the first `rounds` go with the speaker's own move, and with the moves of the others.
+
+    Agents whose move is always the same are left out.
+
+    Parameters
+    ----------
+    said : Utterances
+        Of one speaker, from `table`.
+    table : DialogueTable
+        The dialogues.
+    game : Declaration
+        What the game declares.
+    seed, nulls, rounds : int
+        What fixes the randomness, permutations behind the null, rounds that are looked at.
+
+    Returns
+    -------
+    tuple of Consistency
+        One for each mover and round.
+
+    Examples
+    --------
+    `consistency(said, table, game)[0].bits.value`
+    """
+    rng, found = np.random.default_rng(seed), []
+    row = np.arange(len(said))
+    movers: list[tuple[str, bool, Ints]] = [(said.speaker, True, table.moves[said.dialogue, said.agent])]
+    for role, name in enumerate(game.roles):
+        agents = np.flatnonzero(np.array(game.role_of) == role)
+        others = agents[None] != said.agent[:, None]  # the first agent of the role that is not the speaker
+        if not others.any(axis=1).all():
+            continue
+        movers.append((name, False, table.moves[said.dialogue, agents[others.argmax(axis=1)]]))
+    n_symbols, n_moves = said.n_tokens + 1, len(game.move_names)
+    for name, own, moves in movers:
+        for t in range(min(rounds, said.symbols.shape[1])):
+            there = row[(said.symbols[:, t] != SILENT) & (moves >= 0)]
+            if len(there) < SEEN * len(said) or len(np.unique(moves[there])) < 2:
+                continue
+            symbol = numbered(said.symbols[there, t, None])[1]
+            move = numbered(moves[there, None].astype(np.int64))[1]
+            bits = information(symbol, move, said.dialogue[there], rng, nulls)
+            shape = (max(n_symbols, int(symbol.max()) + 1), n_moves)
+            score, null = (jaques(_within(shape, counted(symbol, other))) for other in (move, rng.permutation(move)))
+            found.append(Consistency(said.speaker, name, own, t + 1, bits, score, null, len(there)))
+    return tuple(found)
+
+
+def _within(shape: tuple[int, int], counts: Ints) -> Ints:
+    """The counts in a table of all symbols and moves."""
+    whole = np.zeros(shape, np.int64)
+    whole[: counts.shape[0], : counts.shape[1]] = counts
+    return whole
+
+
+def to_frame(found: tuple[Consistency, ...]) -> pd.DataFrame:
+    """One row per speaker, mover and round."""
+    rows = [
+        (
+            c.speaker,
+            "its own" if c.own else f"that of {c.mover}",
+            c.round,
+            *c.bits,
+            c.jaques,
+            c.jaques_null,
+            c.utterances,
+        )
+        for c in found
+    ]
+    names = [
+        "speaker",
+        "move",
+        "round",
+        "bits",
+        "low_bits",
+        "high_bits",
+        "null_bits",
+        "p_value",
+        "jaques",
+        "jaques_null",
+    ]
+    return pd.DataFrame(rows, columns=[*names, "utterances"])

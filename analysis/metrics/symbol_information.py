@@ -1,0 +1,141 @@
+"""How many bits one symbol shares with something else: what its speaker knows, or what is then done.
+
+The plug-in mutual information of independent symbols is above 0 by chance. What the same estimate gives for permuted
+answers is subtracted, so that noise has 0 bits on average, and is the null. The interval is that of the mean pointwise
+information log2 p(x, y) / p(x) p(y), its influence function, over resampled dialogues.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import random_table
+
+from analysis.data.utterances import Utterances, numbered
+from analysis.metrics.entropy import entropy, shared_information
+from analysis.metrics.resampling import NO_ESTIMATE, Estimate, Reals, interval_of_means
+from envs.channels import SILENT
+from envs.game import Ints
+
+SEEN = 0.01
+"""A round that a smaller share of utterances reaches is left out."""
+NULLS = 99
+
+
+class SymbolBits(NamedTuple):
+    """What the symbol of one round shares with something."""
+
+    speaker: str
+    round: int
+    """From 1."""
+    about: str
+    bits: Estimate
+    entropy: float
+    """Of what it is about (bits): no symbol can tell more."""
+    utterances: int
+
+
+def counted(x: Ints, y: Ints) -> Ints:
+    """`[X, Y]` how often each pair of numbers from 0 occurs together.
+
+    >>> counted(np.array([0, 1, 1]), np.array([0, 2, 2])).tolist()
+    [[1, 0, 0], [0, 0, 2]]
+    """
+    width = int(y.max(initial=-1)) + 1
+    size = (int(x.max(initial=-1)) + 1) * width
+    return np.bincount(x * width + y, minlength=size).reshape(-1, width) if size else np.zeros((0, 0), np.int64)
+
+
+def pointwise(x: Ints, y: Ints) -> Reals:
+    """`[U]` log2 p(x, y) / p(x) p(y) of each row; its mean is the plug-in mutual information."""
+    joint = counted(x, y).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_pair = np.log2(joint) - np.log2(joint.sum(axis=1, keepdims=True)) - np.log2(joint.sum(axis=0))
+    return by_pair[x, y] + np.log2(len(x))
+
+
+def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, nulls: int = NULLS) -> Estimate:
+    """Bits that `x` `[U]` and `y` `[U]`, numbers from 0, share; those of permuted answers are subtracted.
+
+    Where one follows from the other the subtraction takes away what the permuted ones have: little, while there are
+    more rows than pairs. `dialogue` `[U]` says which rows are resampled together.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> colour = rng.integers(4, size=4000)
+    >>> tells = information((colour + 1) % 4, colour, np.arange(4000), rng)
+    >>> noise = information(rng.integers(4, size=4000), colour, np.arange(4000), rng)
+    >>> round(tells.value, 2), tells.above_chance, round(abs(noise.value), 2), noise.above_chance
+    (2.0, True, 0.0, False)
+    """
+    if not len(x):
+        return NO_ESTIMATE
+    joint = counted(x, y)
+    null = np.array([shared_information(table) for table in _permuted(joint, nulls, rng)])
+    chance = float(null.mean()) if nulls else 0.0
+    _, which = np.unique(dialogue, return_inverse=True)
+    sums = np.bincount(which, pointwise(x, y)) * (int(which.max()) + 1) / len(x)
+    (low,), (high,) = interval_of_means(sums[:, None], rng)
+    plug_in = shared_information(joint)
+    p_value = float((1 + (null >= plug_in - 1e-12).sum()) / (1 + nulls))
+    high_null = float(np.quantile(null, 0.975)) - chance if nulls else float("nan")
+    return Estimate(plug_in - chance, float(low) - chance, float(high) - chance, high_null, p_value)
+
+
+def _permuted(joint: Ints, nulls: int, rng: np.random.Generator) -> Ints:
+    """`[nulls, X, Y]` the tables of permuted answers: drawn at random among those with the same margins."""
+    if not nulls:
+        return np.zeros((0, *joint.shape), np.int64)
+    tables: Ints = random_table(joint.sum(axis=1), joint.sum(axis=0)).rvs(nulls, random_state=rng)
+    return tables.reshape(nulls, *joint.shape).astype(np.int64)
+
+
+def symbol_information(said: Utterances, seed: int = 0, nulls: int = NULLS) -> tuple[SymbolBits, ...]:
+    """Bits about each attribute in the symbol of each round; utterances that ended before are left out.
+
+    Parameters
+    ----------
+    said : Utterances
+        Of one speaker (`analysis.data.utterances`).
+    seed, nulls : int
+        What fixes the randomness, and permutations behind the null.
+
+    Returns
+    -------
+    tuple of SymbolBits
+        One for each round and attribute.
+
+    Examples
+    --------
+    `symbol_information(said)[0].bits.value`
+    """
+    columns = {attribute.name: said.meanings[:, p] + 1 for p, attribute in enumerate(said.attributes)}
+    return by_round(said, columns, np.random.default_rng(seed), nulls)
+
+
+def by_round(
+    said: Utterances, columns: dict[str, Ints], rng: np.random.Generator, nulls: int = NULLS
+) -> tuple[SymbolBits, ...]:
+    """Bits that the symbol of each round shares with each column `[U]` of numbers from 0."""
+    found = []
+    for t in range(said.symbols.shape[1]):
+        there = said.symbols[:, t] != SILENT
+        if there.mean() < SEEN:
+            break
+        symbol = numbered(said.symbols[there, t, None])[1]
+        for name, column in columns.items():
+            y = numbered(column[there, None])[1]
+            bits = information(symbol, y, said.dialogue[there], rng, nulls)
+            most = entropy(np.bincount(y)).plug_in
+            found.append(SymbolBits(said.speaker, t + 1, name, bits, most, int(there.sum())))
+    return tuple(found)
+
+
+def to_frame(found: tuple[SymbolBits, ...]) -> pd.DataFrame:
+    """One row per speaker, round and attribute: bits, low, high, null, p_value, of_bits (the most that can be told)."""
+    rows = [(s.speaker, s.round, s.about, *s.bits, s.entropy, s.utterances) for s in found]
+    names = ["speaker", "round", "about", "bits", "low_bits", "high_bits", "null_bits", "p_value", "of_bits"]
+    return pd.DataFrame(rows, columns=[*names, "utterances"])

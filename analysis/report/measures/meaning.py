@@ -1,0 +1,335 @@
+"""What does it mean? What agents know privately, and how the talk tells it; all of it is read from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.decisions import NotApplicable
+from analysis.data.utterances import Utterances, that_know
+from analysis.metrics import lexicon, speaker_consistency, symbol_information, told_capacity
+from analysis.metrics.context_independence import independence_of
+from analysis.metrics.disentanglement import disentanglement_of
+from analysis.metrics.form_meaning import Dictionary, dictionary
+from analysis.metrics.resampling import Estimate
+from analysis.metrics.speaker_consistency import Consistency
+from analysis.metrics.symbol_information import SymbolBits
+from analysis.metrics.told_capacity import Capacity
+from analysis.metrics.topographic_similarity import similarity_of
+from analysis.metrics.unseen_meanings import KINDS, Generalisation, generalisation
+from analysis.report import figures, meaning_figures
+from analysis.report.html import shown
+from analysis.report.measure import ATTRIBUTES, DIALOGUES, Line, Measure
+from analysis.report.study import Study
+from envs.channels import SILENT
+from envs.game import Ints
+
+KNOWN = (DIALOGUES, ATTRIBUTES)
+"""What a measure of meaning needs."""
+
+Scores = dict[str, dict[str, Estimate]]
+"""By speaker and name."""
+
+
+class Lexicon(NamedTuple):
+    """What is said for which meaning."""
+
+    entries: tuple[lexicon.Entry, ...]
+    rounds: tuple[lexicon.Cell, ...]
+
+
+def _speakers(study: Study, attributes: int = 1) -> tuple[Utterances, ...]:
+    return that_know(study.utterances, attributes)
+
+
+def _lexicon(study: Study) -> Lexicon:
+    knowing = _speakers(study)
+    return Lexicon(
+        tuple(entry for said in knowing for entry in lexicon.lexicon(said)),
+        tuple(cell for said in knowing for cell in lexicon.by_round(said)),
+    )
+
+
+def _lexicon_says(result: Lexicon, study: Study) -> str:
+    lines = []
+    for speaker in dict.fromkeys(entry.speaker for entry in result.entries):
+        own = [entry for entry in result.entries if entry.speaker == speaker]
+        uses = sum(entry.said.trials for entry in own)
+        faithful = sum(entry.said.successes for entry in own) / uses
+        messages = len({entry.message for entry in own})
+        lines.append(
+            f"Commonest messages of the {speaker}: {messages} different for {len(own)} meanings, said in "
+            f"{shown(faithful, share=True)} of the dialogues."
+        )
+    return " ".join(lines)
+
+
+LEXICON = Measure(
+    "lexicon",
+    _lexicon,
+    "Lexicon",
+    "What is said for which meaning. Figure: the commonest symbol of each round, the darker the more often it is said "
+    "(a dash: the talk is over). Table: the commonest message of each meaning, how often it is said for it (with 95 % "
+    "interval), the second commonest, and which share of all uses of that message this meaning has.",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=lambda result: {
+        "lexicon": lexicon.entry_frame(result.entries), "lexicon_by_round": lexicon.cell_frame(result.rounds),
+    },
+    figure=lambda result, study: meaning_figures.lexicon(result.rounds),
+    remark=_lexicon_says,
+    rows=24,
+    wide=True,
+    in_json=False,
+)  # fmt: skip
+
+
+def _symbols(study: Study) -> tuple[SymbolBits, ...]:
+    return tuple(
+        bits for said in _speakers(study) for bits in symbol_information.symbol_information(said, nulls=_nulls(study))
+    )
+
+
+def _nulls(study: Study) -> int:
+    """Permutations that are cheap, since no network is asked: one more than decides at 5 and at 1 percent."""
+    return 99 if study.depth.nulls > 9 else 39
+
+
+SYMBOLS = Measure(
+    "symbol_meaning",
+    _symbols,
+    "What each round tells",
+    "Percent of each attribute that the symbol of one round tells: mutual information over the entropy of the "
+    "attribute. What permuted meanings would give is subtracted, so noise has 0.",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=lambda result: {"symbol_meaning": symbol_information.to_frame(result)},
+    figure=lambda result, study: meaning_figures.told_by_round(result),
+    in_json=False,
+)
+
+
+def _capacity(study: Study) -> tuple[Capacity, ...]:
+    every = study.utterances
+    agents = int(sum(len(np.unique(said.agent[(said.symbols != SILENT).any(axis=1)])) for said in every))
+    rules = study.rules
+    longest = rules.max_rounds if rules else None
+    silence, fixed = (rules.opening == "free", rules.closing == "fixed") if rules else (False, False)
+    return tuple(told_capacity.capacity(said, agents == 1, longest, silence, fixed) for said in that_know(every))
+
+
+def _capacity_line(result: tuple[Capacity, ...], study: Study) -> Line:
+    one = max(result, key=lambda c: c.of_meanings)
+    says = f"of {one.of_meanings:.2f} that the {one.speaker} knows; its symbols could tell {one.of_symbols:.2f}"
+    return Line("bits told", f"{max(one.told, 0):.2f}", says)
+
+
+def _capacity_says(result: tuple[Capacity, ...], study: Study) -> str:
+    lines = []
+    for c in result:
+        if c.of_symbols < c.of_meanings - 0.01:
+            lines.append(
+                f"In {c.rounds} round{'s' * (c.rounds != 1)} the {c.speaker} cannot tell all it knows: "
+                f"{c.of_symbols:.2f} of {c.of_meanings:.2f} bits at most."
+            )
+        if c.least_rounds == c.least_rounds:
+            lines.append(
+                f"To tell everything takes the {c.speaker} {c.least_rounds:.2f} rounds on average at least; the talk "
+                f"has {c.mean_rounds:.2f}."
+            )
+    return " ".join(lines)
+
+
+CAPACITY = Measure(
+    "capacity",
+    _capacity,
+    "Bits told, and what could be told",
+    "How much a whole message tells of what its speaker knows: a lower bound, from a predictor scored on others. "
+    "Beside it the entropy of what is known, and log2 of the number of messages in the rounds used.",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=lambda result: {"capacity": told_capacity.to_frame(result)},
+    figure=lambda result, study: meaning_figures.capacity(result),
+    remark=_capacity_says,
+    line=_capacity_line,
+    in_json=False,
+)
+
+
+def _units(study: Study) -> tuple[Dictionary, ...]:
+    return tuple(dictionary(said) for said in _speakers(study))
+
+
+def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
+    return " ".join(
+        f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
+        f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
+        "is known."
+        if d.units
+        else f"No string of the {d.speaker}'s symbols means anything by itself."
+        for d in result
+    )
+
+
+UNITS = Measure(
+    "units",
+    _units,
+    "Form-meaning units",
+    "Strings of symbols and what they mean (after Boldt and Mortensen 2025): the pair that shares most is taken out, "
+    "and so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues.",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=lambda result: {
+        "units": pd.concat([d.to_frame() for d in result], ignore_index=True),
+        "coverage": pd.DataFrame(
+            [(d.speaker, len(d.units), *_rate(d.symbols), d.meanings.value) for d in result],
+            columns=["speaker", "units", "share_of_tokens", "low", "high", "share_of_meanings"],
+        ),
+    },
+    remark=_units_say,
+    rows=12,
+    in_json=False,
+)
+
+
+def _rate(rate: Any) -> tuple[float, float, float]:
+    return rate.value, rate.low, rate.high
+
+
+def _scored(of: Callable[..., Mapping[str, Estimate]], attributes: int) -> Callable[[Study], Scores]:
+    def compute(study: Study) -> Scores:
+        thin = {"replicates": 60, "nulls": 39} if study.depth.nulls <= 9 else {}
+        scores = {said.speaker: dict(of(said, **thin)) for said in _speakers(study, attributes)}
+        if all(np.isnan(one.value) for each in scores.values() for one in each.values()):
+            raise NotApplicable("all messages are alike")
+        return scores
+
+    return compute
+
+
+def _score_frame(name: str) -> Callable[[Scores], dict[str, pd.DataFrame]]:
+    def tables(result: Scores) -> dict[str, pd.DataFrame]:
+        rows = [(speaker, which, *one) for speaker, each in result.items() for which, one in each.items()]
+        columns = ["speaker", "measure", "value", "lower", "upper", "null", "p_value"]
+        return {name: pd.DataFrame(rows, columns=columns)}
+
+    return tables
+
+
+def _score_figure(result: Scores, study: Study) -> str | None:
+    several = len(result) > 1
+    return meaning_figures.estimates({
+        f"{speaker}: {which}" if several else which: one
+        for speaker, each in result.items()
+        for which, one in each.items()
+    })  # fmt: skip
+
+
+SIMILARITY = Measure(
+    "topographic_similarity",
+    _scored(similarity_of, 2),
+    "Topographic similarity",
+    "Do like meanings have like messages? Spearman correlation of the share of attributes that differ and three "
+    "distances of messages (Brighton and Kirby 2006). The tick is what messages given out at random reach (97.5 %).",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=_score_frame("topographic_similarity"),
+    figure=_score_figure,
+    in_json=False,
+)
+DISENTANGLEMENT = Measure(
+    "disentanglement",
+    _scored(disentanglement_of, 2),
+    "Disentanglement",
+    "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. "
+    "2020).",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=_score_frame("disentanglement"),
+    figure=_score_figure,
+    in_json=False,
+)
+INDEPENDENCE = Measure(
+    "context_independence",
+    _scored(lambda said, **options: {"context independence": independence_of(said, **options)}, 1),
+    "Context independence",
+    "Has each value of each attribute a token of its own, in whatever round? 1 where it has (Bogin et al. 2018).",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=_score_frame("context_independence"),
+    figure=_score_figure,
+    in_json=False,
+)
+
+
+def _generalisation(study: Study) -> Generalisation:
+    sample = study.sample
+    assert sample is not None
+    declared = None if study.unplayable else getattr(study.make_game(1, np.random.default_rng(0)), "held_out", None)
+    if declared is not None and sample.private.shape[2]:
+        kinds: Ints = np.asarray(declared(sample.private), np.int64)
+    elif study.training_sample is None:
+        raise NotApplicable("there is no log of training to say which meanings are new")
+    else:
+        kinds = study.met.kinds(sample)
+    if not kinds.any():
+        raise NotApplicable("every meaning of the evaluation was met in training")
+    return generalisation(sample, kinds)
+
+
+def _generalisation_line(result: Generalisation, study: Study) -> Line | None:
+    new = result.by_kind[KINDS[1]]
+    if not new.trials:
+        return None
+    met = shown(result.by_kind[KINDS[0]].value, share=True)
+    return Line("new combinations", shown(new.value, share=True), f"success; {met} with meanings met in training")
+
+
+def _generalisation_says(result: Generalisation, study: Study) -> str:
+    difference, low, high = (100 * x for x in result.gap)
+    if difference != difference:
+        return ""
+    return f"New combinations cost {difference:.1f} points of success [{low:.1f}, {high:.1f}]."
+
+
+GENERALISATION = Measure(
+    "unseen_meanings",
+    _generalisation,
+    "Success with new combinations",
+    "How often the agents succeed with combinations of attributes that training never showed them, and with "
+    "the others.",
+    chapter="meaning",
+    needs=KNOWN,
+    tables=lambda result: {"unseen_meanings": result.to_frame()},
+    figure=lambda result, study: figures.rates(result.by_kind),
+    remark=_generalisation_says,
+    line=_generalisation_line,
+    in_json=False,
+)
+
+
+def _consistency(study: Study) -> tuple[Consistency, ...]:
+    found = tuple(
+        one
+        for said in study.utterances
+        for one in speaker_consistency.consistency(said, study.language, study.game, nulls=_nulls(study))
+    )
+    if not found:
+        raise NotApplicable("no move varies after talk")
+    return found
+
+
+CONSISTENCY = Measure(
+    "consistency",
+    _consistency,
+    "Speaker consistency and coordination",
+    "Bits that a symbol shares with its speaker's own move (speaker consistency) and with the move of another agent "
+    "(coordination; Lowe et al. 2019, Jaques et al. 2019). Co-occurrence only: it can be high where nobody listens.",
+    chapter="causes",
+    needs=(DIALOGUES,),
+    tables=lambda result: {"consistency": speaker_consistency.to_frame(result)},
+    in_json=False,
+)
