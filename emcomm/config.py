@@ -56,7 +56,8 @@ class Config:
     """Width of the network's memory (units)."""
     torso: str = "gru"
     """The middle of the network. gru, lstm: recurrent; window: only the visible rounds of the buffer (see --window);
-    transformer: attention over them; none: not even those; or module:Name of an emcomm.networks.torsos.Torso."""
+    transformer: attention over them; none: not even those; or module:Name of an emcomm.networks.torsos.Torso. With
+    --policies by-role or separate also several, gru,window: one for each role or agent."""
     policies: Literal["shared", "by-role", "separate"] = "shared"
     """shared: one network plays for all agents; by-role: one for each role; separate: one for each agent."""
     algorithm: str = "a3c"
@@ -125,8 +126,15 @@ class Config:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
         if self.policies not in ("shared", "by-role", "separate"):
             raise ValueError(f"policies must be shared, by-role or separate, not {self.policies!r}")
+        if self.policies == "shared" and len(self.torsos) > 1:
+            raise ValueError(f"torso {self.torso} names {len(self.torsos)} torsos: give policies by-role or separate")
         if self.policies != "shared" and self.population > 1:
             raise ValueError("a population is of networks that each play for all agents: it goes with policies shared")
+
+    @property
+    def torsos(self) -> tuple[str, ...]:
+        """The names in `torso`: one for all networks, or one for each."""
+        return tuple(self.torso.split(","))
 
     def entropy_bonus_at(self, episodes: int) -> float:
         """The weight of the entropy after `episodes` episodes."""

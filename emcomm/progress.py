@@ -21,7 +21,7 @@ from emcomm.a3c import Contribution, Learner
 from emcomm.dialogues import DialogueTable
 
 RECENT = 1000
-"""Dialogues over which the running figures are taken."""
+"""Episodes, and dialogues, over which the running figures are taken."""
 
 _COUNTS = ("agent_steps", "updates", "staleness_sum", "largest_staleness", "episodes_to_95", "wall_s")
 
@@ -39,7 +39,7 @@ class Course:
         self.staleness_sum = 0
         self.largest_staleness = 0
         self.episodes_to_95: int | None = None
-        """Episodes after which the success over the last 1 000 dialogues first reached 95 %."""
+        """Episodes after which the success over the last 1 000 episodes first reached 95 %."""
         self.wall_s = 0.0
         """Time spent until the last checkpoint, that before a resume included (seconds)."""
         self._success = np.zeros(0, np.bool_)
@@ -47,7 +47,7 @@ class Course:
         vars(self).update(counts)
         if recent:
             success, rounds = recent["success"], recent["rounds"]
-            if (success.dtype.kind, rounds.dtype.kind, success.ndim) != ("b", "i", 1) or success.shape != rounds.shape:
+            if (success.dtype.kind, rounds.dtype.kind, success.ndim, rounds.ndim) != ("b", "i", 1, 1):
                 raise ValueError("the figures of the last dialogues are of another type or shape")
             self._success, self._rounds = success.copy(), rounds.astype(np.int64)
 
@@ -58,7 +58,7 @@ class Course:
 
     @property
     def recent(self) -> dict[str, np.ndarray]:
-        """Success and rounds of the last 1 000 dialogues."""
+        """Success of the last 1 000 episodes, rounds of the last 1 000 dialogues."""
         return {"success": self._success.copy(), "rounds": self._rounds.copy()}
 
     def add(self, contribution: Contribution, staleness: int, episodes: int) -> None:
@@ -79,7 +79,7 @@ class Course:
 
     @property
     def success(self) -> float:
-        """Success rate over the last 1 000 dialogues; NaN before the first."""
+        """Success rate over the last 1 000 episodes; NaN before the first."""
         return float(self._success.mean()) if len(self._success) else float("nan")
 
     @property

@@ -117,7 +117,7 @@ class Run:
         if env is not None and env != config.env:
             raise BadInput(f"{path} was trained on {config.env}, not on {env}")
         require_named(path, config.env, (env, *code), "--env")
-        for name in (config.rules.channel, config.torso, config.algorithm):
+        for name in (config.rules.channel, *config.torsos, config.algorithm):
             require_named(path, name, (env, *code))
         return cls(path, config)
 

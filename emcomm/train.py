@@ -66,7 +66,8 @@ def options_from(args: list[str]) -> TrainOptions:
             if getattr(start, name) is not None:
                 flag = name.replace("_", "-")
                 raise BadInput(f"--{flag} and --resume exclude each other: a resumed run keeps its settings and folder")
-        saved = Run.open(start.resume, start.env, [*start.code, start.channel, start.torso, start.algorithm]).config
+        named = [*start.code, start.channel, *(start.torso or "").split(","), start.algorithm]
+        saved = Run.open(start.resume, start.env, named).config
     elif start.env is not None and start.env != saved.env and not {"-h", "--help"} & {*args}:
         with contextlib.suppress(ValueError):  # `parse` says what is wrong with a flag
             saved = dataclasses.replace(saved, env=start.env, game_options=game_options(start.game_options))
@@ -139,12 +140,12 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
 
 
 def _finish(training: Training, console: Console) -> int:
-    from emcomm.worlds import declaration
+    from emcomm.worlds import bounds_of_talk, declaration
 
     run, config = training.run_folder, training.config
     where = shlex.quote(str(run.path))
     console.print(f"{'resuming' if training.resumed else 'training'} {where}: {_headline(config)}", soft_wrap=True)
-    for note in training.notes:
+    for note in (*training.notes, *bounds_of_talk(config)):
         console.print(note, soft_wrap=True, markup=False)
     try:
         training.learn()

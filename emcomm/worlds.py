@@ -16,6 +16,7 @@ from emcomm.games import game_class, named
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
+from envs.capacity import more_than_can_be_told
 from envs.channels import CHANNELS
 from envs.game import BadGame, BadOption, Declaration
 from envs.negotiation import Negotiation
@@ -51,10 +52,17 @@ def declaration(config: Config) -> Declaration:
     return make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
 
 
+def bounds_of_talk(config: Config) -> list[str]:
+    """A sentence for each role that knows more than it can tell in the allowed rounds; allowed, but to be said."""
+    negotiation = make_negotiation(config, 64, np.random.SeedSequence(0), training=True)
+    negotiation.reset()
+    return more_than_can_be_told(negotiation)
+
+
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:
     """A new policy, its weights drawn from the configuration's seed. Raises BadInput where the game does not fit it."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
-    declaration, torso = negotiation.declaration, named(TORSOS, config.torso)
+    declaration, torsos = negotiation.declaration, [named(TORSOS, name) for name in config.torsos]
     if config.population > 1 and negotiation.n_agents != 2:
         raise BadInput(f"a population plays in pairs: {config.env} has {negotiation.n_agents} agents, not 2")
     if config.population > 1 and len(declaration.roles) > 1:
@@ -68,14 +76,21 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
             f"of {config.env}, not {config.move_entropy_floor}"
         )
     owners = {"by-role": declaration.role_of, "separate": tuple(range(negotiation.n_agents))}.get(config.policies)
+    count = max(owners) + 1 if owners else config.population
+    if len(torsos) not in (1, count):
+        raise BadInput(
+            f"--torso {config.torso} names {len(torsos)} torsos, and with --policies {config.policies} "
+            f"there are {count} networks: name one, or one for each"
+        )
+    torsos = torsos * count if len(torsos) == 1 else torsos
     sizes = Sizes.of(negotiation, config.hidden_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         try:
-            members = [Policy(sizes, torso) for _ in range(max(owners) + 1 if owners else config.population)]
-        except (TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+            members = [Policy(sizes, torso) for torso in torsos]
+            policy = Cast(members, owners) if owners else members[0] if len(members) == 1 else Population(members)
+        except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
             raise BadInput(f"the torso {config.torso} cannot be built: {error}") from error
-    policy = Cast(members, owners) if owners else members[0] if len(members) == 1 else Population(members)
     return policy.to(device or torch.device("cpu"))
 
 

@@ -2,7 +2,7 @@
 
 Each train takes the main line or the detour, at the same moment. Where one is more delayed it must be on the main line
 and the other on the detour; where both are equally delayed, any parting will do. Success: +1 each; otherwise -1 each.
-With a parting alone the trains succeed in (k + 1) / 2k of the games, k being the number of delays: 60 % for five.
+Trains that always part, but do not mind their delays, succeed in (k + 1) / 2k of the games: 60 % for k = 5 delays.
 """
 
 from __future__ import annotations

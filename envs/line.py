@@ -11,7 +11,7 @@ Axes: `B` game, `N` train, `V` node, `E` edge, `S` section, `K` route, `R` node 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -114,6 +114,7 @@ class LineGame:
     move_names: tuple[str, ...] = ("go", "wait")
     attributes = (Attribute("reserve", 8),)
     decisions = (Decision("the joint move"),)
+    talk: ClassVar[dict[str, Any]] = {"n_tokens": 8, "max_rounds": 4, "opening": "talk"}
     words = Words("train", failure="late or in a deadlock", goal="The trains succeed when all of them arrive in time.")
 
     def __init__(
@@ -153,6 +154,8 @@ class LineGame:
 
     def reset(self, which: Bools) -> None:
         games = np.flatnonzero(which)
+        if not len(games):
+            return
         self.route[games], self.departs[games], self.due[games], self.plan[games] = self._draw(len(games))
         self.time[games], self.at[games], self.arrived[games], self.late[games] = 0, 0, False, False
         self._look(games)
@@ -195,12 +198,12 @@ class LineGame:
         stuck = self._stuck(which, here)
         own = (arrives & ~late).astype(np.float32) - (late & ~before) - stuck
         rewards = ((own + own.mean(axis=1, keepdims=True)) / 2).astype(np.float32)
-        done = out & ~late
-        over = out.all(axis=1) | stuck.any(axis=1) | (late | out).all(axis=1)
+        done: Bools = out & ~late
+        over: Bools = np.any(stuck, axis=1) | np.all(late | out, axis=1)
         self._look(which)
         ended = np.repeat(over[:, None], self.n_agents, axis=1)
         score = done.mean(axis=1, dtype=np.float32)
-        return Outcome(rewards * on, ~(late | stuck).any(axis=1), ended, np.zeros_like(ended), score, arrives)
+        return Outcome(rewards * on, ~np.any(late | stuck, axis=1), ended, np.zeros_like(ended), score, arrives)
 
     def _may_go(self, moves: Ints, which: Ints) -> Bools:
         """`[D, N]` who moves: none of those that would crowd a node, or meet on an edge."""
@@ -288,6 +291,7 @@ class LineGame:
         number = rng.permuted(np.tile(np.arange(agents), (games, 1)), axis=1)
         route = (number + rng.integers(2, size=(games, 1))) % 2
         departs = number // 2 * self.headway + rng.integers(2, size=(games, agents))
+        departs -= departs.min(axis=1, keepdims=True)
         order = rng.permuted(np.tile(np.arange(agents), (games, 1)), axis=1)
         plan = planned(self.network, route, departs, order)
         length = self.network.length[route]

@@ -18,6 +18,11 @@ MOST_MEANINGS = 2**16
 """More combinations of attribute values are refused."""
 
 
+def _names(count: int) -> tuple[str, ...]:
+    known = ("colour", "shape", "style", "size")
+    return (*known[:count], *(f"attribute {p + 1}" for p in range(len(known), count)))
+
+
 class Meanings:
     """All combinations of `n_attributes` attributes with `n_values` values each, by number.
 
@@ -82,6 +87,11 @@ class Meanings:
         """The objects that are drawn at all."""
         self._even = frequencies == "uniform"
         self._cumulative = self.frequency.cumsum()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`P` names of the attributes; one alone is a state."""
+        return ("state",) if self.n_attributes == 1 else _names(self.n_attributes)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -1,7 +1,9 @@
 """Signalling games: a sender knows a state, a receiver must act on it; and their referential form.
 
 Lewis (1969): one of n states is drawn, the sender says one of n signals, the receiver picks one of n acts, and both
-succeed where act and state agree. By default n = 4, and a talk is exactly one signal: without EOT, and one way.
+succeed where act and state agree. By default n = 4, and a talk is exactly one signal: without EOT, and one way. The
+options of the talk allow others: `n_tokens` signals (n of them where nothing is said), `max_rounds` of them in a row,
+and with `closing="mutual"` strings of different lengths.
 
 With `n_attributes` a state is an object made of attributes. With `n_distractors` the game is referential (Lazaridou et
 al. 2017): the receiver sees the sender's object among others, in random order, and picks one.
@@ -32,10 +34,8 @@ class SignallingGame:
         Attributes of an object.
     n_distractors : int
         0: an act for each object; otherwise other objects among which the receiver finds the sender's (objects).
-    n_signals : int or None
-        The sender's tokens; None: as many as there are values (tokens).
     both_speak : bool
-        Whether the receiver speaks, too, with as many tokens.
+        Whether the receiver speaks, too.
     frequencies : str
         uniform: all objects equally often; zipf: the r-th in proportion to 1 / r (Chaabouni et al. 2019).
     held_out, split_seed, meanings
@@ -59,7 +59,6 @@ class SignallingGame:
         n_values: int = 4,
         n_attributes: int = 1,
         n_distractors: int = 0,
-        n_signals: int | None = None,
         both_speak: bool = False,
         frequencies: Frequencies = "uniform",
         held_out: float = 0.0,
@@ -68,9 +67,6 @@ class SignallingGame:
     ) -> None:
         self.n_games, self._rng = n_games, rng
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings, frequencies)
-        n_signals = n_values if n_signals is None else n_signals
-        if not 1 <= n_signals <= 126:
-            raise BadOption(f"n_signals must be from 1 to 126, not {n_signals}: the sender's role has no other tokens")
         others = len(self.objects.pool) - 1
         if not 0 <= n_distractors <= others:
             raise BadOption(f"n_distractors must be from 0 to {others}, the other objects, not {n_distractors}")
@@ -78,8 +74,7 @@ class SignallingGame:
         if acts > MOST_ACTS:
             raise BadOption(f"there would be {acts:,} acts, at most {MOST_ACTS:,}: give n_distractors")
         self.n_distractors = n_distractors
-        self.talk = {"n_tokens": n_signals, "opening": "talk", "closing": "fixed", "max_rounds": 1}
-        self.tokens = dict.fromkeys(self.roles, n_signals)
+        self.talk = {"n_tokens": min(n_values, 126), "opening": "talk", "closing": "fixed", "max_rounds": 1}
         self._declare(acts)
 
         width = n_attributes * n_values
@@ -96,11 +91,10 @@ class SignallingGame:
 
     def _declare(self, acts: int) -> None:
         objects = self.objects
-        names = [f"attribute {p}" for p in range(objects.n_attributes)] if objects.n_attributes > 1 else ["state"]
-        self.attributes = tuple(Attribute(name, objects.n_values) for name in names)
+        self.attributes = tuple(Attribute(name, objects.n_values) for name in objects.names)
         self.decisions = (
             Decision("the act", "move", agent=RECEIVER),
-            *(Decision(f"the {name}", "attribute", agent=SENDER, attribute=name) for name in names),
+            *(Decision(f"the {name}", "attribute", agent=SENDER, attribute=name) for name in objects.names),
         )
         what = "object" if objects.n_attributes > 1 or self.n_distractors else "state"
         kind = "place" if self.n_distractors else what if objects.n_attributes > 1 else "act"

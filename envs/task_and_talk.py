@@ -28,7 +28,7 @@ class TaskAndTalkGame:
         Tokens of each role. Kottur et al.: overcomplete 64 and 64, attribute-value 3 and 12, minimal 3 and 4 (tokens).
     n_attributes, n_values : int
         Attributes of an object, and values of each (values).
-    order : str
+    tasks : str
         ordered: the answer's first value is that of the task's first attribute, and there are P (P - 1) tasks, as in
         the paper; unordered: P (P - 1) / 2 tasks.
     held_out, split_seed, meanings
@@ -55,7 +55,7 @@ class TaskAndTalkGame:
         a_tokens: int = 4,
         n_attributes: int = 3,
         n_values: int = 4,
-        order: Literal["ordered", "unordered"] = "ordered",
+        tasks: Literal["ordered", "unordered"] = "ordered",
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
@@ -65,11 +65,11 @@ class TaskAndTalkGame:
                 raise BadOption(f"{name} must be from 1 to 126, not {tokens}: a role needs tokens to talk")
         if n_attributes < 2:
             raise BadOption(f"n_attributes must be at least 2, not {n_attributes}: a task names two")
-        if order not in ("ordered", "unordered"):
-            raise BadOption(f"order must be ordered or unordered, not {order!r}")
+        if tasks not in ("ordered", "unordered"):
+            raise BadOption(f"tasks must be ordered or unordered, not {tasks!r}")
         self.n_games, self._rng = n_games, rng
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
-        pairs = [pair for pair in permutations(range(n_attributes), 2) if order == "ordered" or pair[0] < pair[1]]
+        pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
         self.tasks: Ints = np.array(pairs)
         """`[T, 2]` the two attributes that a task asks for."""
         n_tasks, answers = len(pairs), n_values**2
@@ -79,7 +79,7 @@ class TaskAndTalkGame:
         }  # fmt: skip
         self.tokens = {"questioner": q_tokens, "answerer": a_tokens}
         self.move_names: tuple[str, ...] = (*(f"{a} {b}" for a in range(n_values) for b in range(n_values)), "wait")
-        values = [f"attribute {p}" for p in range(n_attributes)]
+        values = self.objects.names
         self.attributes = (*(Attribute(name, n_values) for name in values), Attribute("task", n_tasks))
         self.decisions = (
             Decision("the answer", "move", agent=Q_BOT),

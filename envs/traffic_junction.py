@@ -9,7 +9,7 @@ Axes: `B` game, `N` car, `K` route, `L` cell of a route, `E` entry, `C` road cel
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -158,6 +158,7 @@ class TrafficJunctionGame:
 
     move_names: tuple[str, ...] = ("go", "brake")
     decisions = (Decision("the joint move"),)
+    talk: ClassVar[dict[str, Any]] = {"n_tokens": 16, "max_rounds": 2, "opening": "talk"}
     words = Words("car", "no collision", "collision", "The cars succeed when no two are ever in the same cell.")
 
     def __init__(
@@ -187,6 +188,10 @@ class TrafficJunctionGame:
         self.braked, self.crashed = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         self.came, self.hit = np.zeros(n_games, np.int64), np.zeros(n_games, np.int64)
         """`[B]` cars that have come so far, and of these, that have collided."""
+        self._next_route = np.full((n_games, len(self._first)), -1)
+        """`[B, E]` the route of the car that arrives next at each entry; -1: none. Chance is dealt before the moves."""
+        self._order = np.zeros(shape)
+        """`[B, N]` which free place is taken first: the one with the highest number."""
         self._features = np.zeros((*shape, len(high)), np.float32)
         self._every_move = np.ones((*shape, 2), np.bool_)
 
@@ -196,9 +201,11 @@ class TrafficJunctionGame:
         self.time[games], self.came[games], self.hit[games] = 0, 0, 0
         for array in (self.route, self.at, self.wait, self.braked, self.crashed):
             array[games] = 0
+        self._deal(games)
         self._arrive(games)
         empty = games[~self.cars[games].any(axis=1)]
         self._enter(empty, self._first[self._rng.integers(len(self._first), size=len(empty))])
+        self._deal(games)
         self._look(games)
 
     def observe(self) -> Floats:
@@ -227,6 +234,7 @@ class TrafficJunctionGame:
         self.wait[which] *= ~left
         self.crashed[which] &= ~left
         self._arrive(which)
+        self._deal(which)
         collides, cars = self._collides(which), self.cars[which]
         rewards = np.where(cars, -0.001 * self.wait[which] - collides, 0).astype(np.float32)
         self.hit[which] += (collides & ~self.crashed[which]).sum(axis=1)
@@ -236,16 +244,22 @@ class TrafficJunctionGame:
         score = (1 - self.hit[which] / self.came[which]).astype(np.float32)
         return Outcome(rewards, self.hit[which] == 0, np.zeros_like(ended), ended, score, left)
 
+    def _deal(self, which: Ints) -> None:
+        """Draw who arrives next."""
+        shape = (len(which), len(self._first))
+        route = self._first + self._rng.integers(len(self._length) // len(self._first), size=shape)
+        self._next_route[which] = np.where(self._rng.random(shape) < self.rate, route, -1)
+        self._order[which] = self._rng.random((len(which), self.n_agents))
+
     def _arrive(self, which: Ints) -> None:
-        """At each entry a car arrives by chance, where there are fewer than N."""
-        per_entry = len(self._length) // len(self._first)
-        for first in self._first.tolist():
-            comes = (self._rng.random(len(which)) < self.rate) & ~self.cars[which].all(axis=1)
-            self._enter(which[comes], first + self._rng.integers(per_entry, size=int(comes.sum())))
+        """The cars drawn enter, one entry after the other, while there are fewer than N."""
+        for route in self._next_route[which].T:
+            comes = (route >= 0) & ~self.cars[which].all(axis=1)
+            self._enter(which[comes], route[comes])
 
     def _enter(self, games: Ints, route: Ints) -> None:
-        """One car in each of `games`, in a place drawn from those that are free."""
-        place = np.where(self.cars[games], -1, self._rng.random((len(games), self.n_agents))).argmax(axis=1)
+        """One car in each of `games`, in a free place."""
+        place = np.where(self.cars[games], -1, self._order[games]).argmax(axis=1)
         self.cars[games, place], self.route[games, place] = True, route
         for array in (self.at, self.wait, self.braked, self.crashed):
             array[games, place] = 0
@@ -268,7 +282,8 @@ class TrafficJunctionGame:
         seen[..., 2:4] = place
         np.put_along_axis(seen, 4 + cell[..., None], 1, 2)
         seen[..., 4 + n_cells :] = self._sights(cars, cell)
-        self._features[which] = np.where(cars[..., None], seen, 0)
+        seen *= cars[..., None]
+        self._features[which] = seen
 
     def _sights(self, cars: Bools, cell: Ints) -> Ints:
         """`[D, N, (2 vision + 1)²]` the other cars in the cells around each car, row by row."""

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from analysis.agents.policy_player import action_probabilities, situation_of
-from analysis.data.decisions import NotApplicable
+from analysis.causal.dialogue_edits import EDITS, edits
+from analysis.data.decisions import NotApplicable, any_decisions
 from analysis.data.dialogue_text import table_of
 from analysis.metrics.decision_information import answers, decision_bits
 from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
@@ -20,7 +21,7 @@ from emcomm.errors import BadInput
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.rollout import draw_races, players_of, sample
-from envs import Attribute, BadGame, CrossingGame, Decision, Words, declared
+from envs import Attribute, BadGame, CrossingGame, Decision, LineGame, TrafficJunctionGame, Words, declared
 from envs.game import plain_declaration
 from envs.negotiation import Negotiation, TalkRules
 from tests.games import Plain, SameMove, Signal, Trio, changed
@@ -145,6 +146,79 @@ def test_only_neighbours_are_heard() -> None:
     assert heard[0].tolist() == [[-1, 1, 2], [1, 2, 3], [-1, 2, 3]]
 
 
+class Pairs(Plain):
+    """Two pairs, each of which hears only itself; a fifth agent has nobody to talk to."""
+
+    n_agents = 5
+
+    def may_speak(self) -> np.ndarray:
+        return np.tile([True, True, True, True, False], (self.n_games, 1))
+
+    def hears(self) -> np.ndarray:
+        pairs = np.zeros((5, 5), np.bool_)
+        pairs[[0, 1, 2, 3], [1, 0, 3, 2]] = True
+        return np.tile(pairs, (self.n_games, 1, 1))
+
+    def good(self, moves: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return (moves[:, 0] != moves[:, 1]) & (moves[:, 2] != moves[:, 3])
+
+
+def test_each_group_ends_its_talk_by_itself() -> None:
+    talk = talk_of(Pairs, games=1, opening="talk", n_tokens=2, max_rounds=9)
+    eot, left = 2, 3
+    assert np.flatnonzero(talk.mask()[0, 4]).tolist() == [eot]  # a placeholder
+    talk.step(np.array([[eot, eot, 0, eot, eot]]))
+    assert [np.flatnonzero(mask).tolist() for mask in talk.mask()[0]] == [[eot], [eot], [0, 1, eot], [0, 1, eot], [eot]]
+    before = talk.observe().buffer[0, :2].copy()
+    talk.step(np.array([[eot, eot, eot, 1, eot]]))
+    assert (talk.observe().buffer[0, :2] == before).all()  # the talk of others is none of theirs
+    assert np.sort(talk.observe().buffer[0, 2, -1]).tolist() == [-1, -1, -1, 1, eot]
+    talk.step(np.array([[eot, eot, eot, eot, eot]]))
+    assert talk.phase.tolist() == [2]
+    done = talk.step(np.full((1, 5), left)).dialogues
+    assert done.symbols.tolist() == [[2, 2, 0, 2, -1], [-1, -1, 2, 1, -1], [-1, -1, 2, 2, -1]]
+    assert not done.cut[0]
+
+
+def test_one_eot_ends_the_talk_of_its_group() -> None:
+    talk = talk_of(Pairs, games=1, opening="talk", closing="any", n_tokens=2)
+    talk.step(np.array([[2, 0, 0, 1, 2]]))
+    assert talk.mask()[0, :4].sum(axis=1).tolist() == [1, 1, 3, 3]
+    talk.step(np.array([[2, 2, 2, 1, 2]]))
+    assert talk.phase.tolist() == [2]
+
+
+def test_a_group_that_moves_at_once_does_not_talk() -> None:
+    talk = talk_of(Pairs, games=1, n_tokens=2)
+    left = 3
+    talk.step(np.array([[left, left, 0, left, left]]))
+    assert talk.phase.tolist() == [1]
+    assert talk.mask()[0, :4].sum(axis=1).tolist() == [1, 1, 3, 3]
+    talk.step(np.array([[2, 2, 2, 2, 2]]))
+    assert talk.phase.tolist() == [2]
+
+
+def test_talks_in_groups_are_saved() -> None:
+    talk, rng = talk_of(LineGame, games=16, opening="talk", n_tokens=2), np.random.default_rng(0)
+
+    def step(one: Negotiation, actions: np.ndarray) -> tuple:
+        done = one.step(actions)
+        one.reset(done.over)
+        return done.rewards, done.dialogues.symbols, one.observe().buffer, one.mask()
+
+    for _ in range(400):
+        step(talk, (rng.random(talk.mask().shape) * talk.mask()).argmax(axis=2))
+        if talk._closed.any():
+            break
+    assert talk._closed.any()
+    copy = talk_of(LineGame, games=16, opening="talk", n_tokens=2)
+    copy.restore(talk.state())
+    for _ in range(60):
+        actions = (rng.random(talk.mask().shape) * talk.mask()).argmax(axis=2)
+        for one, other in zip(step(talk, actions), step(copy, actions), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_others_are_seen_by_role_and_shuffled_within() -> None:
     roles = changed(Trio, roles={"boss": (1,), "worker": (0, 2)})
     talk = talk_of(roles, games=200, opening="talk", n_tokens=9)  # type: ignore[arg-type]
@@ -223,6 +297,10 @@ def policy_for(negotiation: Negotiation, kind: str) -> Policy:
         (Signal, "gru", {"n_tokens": 3, "opening": "talk"}),
         (Signal, "separate", {"n_tokens": 2}),
         (Trio, "gru", {}),
+        (LineGame, "gru", {"n_tokens": 3}),
+        (LineGame, "lstm", {"n_tokens": 2, "opening": "talk", "closing": "any", "window": 2}),
+        (LineGame, "window", {"n_tokens": 2, "speaking": "sequential", "order": "episode", "channel": "noisy"}),
+        (TrafficJunctionGame, "gru", {"n_tokens": 2}),
         (Trio, "lstm", {"channel": "noisy", "noise": 0.3, "window": 2}),
         (Trio, "separate", {"speaking": "sequential", "order": "episode", "opening": "talk"}),
     ],
@@ -295,6 +373,26 @@ def test_without_what_was_heard_there_is_no_replay() -> None:
     situation = situation_of(policy, negotiation.rules, table_of([[(1, 2), (5, 5)]]), negotiation.declaration)
     with pytest.raises(NotApplicable, match="what was heard over the channel 'shuffled'"):
         action_probabilities(policy, negotiation.rules, np.array([[[1, 2], [5, 5]]]), np.array([2]), situation)
+
+
+def test_a_symbol_is_swapped_only_where_both_speak() -> None:
+    """Trains without a conflict are silent: what another one said cannot be put into their mouth."""
+    rules = TalkRules(n_tokens=3, max_rounds=4, opening="talk")
+    games, rng = 30, np.random.default_rng(0)
+    negotiation = Negotiation(LineGame(games, rng), rules, rng)
+    policy, collector = policy_for(negotiation, "gru"), EpisodeCollector(games, worker=0, limit=60)
+    negotiation.reset()
+    while not collector.complete:
+        mask = negotiation.mask()
+        step = negotiation.step((rng.random(mask.shape) * mask).argmax(axis=2))
+        collector.add(step.dialogues, 0)
+        negotiation.reset(step.over)
+    table, game = collector.take(), negotiation.declaration
+    assert table is not None
+    situation = situation_of(policy, rules, table, game)
+    found = edits(policy, rules, any_decisions(table, 3), situation=situation)
+    assert {edit.name for edit in found} == set(EDITS)
+    assert next(edit.shift for edit in found if edit.name == "nothing") == 0
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs import Scene, parallel_env
+from envs import Scene, TaskAndTalkGame, parallel_env
 from envs.crossing import CrossingGame
 from envs.pictures import AGENTS, draw, side_by_side
 from envs.rendering import text
@@ -68,6 +68,26 @@ def test_text_of_a_crash_after_a_cut():
         "the talk was cut after 1 round",
         "outcome: crash",
     ]
+
+
+def test_text_and_pictures_show_what_each_agent_knew():
+    known = Scene(("a", "b"), ("x", "y"), 2, symbols=((0, 1),), order=((1, 0),), knows=("delay 3", ""))
+    assert str(known).splitlines() == [
+        "timestep        a  b",
+        "   knows  delay 3  -",
+        "       1        0  1  spoke: b, a",
+        "phase: OPEN",
+    ]
+    nobody = Scene(("a", "b"), ("x", "y"), 2, symbols=((0, 1),), order=((1, 0),))
+    assert (draw(known) != draw(nobody)).any()
+    assert (draw(scene(knows=("delay 3", "delay 1"))) != draw(scene())).any()
+
+
+def test_a_declaration_says_what_agents_know():
+    game = parallel_env(TaskAndTalkGame)._talk.declaration
+    private = np.array([[-1, -1, -1, 4], [1, 0, 3, -1]], np.float32)
+    assert game.knows(private) == ("task 4", "colour 1, shape 0, style 3")
+    assert parallel_env()._talk.declaration.knows(np.zeros((2, 0), np.float32)) == ()
 
 
 def test_text_of_another_game_with_speakers_in_turn():

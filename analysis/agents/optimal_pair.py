@@ -188,11 +188,17 @@ class OptimalPlayer:
         self._round += (own != SILENT) | (other != SILENT)
         self._difference = np.where(self._difference == 0, own - other, self._difference)
         row = self.plan[np.minimum(self._round, len(self.plan) - 1)]
-        drawn = draw(np.where(seen.mask, row, 0) + 1e-300 * seen.mask, self._rng)  # after a cut, an even draw of moves
+        drawn = self._choose(
+            np.where(seen.mask, row, 0) + 1e-300 * seen.mask, seen
+        )  # after a cut, an even draw of moves
         main, detour = self.eot + 1, self.eot + 2
         decided = np.where(self._difference > 0, detour, main)
         untied = np.where(seen.mask[:, self.eot], self.eot, decided)
         return np.where(self._difference != 0, untied, drawn)
+
+    def _choose(self, weights: Weights, seen: Seen) -> Ints:
+        """`[B]` an action while tied, in proportion to `weights` `[B, A]`."""
+        return draw(weights, self._rng)
 
     def forget(self, over: Bools) -> None:
         self._difference[over] = 0

@@ -124,5 +124,5 @@ def play_games(
 
 
 def success_of(table: DialogueTable) -> Rate:
-    """The share of dialogues that succeeded, with its Wilson interval."""
-    return rate(int(table.success.sum()), len(table))
+    """The share of episodes that succeeded, as their last dialogues say, with its Wilson interval."""
+    return rate(int(table.success[table.last].sum()), int(table.last.sum()))

@@ -136,8 +136,11 @@ def _replace(spoken: Spoken, rng: np.random.Generator) -> Ints:
 
 
 def _swap(spoken: Spoken, rng: np.random.Generator) -> Ints:
+    """Where both spoke; in a game with groups one of them may have had nobody to talk to."""
     pair = [spoken.speaker, spoken.twin]
-    spoken.symbols[..., pair] = spoken.symbols[..., pair[::-1]]
+    said = spoken.symbols[..., pair]
+    both = (said != SILENT).any(axis=1).all(axis=1)
+    spoken.symbols[..., pair] = np.where(both[:, None, None], said[..., ::-1], said)
     return spoken.symbols
 
 

@@ -138,7 +138,7 @@ def interchange(
     --------
     `analysis.interchange(policy, rules, "vote", rule.scores, table.n_rounds, 0.1).accuracy`
     """
-    if not policy.torso.recurrent:
+    if not policy.recurrent:
         raise NotApplicable("the network keeps no memory from round to round, so none can be exchanged")
     fitting, scoring = (
         _pairs(

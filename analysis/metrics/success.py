@@ -36,6 +36,7 @@ class SuccessReport:
     """What a log says about success; a rate without dialogues is NaN with the interval [0, 1]."""
 
     overall: Rate
+    """Of the episodes, by what their last dialogues brought."""
     by_rounds: dict[int, Rate]
     """Number of rounds of the dialogue -> success; 0 rounds: no talk."""
     uncut: Rate
@@ -78,6 +79,7 @@ class SuccessTally:
     """
 
     def __init__(self, course_bins: int = 200) -> None:
+        self._episodes = np.zeros(2, np.int64)  # episodes, successes
         self._by_rounds = np.zeros((0, 2), np.int64)  # [rounds, (dialogues, successes)]
         self._cut = np.zeros((2, 2), np.int64)  # [cut, (dialogues, successes)]
         self._failures = np.zeros(len(KINDS), np.int64)
@@ -92,6 +94,8 @@ class SuccessTally:
         """Count in the dialogues of `table`; `move_probs` and `joint` as for `failure_kinds`."""
         if not len(table):
             return
+        ends = table.success[table.last]
+        self._episodes += len(ends), ends.sum()
         self._by_rounds = add_up(self._by_rounds, _pairs(table.n_rounds, table.success))
         self._cut += _pairs(table.cut.astype(np.int64), table.success, 2)
         kinds = failure_kinds(table, move_probs, joint)
@@ -100,10 +104,10 @@ class SuccessTally:
 
     def result(self) -> SuccessReport:
         """The figures over all dialogues so far."""
-        total, successes = self._by_rounds.sum(axis=0)
+        total, (episodes, successes) = self._by_rounds[:, 0].sum(), self._episodes
         rounds = np.arange(len(self._by_rounds)) @ self._by_rounds[:, 0]
         return SuccessReport(
-            overall=rate(int(successes), int(total)),
+            overall=rate(int(successes), int(episodes)),
             by_rounds={r: rate(int(s), int(n)) for r, (n, s) in enumerate(self._by_rounds) if n},
             uncut=rate(int(self._cut[0, 1]), int(self._cut[0, 0])),
             cut=rate(int(self._cut[1, 1]), int(self._cut[1, 0])),
@@ -117,7 +121,7 @@ class _Course:
     """Sums by number of episode, in at most `size` stretches of one width, which doubles as episodes come in."""
 
     def __init__(self, size: int) -> None:
-        self._sums = np.zeros((size + size % 2, 4), np.int64)  # dialogues, successes, rounds, cut
+        self._sums = np.zeros((size + size % 2, 5), np.int64)  # dialogues, episodes, successes, rounds, cut
         self._width = 1
 
     def add(self, table: DialogueTable) -> None:
@@ -125,14 +129,14 @@ class _Course:
             merged = self._sums[::2] + self._sums[1::2]
             self._sums = np.concatenate([merged, np.zeros_like(merged)])
             self._width *= 2
-        stretch = table.episode // self._width
-        for column, values in enumerate((None, table.success, table.n_rounds, table.cut)):
+        stretch, last = table.episode // self._width, table.last
+        for column, values in enumerate((None, last, last & table.success, table.n_rounds, table.cut)):
             self._sums[:, column] += np.bincount(stretch, values, len(self._sums)).astype(np.int64)
 
     def bins(self) -> tuple[CourseBin, ...]:
         return tuple(
-            CourseBin(i * self._width, rate(int(s), int(n)), float(r / n), float(c / n))
-            for i, (n, s, r, c) in enumerate(self._sums)
+            CourseBin(i * self._width, rate(int(s), int(e)), float(r / n), float(c / n))
+            for i, (n, e, s, r, c) in enumerate(self._sums)
             if n
         )
 

@@ -33,6 +33,11 @@ class Policy(nn.Module):
         self._one_hot = np.eye(sizes.n_symbols + 1, dtype=np.float32)
 
     @property
+    def recurrent(self) -> bool:
+        """Whether more is remembered than what is seen."""
+        return self.torso.recurrent
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.actor.weight.device
@@ -87,10 +92,15 @@ def _rows_of(over: Bools, memory: Tensor) -> Tensor:
 
 
 class Ensemble(Policy):
-    """Several networks as one policy. Which one plays is part of the memory: its last column, `[R, S + 1]`."""
+    """Several networks as one policy. Which one plays is part of the memory: its last column, `[R, S + 1]`.
+
+    Raises ValueError where their torsos remember in different sizes, or not all of them see the talk.
+    """
 
     def __init__(self, members: Sequence[Policy]) -> None:
         nn.Module.__init__(self)
+        if len({(member.torso.memory_size, member.torso.sees_talk) for member in members}) > 1:
+            raise ValueError("the torsos of one run must have memories of one size, and all see the talk or none")
         self.sizes = members[0].sizes
         self.members = tuple(members)
         self._registered = nn.ModuleList(members)
@@ -98,6 +108,10 @@ class Ensemble(Policy):
     @property
     def torso(self) -> Torso:  # type: ignore[override]
         return self.members[0].torso
+
+    @property
+    def recurrent(self) -> bool:
+        return all(member.recurrent for member in self.members)
 
     @property
     def device(self) -> torch.device:

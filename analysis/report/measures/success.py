@@ -55,13 +55,14 @@ class Score(NamedTuple):
     mean: float
     low: float
     high: float
-    dialogues: int
+    episodes: int
 
 
 def _score(study: Study) -> Score:
     assert study.sample is not None
-    score = study.sample.score.astype(np.float64)
-    if np.array_equal(score, study.sample.success):
+    last = study.sample.last
+    score = study.sample.score[last].astype(np.float64)
+    if np.array_equal(score, study.sample.success[last]):
         raise NotApplicable("the game has no degrees of success")
     (low,), (high,) = interval_of_means(score[:, None], np.random.default_rng(0))
     return Score(float(score.mean()), float(low), float(high), len(score))
@@ -73,7 +74,7 @@ SCORE = Measure(
     chapter="",
     needs=(DIALOGUES,),
     line=lambda result, study: Line(
-        "score", f"{result.mean:.3f}", f"[{result.low:.3f}, {result.high:.3f}] mean of {result.dialogues:,} dialogues"
+        "score", f"{result.mean:.3f}", f"[{result.low:.3f}, {result.high:.3f}] mean of {result.episodes:,} episodes"
     ),
 )
 

@@ -1,0 +1,303 @@
+"""Games that carry knowledge: the priority crossing, signalling and its referential form, Task & Talk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emcomm.config import Config
+from emcomm.errors import BadInput
+from emcomm.worlds import bounds_of_talk, make_negotiation, make_policy
+from envs import BadOption, CrossingPriorityGame, Negotiation, SignallingGame, TalkRules, TaskAndTalkGame, parallel_env
+from envs.capacity import messages
+from envs.meanings import Meanings
+
+Call = Callable[..., Any]
+
+
+def reset(game: Any, games: int = 2_000, seed: int = 0, **options: Any) -> Any:
+    made = game(games, np.random.default_rng(seed), **options)
+    made.reset(np.ones(games, np.bool_))
+    return made
+
+
+# -- priority crossing -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moves", "delays", "succeeds"),
+    [
+        ((0, 1), (3, 1), True),  # the more delayed one has the main line
+        ((1, 0), (3, 1), False),
+        ((1, 0), (0, 4), True),
+        ((0, 1), (0, 4), False),
+        ((0, 1), (2, 2), True),  # of equal delays any parting
+        ((1, 0), (2, 2), True),
+        ((0, 0), (3, 1), False),
+        ((1, 1), (2, 2), False),
+    ],
+)
+def test_the_more_delayed_train_must_have_the_main_line(moves: tuple, delays: tuple, succeeds: bool) -> None:
+    game = reset(CrossingPriorityGame, 1)
+    game.delay[0] = delays
+    outcome = game.play(np.array([moves]), np.array([0]))
+    assert outcome.success.tolist() == [succeeds]
+    assert outcome.rewards.tolist() == [[1, 1] if succeeds else [-1, -1]]
+
+
+def test_a_train_sees_its_own_delay_and_no_other() -> None:
+    game = reset(CrossingPriorityGame, n_delays=7)
+    assert (game.observe().argmax(axis=2) == game.private()[..., 0]).all()
+    assert (game.observe().sum(axis=2) == 1).all()
+    assert np.bincount(game.delay.ravel()).min() > 4_000 / 7 * 0.8
+
+
+# -- meanings ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_value_stays_in_training() -> None:
+    for seed in range(20):
+        meanings = Meanings(3, 4, held_out=0.5, split_seed=seed)
+        assert meanings.kept_from_training.sum() == 32
+        trained = meanings.values[~meanings.kept_from_training]
+        assert all(len(np.unique(trained[:, p])) == 4 for p in range(3))
+    same, other = Meanings(3, 4, 0.2, split_seed=1), Meanings(3, 4, 0.2, split_seed=2)
+    assert (same.kept_from_training == Meanings(3, 4, 0.2, split_seed=1, drawn="held_out").kept_from_training).all()
+    assert (same.kept_from_training != other.kept_from_training).any()
+
+
+def test_what_is_drawn() -> None:
+    rng = np.random.default_rng(0)
+    for drawn, expected in (("all", {True, False}), ("training", {False}), ("held_out", {True})):
+        meanings = Meanings(2, 3, held_out=0.3, drawn=drawn)  # type: ignore[arg-type]
+        objects = meanings.draw(rng, 3_000)
+        assert set(meanings.kept_from_training[objects].tolist()) == expected
+        assert len(np.unique(objects)) == {"all": 9, "training": 6, "held_out": 3}[drawn]
+    zipf = Meanings(1, 4, frequencies="zipf").draw(rng, 100_000)
+    shares = np.bincount(zipf) / 100_000
+    assert shares == pytest.approx(np.array([12, 6, 4, 3]) / 25, abs=0.01)  # 1, 1/2, 1/3, 1/4
+    rare = Meanings(2, 3, held_out=0.3, drawn="training", frequencies="zipf")
+    assert not rare.kept_from_training[rare.draw(rng, 3_000)].any()
+
+
+def test_numbers_and_values_are_inverse() -> None:
+    meanings = Meanings(3, 4)
+    assert meanings.number(meanings.values.astype(np.float32)).tolist() == list(range(64))
+    assert meanings.one_hot(np.array([27])).reshape(3, 4).argmax(axis=1).tolist() == meanings.values[27].tolist()
+
+
+# -- signalling --------------------------------------------------------------------------------------------------------
+
+
+def test_a_lewis_game_is_one_signal_and_one_act() -> None:
+    env = parallel_env(SignallingGame, n_values=3)
+    seen, _ = env.reset(seed=0)
+    assert np.flatnonzero(seen["sender"]["action_mask"]).tolist() == [0, 1, 2]  # three signals, no EOT
+    assert seen["receiver"]["action_mask"].sum() == 1
+    assert not seen["receiver"]["observation"][:3].any()
+    state = int(seen["sender"]["observation"][:3].argmax())
+    seen, *_ = env.step({"sender": 1, "receiver": 3})
+    assert seen["receiver"]["buffer"][-1].tolist() == [-1, 1]
+    assert np.flatnonzero(seen["receiver"]["action_mask"]).tolist() == [4, 5, 6]  # three acts
+    _, rewards, *_ = env.step({"sender": 7, "receiver": 4 + state})
+    assert rewards == {"sender": 1.0, "receiver": 1.0}
+    assert env.agents == []
+
+
+def test_the_receiver_finds_the_object_among_different_others() -> None:
+    game = reset(SignallingGame, n_values=3, n_attributes=2, n_distractors=4)
+    assert all(len(set(row)) == 5 for row in game.shown.tolist())
+    where = game.shown == game.target[:, None]
+    assert (where.sum(axis=1) == 1).all()
+    assert where.mean(axis=0) == pytest.approx(np.full(5, 0.2), abs=0.04)  # in random order
+    others = np.bincount(game.shown[~where], minlength=9) / (4 * 2_000)
+    assert others == pytest.approx(np.full(9, 1 / 9), abs=0.02)  # drawn evenly
+    seen = game.observe()
+    assert (seen[:, 0, :6] == game.objects.one_hot(game.target)).all()
+    assert (seen[:, 1, 6:] == game.objects.one_hot(game.shown).reshape(2_000, -1)).all()
+    assert not seen[:, 0, 6:].any()
+    assert not seen[:, 1, :6].any()
+    moves = np.stack([np.full(2_000, 5), where.argmax(axis=1)], axis=1)
+    assert game.play(moves, np.arange(2_000)).success.all()
+    moves[:, 1] = (moves[:, 1] + 1) % 5
+    assert not game.play(moves, np.arange(2_000)).success.any()
+    assert not hasattr(game, "succeeds")
+
+
+def test_in_training_neither_objects_nor_distractors_are_held_out() -> None:
+    game = reset(SignallingGame, n_values=4, n_attributes=2, n_distractors=3, held_out=0.25, meanings="training")
+    assert not game.objects.kept_from_training[game.shown].any()
+    assert not game.held_out(game.private()).any()
+    held = reset(SignallingGame, n_values=4, n_attributes=2, held_out=0.25)
+    assert held.held_out(held.private()).mean() == pytest.approx(0.25, abs=0.05)
+
+
+# -- Task & Talk -------------------------------------------------------------------------------------------------------
+
+
+def test_q_bot_asks_and_a_bot_answers_twice() -> None:
+    env = parallel_env(TaskAndTalkGame, q_tokens=3, a_tokens=4)
+    seen, _ = env.reset(seed=0)
+    game = env.unwrapped._talk.game
+    for _ in range(2):
+        assert np.flatnonzero(seen["q_bot"]["action_mask"]).tolist() == [0, 1, 2]
+        seen, *_ = env.step({"q_bot": 2, "a_bot": 4})
+        assert seen["a_bot"]["buffer"][-1].tolist() == [-1, 2]  # the question was heard
+        assert np.flatnonzero(seen["a_bot"]["action_mask"]).tolist() == [0, 1, 2, 3]
+        seen, *_ = env.step({"q_bot": 4, "a_bot": 3})
+    asked = game.objects.values[game.object[0]][game.tasks[game.task[0]]]
+    _, rewards, *_ = env.step({"q_bot": 5 + 4 * asked[0] + asked[1], "a_bot": 5 + 16})
+    assert rewards == {"q_bot": 1.0, "a_bot": 1.0}
+
+
+def test_the_score_is_the_share_of_right_values() -> None:
+    game = reset(TaskAndTalkGame, 1)
+    game.object[0], game.task[0] = 0b011011, 1  # the values 1, 2, 3; the task asks for the first and the third
+    assert game.tasks[1].tolist() == [0, 2]
+    for answer, score in ((4 * 1 + 3, 1.0), (4 * 1 + 2, 0.5), (4 * 0 + 3, 0.5), (4 * 3 + 1, 0.0)):
+        outcome = game.play(np.array([[answer, 16]]), np.array([0]))
+        assert (outcome.score.tolist(), outcome.success.tolist()) == ([score], [score == 1])
+    assert len(reset(TaskAndTalkGame, 1, tasks="unordered").tasks) == 3
+
+
+def test_games_in_progress_are_restored() -> None:
+    for game, options in (
+        (TaskAndTalkGame, {}), (SignallingGame, {"n_attributes": 2, "n_distractors": 2}), (CrossingPriorityGame, {}),
+    ):  # fmt: skip
+        rng = np.random.default_rng(0)
+        talk = Negotiation(game(5, rng, **options), TalkRules(), rng)
+        talk.reset()
+        other = np.random.default_rng(9)
+        copy = Negotiation(game(5, other, **options), TalkRules(), other)
+        copy.reset()
+        copy.restore(talk.state())  # type: ignore[arg-type]
+        assert (copy.observe().features == talk.observe().features).all()
+        assert (copy.game.private() == talk.game.private()).all()
+        for each in (talk, copy):
+            each.reset()
+        assert (copy.game.private() == talk.game.private()).all()
+
+
+# -- bounds and bad input ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closing", ["mutual", "any", "fixed"])
+@pytest.mark.parametrize("opening", ["talk", "free"])
+@pytest.mark.parametrize(("n_tokens", "rounds"), [(1, 3), (2, 1), (2, 3), (3, 2)])
+def test_a_sender_alone_has_as_many_messages(n_tokens: int, rounds: int, opening: str, closing: str) -> None:
+    """All that it can say, tried in the engine."""
+    rules = TalkRules(n_tokens, rounds, opening, closing=closing)  # type: ignore[arg-type]
+    open_talks, heard = [()], set()
+    while open_talks:
+        said = open_talks.pop()
+        rng = np.random.default_rng(0)
+        talk = Negotiation(SignallingGame(1, rng, n_values=4), rules, rng)
+        talk.reset()
+        for symbol in said:
+            waits = int(talk.mask()[0, 1].argmax()) if talk.phase[0] else rules.eot + 1
+            talk.step(np.array([[symbol, waits]]))
+        sender = np.flatnonzero(talk.mask()[0, 0])
+        if (sender > rules.eot).any():  # it may move: the receiver acts on what it has heard
+            heard.add(said)
+        open_talks += [(*said, int(s)) for s in sender[sender <= rules.eot]]
+    assert len(heard) == messages(rules, n_tokens, alone=True)
+
+
+def test_what_cannot_be_told_is_said_with_the_bound() -> None:
+    def says(env: str, rules: TalkRules, **options: Any) -> list[str]:
+        return bounds_of_talk(Config(env=f"emcomm/{env}-v0", rules=rules, game_options=options))
+
+    one = TalkRules(n_tokens=4, max_rounds=1, opening="talk", closing="fixed")
+    assert says("signalling", one) == []
+    assert says("signalling", one, n_attributes=2) == [
+        "the sender knows one of 16 meanings, and its symbols tell at most 4 apart in 1 round"
+    ]
+    two = TalkRules(n_tokens=4, max_rounds=2, opening="talk", closing="fixed")
+    assert says("signalling", two, n_attributes=2) == []
+    assert says("task-and-talk", two)[0].startswith("the answerer knows one of 64 meanings")
+    assert says("crossing", one) == says("crossing-priority", TalkRules()) == []
+    assert says("signalling", TalkRules(n_tokens=1, max_rounds=1, channel="off")) == []
+
+
+@pytest.mark.parametrize(
+    ("game", "options", "says"),
+    [
+        (CrossingPriorityGame, {"n_delays": 1}, "n_delays must be from 2 to 100, not 1"),
+        (SignallingGame, {"held_out": 1.0}, "held_out 1 of 4 meanings leaves no training meaning: at most 3 can be"),
+        (SignallingGame, {"n_attributes": 2, "held_out": 0.9}, "leaves no training meaning with some value: at most"),
+        (SignallingGame, {"held_out": -0.1}, "held_out is a share from 0 to 1, not -0.1"),
+        (SignallingGame, {"meanings": "held_out"}, "held_out 0.0 holds no meaning out"),
+        (SignallingGame, {"meanings": "some"}, "meanings must be one of all, training, held_out, not 'some'"),
+        (SignallingGame, {"split_seed": -1}, "split_seed must not be negative"),
+        (SignallingGame, {"frequencies": "even"}, "frequencies must be one of uniform, zipf, not 'even'"),
+        (SignallingGame, {"n_values": 1}, "n_values must be at least 2, not 1"),
+        (SignallingGame, {"n_attributes": 0}, "n_attributes must be at least 1, not 0"),
+        (SignallingGame, {"n_values": 100, "n_attributes": 9}, "100 to the power of n_attributes 9 must be at most"),
+        (SignallingGame, {"n_values": 20, "n_attributes": 3}, "there would be 8,000 acts, at most 4,096"),
+        (SignallingGame, {"n_distractors": 4}, "n_distractors must be from 0 to 3, the other objects, not 4"),
+        (TaskAndTalkGame, {"q_tokens": 0}, "q_tokens must be from 1 to 126, not 0: a role needs tokens to talk"),
+        (TaskAndTalkGame, {"a_tokens": 127}, "a_tokens must be from 1 to 126, not 127"),
+        (TaskAndTalkGame, {"n_attributes": 1}, "n_attributes must be at least 2, not 1: a task names two"),
+        (TaskAndTalkGame, {"tasks": "all"}, "tasks must be ordered or unordered, not 'all'"),
+    ],
+)
+def test_an_option_that_cannot_be_played_with_is_named(game: type, options: dict, says: str) -> None:
+    with pytest.raises(BadOption, match=says):
+        game(2, np.random.default_rng(0), **options)
+
+
+def test_a_role_with_more_tokens_than_there_are_is_one_line() -> None:
+    config = Config(env="emcomm/task-and-talk-v0", rules=TalkRules(n_tokens=3))
+    with pytest.raises(BadInput, match="a_bot has 4 tokens, and there are 3: --n-tokens 4"):
+        make_negotiation(config, 1, np.random.SeedSequence(0))
+
+
+# -- trained -----------------------------------------------------------------------------------------------------------
+
+
+def test_training_never_draws_what_evaluation_is_asked_about(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_log: Callable
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(
+        "train", "--env", "emcomm/task-and-talk-v0", "--game-options", "held_out=0.2", "--workers", 0,
+        "--episodes", 600, "--games", 32, "--evaluation-games", 600, "--hidden-size", 8, "--run-name", "talk",
+        "--policies", "by-role", "--torso", "gru,window", "--window", 1,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "the answerer knows one of 64 meanings, and its symbols tell at most 16 apart in 2 rounds" in done.out
+    config = json.loads((tmp_path / "logs/talk/config.json").read_text())["config"]
+    assert config["game_options"] == {"held_out": 0.2}
+    assert {n: config["rules"][n] for n in ("n_tokens", "max_rounds", "closing", "speaking")} == {
+        "n_tokens": 4, "max_rounds": 2, "closing": "fixed", "speaking": "sequential",
+    }  # fmt: skip
+    game = TaskAndTalkGame(1, np.random.default_rng(0), held_out=0.2)
+    trained, evaluated = (whole_log(tmp_path / "logs/talk" / log) for log in ("dialogues", "evaluation"))
+    assert not game.held_out(trained.private).any()
+    assert game.held_out(evaluated.private).mean() == pytest.approx(0.2, abs=0.07)
+    said = call("play", "logs/talk", "--games", 1)
+    assert "task" in said.out
+    assert "colour" in said.out
+
+
+def test_each_role_has_a_torso_of_its_own() -> None:
+    rules = TalkRules(n_tokens=4, max_rounds=2)
+    config = Config(env="emcomm/task-and-talk-v0", rules=rules, policies="by-role", torso="gru,window")
+    policy = make_policy(config)
+    assert [policy.seat(agent).recurrent for agent in range(2)] == [True, False]
+    assert not policy.recurrent
+    for torso, policies, says in (
+        ("gru,window,gru", "by-role", "names 3 torsos, and with --policies by-role there are 2 networks"),
+        ("gru,lstm", "by-role", "must have memories of one size"),
+        ("window,none", "separate", "all see the talk or none"),
+        ("gru,windo", "by-role", "unknown torso 'windo'"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            make_policy(Config(env="emcomm/task-and-talk-v0", rules=rules, policies=policies, torso=torso))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="names 2 torsos: give policies by-role or separate"):
+        Config(torso="gru,window")

@@ -1,0 +1,129 @@
+"""The traffic junction against a second, naive implementation of its rules, and its published sizes."""
+
+import numpy as np
+import pytest
+
+from envs import BadOption, Negotiation, TalkRules, TrafficJunctionGame
+from envs.traffic_junction import BRAKE, GO, LEVELS, roads
+
+
+class Naive:
+    """One game, car by car, cell by cell."""
+
+    def __init__(self, game: TrafficJunctionGame, g: int) -> None:
+        self.level, self.steps = game, game.steps
+        table = roads({5: "easy", 10: "medium", 20: "hard"}[game.n_agents])
+        self.ways = [
+            [tuple(table.cells[c]) for c in path[:n]] for path, n in zip(table.path, table.length, strict=True)
+        ]
+        self.cars = {i: [int(game.route[g, i]), 0, 0, False] for i in np.flatnonzero(game.active()[g])}
+        self.time, self.came, self.hit = 0, len(self.cars), 0
+
+    def play(self, moves: list, arrivals: list, order: list) -> tuple[dict, set, bool, float]:
+        """Rewards by car, cars that left, success, score; `arrivals`: routes of the cars that come."""
+        self.time += 1
+        left = set()
+        for i in list(self.cars):
+            self.cars[i][2] += 1
+            if moves[i] == GO:
+                self.cars[i][1] += 1
+                if self.cars[i][1] == len(self.ways[self.cars[i][0]]):
+                    del self.cars[i]
+                    left.add(i)
+        for route in arrivals:
+            free = [i for i in range(len(order)) if i not in self.cars]
+            if route >= 0 and free:
+                self.cars[max(free, key=lambda i: order[i])] = [route, 0, 0, False]
+                self.came += 1
+        rewards = {}
+        for i, car in self.cars.items():
+            collides = any(self.cell(i) == self.cell(j) for j in self.cars if j != i)
+            self.hit += collides and not car[3]
+            car[3] |= collides
+            rewards[i] = -0.001 * car[2] - collides
+        return rewards, left, self.hit == 0, 1 - self.hit / self.came
+
+    def cell(self, i: int) -> tuple:
+        return self.ways[self.cars[i][0]][self.cars[i][1]]
+
+
+@pytest.mark.parametrize(("level", "rate"), [("easy", 0.0), ("easy", 1.0), ("medium", 0.0), ("hard", 0.3)])
+def test_the_rules_are_those_of_a_naive_game(level: str, rate: float) -> None:
+    rng, games = np.random.default_rng(5), 12
+    game = TrafficJunctionGame(games, rng, level, vision=1, rate=rate)
+    game.reset(np.ones(games, np.bool_))
+    naive = [Naive(game, g) for g in range(games)]
+    for step in range(1, game.steps + 1):
+        moves = np.where(game.active(), rng.choice([GO, BRAKE], size=(games, game.n_agents), p=[0.7, 0.3]), -1)
+        arrivals, order = game._next_route.tolist(), game._order.tolist()
+        outcome = game.play(moves, np.arange(games))
+        private, seen = game.private(), game.observe()
+        for g, one in enumerate(naive):
+            rewards, left, success, score = one.play(moves[g].tolist(), arrivals[g], order[g])
+            expected = [rewards.get(i, 0.0) for i in range(game.n_agents)]
+            np.testing.assert_allclose(outcome.rewards[g], expected, atol=1e-6)
+            assert set(np.flatnonzero(outcome.left[g])) == left
+            assert np.flatnonzero(game.active()[g]).tolist() == sorted(one.cars)
+            assert outcome.success[g] == success
+            assert outcome.score[g] == pytest.approx(score)
+            for i in one.cars:
+                assert tuple(game._cells[int(private[g, i, 0])]) == one.cell(i)
+                around = seen[g, i, 4 + len(game._cells) :].reshape(3, 3)
+                row, column = one.cell(i)
+                for dr, dc in np.ndindex(3, 3):
+                    there = sum(one.cell(j) == (row + dr - 1, column + dc - 1) for j in one.cars if j != i)
+                    assert around[dr, dc] == there
+            assert outcome.truncated[g].all() == (step == game.steps)
+    assert any(one.hit for one in naive)
+
+
+@pytest.mark.parametrize(
+    ("level", "size", "cars", "steps", "rate", "routes", "entries", "cells"),
+    [("easy", 7, 5, 20, 0.3, 2, 2, 13), ("medium", 14, 10, 40, 0.2, 12, 4, 52), ("hard", 18, 20, 80, 0.05, 56, 8, 128)],
+)
+def test_the_published_sizes(level, size, cars, steps, rate, routes, entries, cells) -> None:
+    assert LEVELS[level] == (size, LEVELS[level].lanes, level == "easy", cars, steps, rate)
+    table = roads(level)
+    assert (len(table.length), len(table.first), len(table.cells)) == (routes, entries, cells)
+    ends = set()
+    for path, length in zip(table.path, table.length, strict=True):
+        way = table.cells[path[:length]]
+        assert (np.abs(np.diff(way, axis=0)).sum(axis=1) == 1).all()  # from cell to neighbour
+        assert len(np.unique(way, axis=0)) == length
+        assert all(0 in cell or size - 1 in cell for cell in way[[0, -1]])
+        ends.add((tuple(way[0]), tuple(way[-1])))
+    assert len(ends) == routes  # each entry is joined to each exit but its own by one route
+
+
+def test_places_without_a_car_neither_speak_nor_move() -> None:
+    rng = np.random.default_rng(0)
+    game = TrafficJunctionGame(32, rng)
+    talk = Negotiation(game, TalkRules(**TrafficJunctionGame.talk), rng)
+    talk.reset()
+    assert game.active().any(axis=1).all()
+    came_back = np.zeros((32, 5), np.int64)
+    for _ in range(200):
+        away, mask = ~game.active(), talk.mask()
+        assert (mask[away].sum(axis=1) == 1).all()
+        step = talk.step((rng.random(mask.shape) * mask).argmax(axis=2))
+        came_back += game.active() & away
+        done = step.dialogues
+        assert (done.symbols[np.repeat(~done.speaks, done.n_rounds, axis=0)] == -1).all()
+        assert ((done.moves == -1) == ~done.speaks).all()
+        talk.reset(step.over)
+    assert came_back.max() > 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"level": "simple"}, "level must be one of easy, medium, hard, not 'simple'"),
+        ({"vision": -1}, "vision must be from 0 to 3 cells, not -1"),
+        ({"vision": 1.5}, "vision must be from 0 to 3 cells, not 1.5"),
+        ({"rate": 1.5}, "rate must be a probability from 0 to 1, not 1.5"),
+        ({"rate": float("nan")}, "rate must be a probability from 0 to 1, not nan"),
+    ],
+)
+def test_settings_that_cannot_be_played_are_one_line(options: dict, says: str) -> None:
+    with pytest.raises(BadOption, match=f"^{says}$"):
+        TrafficJunctionGame(1, np.random.default_rng(0), **options)
