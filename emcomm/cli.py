@@ -185,15 +185,19 @@ def _silence() -> None:
 
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
-    """One line per condition: success with its interval, what it brought, and what the talk looks like."""
-    graded = any(abs(figures.score - figures.success.value) > 1e-6 for figures in rows.values())
+    """One line per condition: success with its interval, and what the talk looks like.
+
+    Score and return stand there where success does not say them: it does where a success pays +1 and a failure -1.
+    """
+    graded = any(abs(f.score - f.success.value) > 1e-6 for f in rows.values())
+    paid = any(abs(mean - (2 * f.success.value - 1)) > 1e-6 for f in rows.values() for mean in f.returns)
     table = Table(
-        "play", "success [95 % Wilson]", *(["score"] if graded else []), "return [95 %]", "mean rounds", "talks cut",
+        "play", "success [95 % Wilson]", *["score"] * graded, *["return [95 %]"] * paid, "mean rounds", "talks cut",
         "no talk", title=escape(printable(title)), title_justify="left",
     )  # fmt: skip
     for name, figures in rows.items():
         table.add_row(
-            name, str(figures.success), *([f"{figures.score:.3f}"] if graded else []), _returns(figures),
+            name, str(figures.success), *[f"{figures.score:.3f}"] * graded, *[_returns(figures)] * paid,
             f"{figures.mean_rounds:.2f}", f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)

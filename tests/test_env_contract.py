@@ -195,6 +195,30 @@ def test_pickling_in_mid_episode_changes_nothing(env_id, options):
     assert all(data_equivalence(one, other) for one, other in zip(*futures, strict=True))
 
 
+@every_game
+@pytest.mark.parametrize("channel", ["open", "shuffled"])
+def test_games_in_progress_are_saved_and_go_on(env_id, channel):
+    talks = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        game = GAMES[env_id](6, rng)
+        talks.append(Negotiation(game, TalkRules(**{**getattr(game, "talk", {}), "channel": channel}), rng))
+        talks[-1].reset()
+    talk, other = talks
+    rng = np.random.default_rng(3)
+    for step in range(25):
+        if step == 9:
+            other.restore(pickle.loads(pickle.dumps(talk.state())))
+        mask = talk.mask()
+        actions = (rng.random(mask.shape) * mask).argmax(axis=2)
+        done = talk.step(actions)
+        if step >= 9:
+            assert data_equivalence(tuple(other.step(actions))[:4], tuple(done)[:4])
+            other.reset(other.over)
+        talk.reset(talk.over)
+        assert step < 9 or data_equivalence(tuple(other.observe()), tuple(talk.observe()))
+
+
 # -- one rule book -----------------------------------------------------------------------------------------------
 
 

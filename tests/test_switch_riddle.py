@@ -11,6 +11,8 @@ import pytest
 from analysis.agents.optimal_prisoners import TELL, all_visited, optimum
 from emcomm.config import Config
 from emcomm.errors import BadInput
+from emcomm.evaluation import Tally
+from emcomm.loop import episodes
 from emcomm.worlds import make_negotiation
 from envs import BadOption, Negotiation, SwitchRiddleGame, TalkRules
 
@@ -43,43 +45,40 @@ def test_the_rules_against_a_plain_version(n_prisoners: int, days: int) -> None:
     talk, rng = talk_of(game), np.random.default_rng(2)
     visitors: list[list[int]] = [[] for _ in range(40)]
     bulbs: list[int] = [-1] * 40
-    announced = 0
-    for _ in range(200):
-        mask, before = talk.mask(), [[*row] for row in visitors]
-        if (talk.phase == ACT).all():
-            for g in range(40):
-                visitors[g].append(int(game.visitor[g]))
-        features, buffer = talk.observe().features, talk.observe().buffer
-        actions = (rng.random(mask.shape) * mask).argmax(axis=2)
+    right_ones = wrong_ones = 0
+    for _ in range(300):
+        seen, phase, visitor = talk.observe(), talk.phase.copy(), game.visitor.copy()
+        mask, features, buffer = seen.mask, seen.features, seen.buffer
+        actions = (rng.random(mask.shape) * mask * np.where(np.arange(5) == 4, 0.6, 1)).argmax(axis=2)
         step = talk.step(actions)
         for g in range(40):
-            if len(visitors[g]) == len(before[g]):  # yesterday's visitor leaves the bulb
+            if phase[g] != ACT:  # yesterday's visitor leaves the bulb
                 yesterday = visitors[g][-1]
-                assert mask[g, yesterday, :2].all()
+                assert mask[g, yesterday].tolist() == [True, True, False, False, False]
                 assert mask[g].sum() == 2 + n_prisoners - 1
                 bulbs[g] = int(actions[g, yesterday])
                 continue
-            today, past = visitors[g][-1], visitors[g][:-1]
-            seen = [features[g, i, 2:].argmax() for i in range(n_prisoners)]
-            assert seen == [len(past)] * n_prisoners
+            today, past = int(visitor[g]), [*visitors[g]]
+            visitors[g].append(today)
+            days_seen = features[g, :, 2 : 2 + days].argmax(axis=1)
+            assert days_seen.tolist() == [len(past)] * n_prisoners
             assert features[g, :, 0].tolist() == [float(i == today) for i in range(n_prisoners)]
             assert features[g, :, 1].tolist() == [float(past[-1:] == [i]) for i in range(n_prisoners)]
             for i in range(n_prisoners):
                 heard = set(buffer[g, i].ravel().tolist()) - {-1}
                 assert heard == ({bulbs[g]} if past and (i == today or past[-1] == i) else set())
-            tells = actions[g, today] == 3 + 1
+            tells = bool(actions[g, today] == 3 + 1)
             right = set(visitors[g]) == set(range(n_prisoners))
-            announced += tells
+            right_ones, wrong_ones = right_ones + (tells and right), wrong_ones + (tells and not right)
             assert set(step.rewards[g].tolist()) == {(1.0 if right else -1.0) if tells else 0.0}
-            assert step.dialogues.success[g] == (tells and right)
+            assert step.dialogues.success[step.dialogues.game == g].tolist() == [tells and right]
             assert step.over[g] == (tells or len(visitors[g]) == days)
             assert not step.truncated[g].any()
             if step.over[g]:
                 visitors[g] = []
-        if step.over.any():  # all start together, so that days stay in step
-            visitors, bulbs = [[] for _ in range(40)], [-1] * 40
-            talk.reset()
-    assert announced
+        talk.reset(step.over)
+    assert right_ones > 5
+    assert wrong_ones > 5
 
 
 @pytest.mark.parametrize("channel", ["open", "constant", "shuffled", "noisy", "self", "off"])
@@ -198,6 +197,25 @@ def test_no_random_protocol_passes_the_optimum() -> None:
                         after[now, int(action)] = after.get((now, int(action)), 0.0) + p * share
             mass = after
         assert reward <= best + 1e-9
+
+
+def test_the_return_is_that_of_episodes_and_success_that_of_their_last_day() -> None:
+    talk, rng, tally = talk_of(riddle(20)), np.random.default_rng(0), Tally()
+    play = episodes(talk, lambda seen: (rng.random(seen.mask.shape) * seen.mask).argmax(axis=2), lambda over: None, 150)
+    returns: dict[tuple[int, int], float] = {}
+    for part, table in enumerate(play):
+        tally.add(table)
+        for row in range(len(table)):
+            key = (part, int(table.episode[row]))
+            returns[key] = returns.get(key, 0.0) + float(table.rewards[row, 0])
+    figures, paid = tally.figures(), np.array(list(returns.values()))
+    assert len(paid) == figures.success.trials == 150
+    assert figures.returns == pytest.approx([paid.mean()] * 3)
+    assert figures.success.value == figures.score == (paid == 1).mean() > 0
+    half = 1.96 * paid.std() / 150**0.5
+    assert (figures.return_low, figures.return_high) == pytest.approx(
+        (paid.mean() - half, paid.mean() + half), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
