@@ -162,6 +162,10 @@ def test_the_score_is_the_share_of_right_values() -> None:
     for answer, score in ((4 * 1 + 3, 1.0), (4 * 1 + 2, 0.5), (4 * 0 + 3, 0.5), (4 * 3 + 1, 0.0)):
         outcome = game.play(np.array([[answer, 16]]), np.array([0]))
         assert (outcome.score.tolist(), outcome.success.tolist()) == ([score], [score == 1])
+        assert outcome.rewards.tolist() == [[1.0 if score == 1 else -1.0] * 2]
+        game.reward = "each"
+        assert game.play(np.array([[answer, 16]]), np.array([0])).rewards.tolist() == [[2 * score - 1] * 2]
+        game.reward = "both"
     assert len(reset(TaskAndTalkGame, 1, tasks="unordered").tasks) == 3
 
 
@@ -243,6 +247,7 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (TaskAndTalkGame, {"q_tokens": 0}, "q_tokens must be from 1 to 126, not 0: a role needs tokens to talk"),
         (TaskAndTalkGame, {"a_tokens": 127}, "a_tokens must be from 1 to 126, not 127"),
         (TaskAndTalkGame, {"n_attributes": 1}, "n_attributes must be at least 2, not 1: a task names two"),
+        (TaskAndTalkGame, {"reward": "none"}, "reward must be both or each, not 'none'"),
         (TaskAndTalkGame, {"tasks": "all"}, "tasks must be ordered or unordered, not 'all'"),
     ],
 )
