@@ -32,16 +32,17 @@ class TaskAndTalkGame:
         ordered: the answer's first value is that of the task's first attribute, and there are P (P - 1) tasks, as in
         the paper; unordered: P (P - 1) / 2 tasks.
     reward : str
-        both: +1 each where both values are right, otherwise -1; each: +1/2 for a right value, -1/2 for a wrong one, which
-        is learned sooner.
+        To each bot. both: +1 where both values are right, otherwise -1; each: 1/2 for each right value, -1/2 for each
+        wrong one.
     held_out, split_seed, meanings
         The share of the objects that training never draws, what fixes which, and what this game draws
         (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
 
-    Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. That A-bot
-    remembers nothing of the first round is a network without memory: `--policies by-role` with a torso of its own.
+    Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. An A-bot that
+    remembers nothing of the first round: `--policies by-role --torso gru,window --window 1`.
 
-    The score is the share of the two values that are right; success needs both. Raises BadOption, which names the option that cannot be played with. Version history: v0.
+    The score is the share of the two values that are right; success needs both. Raises BadOption, which names the option
+    that cannot be played with. Version history: v0.
     """
 
     n_agents = 2
