@@ -41,7 +41,7 @@ class TaskAndTalkGame:
     Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. An A-bot that
     remembers nothing of the first round: `--policies by-role --torso gru,window --window 1`.
 
-    The score is the share of the two values that are right; success needs both. Raises BadOption, which names the option
+    The score is the share of the two values that are right; success needs both. Raises BadOption, naming the option
     that cannot be played with. Version history: v0.
     """
 
