@@ -31,15 +31,18 @@ class TaskAndTalkGame:
     tasks : str
         ordered: the answer's first value is that of the task's first attribute, and there are P (P - 1) tasks, as in
         the paper; unordered: P (P - 1) / 2 tasks.
+    reward : str
+        To each bot. both: +1 where both values are right, otherwise -1; each: 1/2 for each right value, -1/2 for each
+        wrong one.
     held_out, split_seed, meanings
         The share of the objects that training never draws, what fixes which, and what this game draws
         (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
 
-    Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. That A-bot
-    remembers nothing of the first round is a network without memory: `--policies by-role` with a torso of its own.
+    Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. An A-bot that
+    remembers nothing of the first round: `--policies by-role --torso gru,window --window 1`.
 
-    The score is the share of the two values that are right; success needs both. Reward: +1 each for a success, -1
-    otherwise. Raises BadOption, which names the option that cannot be played with. Version history: v0.
+    The score is the share of the two values that are right; success needs both. Raises BadOption, naming the option
+    that cannot be played with. Version history: v0.
     """
 
     n_agents = 2
@@ -56,6 +59,7 @@ class TaskAndTalkGame:
         n_attributes: int = 3,
         n_values: int = 4,
         tasks: Literal["ordered", "unordered"] = "ordered",
+        reward: Literal["both", "each"] = "both",
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
@@ -67,7 +71,9 @@ class TaskAndTalkGame:
             raise BadOption(f"n_attributes must be at least 2, not {n_attributes}: a task names two")
         if tasks not in ("ordered", "unordered"):
             raise BadOption(f"tasks must be ordered or unordered, not {tasks!r}")
-        self.n_games, self._rng = n_games, rng
+        if reward not in ("both", "each"):
+            raise BadOption(f"reward must be both or each, not {reward!r}")
+        self.n_games, self._rng, self.reward = n_games, rng, reward
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
         pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
         self.tasks: Ints = np.array(pairs)
@@ -138,9 +144,10 @@ class TaskAndTalkGame:
     def play(self, moves: Ints, which: Ints) -> Outcome:
         right = self.right(moves, self.private()[which])
         success = np.asarray(right.all(axis=1))
-        rewards = np.where(success, 1, -1).astype(np.float32)[:, None].repeat(2, axis=1)
+        score = right.mean(axis=1).astype(np.float32)
+        reward = 2 * (score if self.reward == "each" else success.astype(np.float32)) - 1
         ended = np.ones((len(moves), 2), np.bool_)
-        return Outcome(rewards, success, ended, ~ended, right.mean(axis=1).astype(np.float32))
+        return Outcome(reward[:, None].repeat(2, axis=1), success, ended, ~ended, score)
 
     # -- saving ------------------------------------------------------------------------------------------------------
 

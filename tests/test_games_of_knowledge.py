@@ -155,6 +155,22 @@ def test_q_bot_asks_and_a_bot_answers_twice() -> None:
     assert rewards == {"q_bot": 1.0, "a_bot": 1.0}
 
 
+def test_three_questions_and_four_answers_are_enough() -> None:
+    """The protocol that the paper hopes for: Q-bot asks for an attribute by its token, A-bot says the value."""
+    rng = np.random.default_rng(0)
+    game = TaskAndTalkGame(500, rng)
+    talk = Negotiation(game, TalkRules(**game.talk), rng)  # type: ignore[arg-type]
+    talk.reset()
+    rows, placeholder, asked = np.arange(500), np.full(500, 4), game.tasks[game.task]
+    for turn in range(2):
+        talk.step(np.stack([asked[:, turn], placeholder], axis=1))
+        question = talk.observe().buffer[:, 1, -1, 1]
+        talk.step(np.stack([placeholder, game.objects.values[game.object][rows, question]], axis=1))
+    first, second = talk.observe().buffer[:, 0, -2:, 1].T.astype(np.int64)
+    step = talk.step(np.stack([5 + 4 * first + second, np.full(500, 5 + 16)], axis=1))
+    assert step.dialogues.success.all()
+
+
 def test_the_score_is_the_share_of_right_values() -> None:
     game = reset(TaskAndTalkGame, 1)
     game.object[0], game.task[0] = 0b011011, 1  # the values 1, 2, 3; the task asks for the first and the third
@@ -162,6 +178,10 @@ def test_the_score_is_the_share_of_right_values() -> None:
     for answer, score in ((4 * 1 + 3, 1.0), (4 * 1 + 2, 0.5), (4 * 0 + 3, 0.5), (4 * 3 + 1, 0.0)):
         outcome = game.play(np.array([[answer, 16]]), np.array([0]))
         assert (outcome.score.tolist(), outcome.success.tolist()) == ([score], [score == 1])
+        assert outcome.rewards.tolist() == [[1.0 if score == 1 else -1.0] * 2]
+        game.reward = "each"
+        assert game.play(np.array([[answer, 16]]), np.array([0])).rewards.tolist() == [[2 * score - 1] * 2]
+        game.reward = "both"
     assert len(reset(TaskAndTalkGame, 1, tasks="unordered").tasks) == 3
 
 
@@ -243,6 +263,7 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (TaskAndTalkGame, {"q_tokens": 0}, "q_tokens must be from 1 to 126, not 0: a role needs tokens to talk"),
         (TaskAndTalkGame, {"a_tokens": 127}, "a_tokens must be from 1 to 126, not 127"),
         (TaskAndTalkGame, {"n_attributes": 1}, "n_attributes must be at least 2, not 1: a task names two"),
+        (TaskAndTalkGame, {"reward": "none"}, "reward must be both or each, not 'none'"),
         (TaskAndTalkGame, {"tasks": "all"}, "tasks must be ordered or unordered, not 'all'"),
     ],
 )
