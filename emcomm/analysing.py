@@ -35,8 +35,8 @@ def analyse(options: AnalyzeOptions) -> int:
     """Study the runs, write the report and say the main things; the exit code."""
     console = Console(highlight=False, stderr=options.json)
     measures = [MEASURES.find(name) for name in options.measure if name not in MEASURES]
-    paths = find_runs(options.logs)
-    out = options.out or _beside(options.logs)
+    paths = list(dict.fromkeys(run for folder in options.logs for run in find_runs(folder)))
+    out = options.out or _beside(*options.logs)
     check_folder(out, paths)
     torch.set_num_threads(1)  # networks this small: two threads took up to eight times as long on two busy cores
     with claimed(out):
@@ -60,9 +60,9 @@ def analyse(options: AnalyzeOptions) -> int:
     return 0
 
 
-def _beside(logs: Path) -> Path:
-    whole = logs.resolve()
-    return (logs.parent if logs.name else whole.parent) / f"{whole.name}-report"
+def _beside(logs: Path, *more: Path) -> Path:
+    whole, also = logs.resolve(), f"-and-{len(more)}-more" if more else ""
+    return (logs.parent if logs.name else whole.parent) / f"{whole.name}{also}-report"
 
 
 # -- working -----------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def _print_end(console: Console, options: AnalyzeOptions, report: Path, written:
     for name, count in written.items():
         where = report.parent / name if count else "nothing to write"
         print_line(console, f"{name}: {where}")
-    logs = shlex.quote(str(options.logs))
+    logs = shlex.join(map(str, options.logs))
     advice = (
         f"python -m emcomm.analyze {logs}" if options.quick else f"EMCOMM_LOGS={logs} jupyter lab analysis/notebooks"
     )

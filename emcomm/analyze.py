@@ -13,19 +13,21 @@ import tyro
 
 from emcomm import require_room
 from emcomm.cli import parse, run_command
+from emcomm.errors import BadInput
 
 
 @dataclass(frozen=True)
 class AnalyzeOptions:
     """Token statistics, and what the talk does: from the logs and, where a checkpoint lies beside them, the network.
 
-    Examples: python -m emcomm.analyze logs/ · python -m emcomm.analyze logs/RUN --tables positions dialogues
+    Examples: python -m emcomm.analyze logs/ · python -m emcomm.analyze logs/RUN --tables positions dialogues ·
+    python -m emcomm.analyze logs/ONE logs/OTHER --out both
     """
 
-    logs: tyro.conf.Positional[Path]
-    """A run's folder, or a folder of runs."""
+    logs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, or above runs."""
     out: Path | None = None
-    """Folder of the report. Default: beside LOGS, with -report after its name. Only a report is ever replaced."""
+    """Folder of the report. Default: beside the first, with -report after its name. Only a report is ever replaced."""
     json: bool = False
     """Print the findings as JSON instead of tables."""
     csv: bool = False
@@ -49,6 +51,8 @@ class AnalyzeOptions:
 def main() -> int:
     """The command line."""
     options = parse(AnalyzeOptions, sys.argv[1:], "emcomm.analyze")
+    if not options.logs:
+        raise BadInput("name a run, several, or a folder of runs: python -m emcomm.analyze logs/")
     require_room("analysis")
 
     from emcomm.analysing import analyse  # seconds of imports, of which --help needs none

@@ -211,16 +211,29 @@ def _returns(figures: Figures) -> str:
 
 
 def print_dialogues(console: Console, table: DialogueTable, game: Declaration, eot: int) -> None:
-    """Dialogues as in the talk's table: timestep, actions of each agent, outcome in the game's words."""
+    """One line for each dialogue: its rounds, the moves, and the outcome in the game's words."""
+    names = ", ".join(printable(name, 40) for name in game.agent_names)
     shown = Table(
-        "dialogue", "timestep", *(escape(printable(name, 40)) for name in game.agent_names), "outcome",
-        title=f"{len(table)} dialogues ({eot} = EOT)", title_justify="left",
+        "", "talk", "moves", "outcome", title_justify="left",
+        title=escape(f"{len(table)} dialogues ({eot} = EOT; each round: {names})"),
     )  # fmt: skip
     for d in range(len(table)):
         one = table[d]
-        for t, said in enumerate(one.symbols):
-            shown.add_row(str(d + 1) if t == 0 else "", str(t + 1), *("-" if s < 0 else str(s) for s in said), "")
-        moves = ["-" if m < 0 else escape(printable(game.move_names[m], 40)) for m in one.moves[0]]
-        outcome = escape(printable(game.words.success if one.success[0] else game.words.failure, 40))
-        shown.add_row("" if len(one.symbols) else str(d + 1), "move", *moves, outcome, end_section=True)
+        moves = ["-" if m < 0 else printable(game.move_names[m], 40) for m in one.moves[0]]
+        outcome = printable(game.words.success if one.success[0] else game.words.failure, 40)
+        shown.add_row(str(d + 1), _talk([*one.symbols]), escape(", ".join(moves)), escape(outcome))
     console.print(shown)
+
+
+def _talk(rounds: Sequence[Sequence[int]], most: int = 5) -> str:
+    """A talk in one line; of a long one the beginning and the end.
+
+    >>> _talk([(3, 0), (1, 5), (5, 5)])
+    '3 0 · 1 5 · 5 5'
+    >>> _talk([(1, -1)] * 20, 3)
+    '1 - · 1 - · … · 1 - (20 rounds)'
+    """
+    said = [" ".join("-" if symbol < 0 else str(symbol) for symbol in symbols) for symbols in rounds]
+    if len(said) > most:
+        said = [*said[: most - 1], "…", f"{said[-1]} ({len(said)} rounds)"]
+    return " · ".join(said)

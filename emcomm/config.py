@@ -161,7 +161,7 @@ class Config:
         try:
             _require_names(saved, cls)
             _require_names(saved["rules"], TalkRules)
-            with contextlib.suppress(TypeError):  # names a value out of range better than the types do
+            with contextlib.suppress(TypeError, AttributeError):  # names a value out of range better than the types do
                 cls(**{**saved, "rules": TalkRules(**saved["rules"])})
             return converted(saved, cls)
         except ValueError as error:
@@ -197,7 +197,7 @@ def read_run_file(path: Path) -> RunFile:
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_dir():
             raise BadInput(f"{path} is not a run: it has no config.json") from error
-        raise BadInput(f"there is no run folder {path}") from error
+        raise files.no_folder(path, "run folder") from error
     if saved.version > CONFIG_VERSION:
         raise BadInput(f"{path} was written by a newer emcomm: upgrade emcomm to open it")
     return saved

@@ -21,7 +21,10 @@ from envs.negotiation import TalkRules
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Repeat the evaluation of a run's frozen policy, with any option of the channel overridden. Writes nothing."""
+    """Repeat the evaluation of a run's frozen policy, with any option of the channel overridden. Writes nothing.
+
+    Examples: python -m emcomm.evaluate logs/RUN · python -m emcomm.evaluate logs/RUN --channel shuffled
+    """
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""

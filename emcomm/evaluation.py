@@ -85,9 +85,14 @@ class Figures:
             "games": self.success.trials, "success": self.success.value,
             "success_low": self.success.low, "success_high": self.success.high,
             "mean_rounds": self.mean_rounds, "cut": self.cut, "silent": self.silent,
-            "returns": list(self.returns), "return_low": self.return_low, "return_high": self.return_high,
-            "score": self.score,
+            "returns": list(self.returns) if np.isfinite(self.returns).all() else [],
+            "return_low": known(self.return_low), "return_high": known(self.return_high), "score": known(self.score),
         }  # fmt: skip
+
+
+def known(figure: float) -> float | None:
+    """None for what is no finite number: JSON has none."""
+    return figure if math.isfinite(figure) else None
 
 
 def returns_of(table: DialogueTable) -> NDArray[np.float64]:

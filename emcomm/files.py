@@ -108,6 +108,13 @@ def sync_folder(folder: Path) -> None:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
+def no_folder(path: Path, kind: str) -> BadInput:
+    """What to raise where a folder of some kind was named and there is none."""
+    if path.exists():
+        return BadInput(f"{path} is a file, and a {kind} is wanted")
+    return BadInput(f"there is no {kind} {path}")
+
+
 @contextmanager
 def opened(path: Path, within: Path, largest: int) -> Iterator[BinaryIO]:
     """A file to read; raises BadInput unless it is a regular file of at most `largest` bytes that lies in `within`.

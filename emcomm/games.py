@@ -14,7 +14,7 @@ from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.schemas import converted
 from envs import GAMES
-from envs.game import Game
+from envs.game import BadOption, Game
 from envs.registry import Registry, Unknown
 
 
@@ -73,5 +73,7 @@ def with_talk(config: Config) -> Config:
     try:
         own = getattr(make_game(1, np.random.default_rng(0)), "talk", {})
         return replace(config, rules=replace(config.rules, **own))
-    except (TypeError, ValueError, AttributeError) as error:
+    except BadOption as error:
         raise BadInput(f"{config.env}: {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{config.env} cannot be built as a game like envs.game.Game ({error})") from error

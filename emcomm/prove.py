@@ -28,6 +28,8 @@ class ProveOptions:
 
     No game is sampled: the interval holds for sure, and not with a probability. Branches too unlikely to be followed
     are left open, and count for one end of the interval and not for the other. Nothing is written.
+
+    Examples: python -m emcomm.prove logs/RUN · python -m emcomm.prove logs/RUN --seconds 300 --width 0.001
     """
 
     run: tyro.conf.Positional[Path]

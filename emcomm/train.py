@@ -30,7 +30,12 @@ if TYPE_CHECKING:  # torch takes seconds to import, and neither --help nor a wro
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train actor-critics on games with talk, by A3C or another algorithm, and log every dialogue."""
+    """Train actor-critics on games with talk, by A3C or another algorithm, and log every dialogue.
+
+    Examples: python -m emcomm.train --workers 32 · python -m emcomm.train --workers 0 --episodes 2e4 --seed 1 ·
+    python -m emcomm.train --env emcomm/signalling-v0 --game-options n_values=8 ·
+    python -m emcomm.train --resume logs/RUN
+    """
 
     config: Config = field(default_factory=Config)
     preset: Literal["talk", "terse", "silent"] = "talk"

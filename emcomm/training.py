@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import os
 import shlex
 import time
@@ -23,7 +22,7 @@ from emcomm.cluster import Cluster
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
-from emcomm.evaluation import Evaluation, evaluate
+from emcomm.evaluation import Evaluation, evaluate, known
 from emcomm.progress import Course, Curves, LiveLine, Sparingly
 from emcomm.runs import Continuation, Run, command_line
 from emcomm.signals import Stop, Stopped, postponed
@@ -317,8 +316,8 @@ class Training:
             "episodes": self.course.episodes,
             "updates": self.learner.version,
             "agent_steps": self.course.agent_steps,
-            "recent_success": _known(self.course.success),
-            "recent_rounds": _known(self.course.rounds),
+            "recent_success": known(self.course.success),
+            "recent_rounds": known(self.course.rounds),
             "episodes_to_95": self.course.episodes_to_95,
             "staleness_mean": self.course.staleness,
             "staleness_max": self.course.largest_staleness,
@@ -332,8 +331,3 @@ class Training:
         with self._writing():
             self.run_folder.save_json("summary.json", summary)
         return summary
-
-
-def _known(figure: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(figure) else figure

@@ -18,6 +18,8 @@ class VerifyOptions:
     """Check a run: every dialogue and checksum, the order of episodes, resumes, and that the checkpoint fits the log.
 
     Nothing is changed. The exit code is 0 for a whole run and 1 for one that is not.
+
+    Example: python -m emcomm.verify logs/RUN
     """
 
     run: tyro.conf.Positional[Path]

@@ -48,7 +48,10 @@ RESULTS = Path(experiments.__file__).parent / "results"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Run an experiment; what is already there is not computed again."""
+    """Run an experiment; what is already there is not computed again.
+
+    Examples: python -m experiments collapse · python -m experiments collapse --quick
+    """
 
     quick: bool = False
     """A small version that shows that everything works. Its results are no evidence and are kept apart."""

@@ -46,7 +46,7 @@ class Voter:
 
     def __init__(self, talk_rounds=1, deaf=False, parrot=False):
         self.sizes = SimpleNamespace(n_features=3, n_agents=2, window=1, n_symbols=3, n_actions=5, hidden_size=3)
-        self.torso = SimpleNamespace(recurrent=True)
+        self.recurrent = True
         self.talk_rounds, self.deaf, self.parrot = talk_rounds, deaf, parrot
 
     def players(self, memory):

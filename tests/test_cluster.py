@@ -298,8 +298,9 @@ def test_each_local_cluster_has_a_secret_of_its_own(tmp_path: Path) -> None:
 
 
 MACHINES = """
-import sys, time
+import os, sys, time
 from ray.cluster_utils import Cluster
+os.makedirs("/tmp/ray", exist_ok=True)  # it notes its address there, whatever its folder
 common = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False, "include_log_monitor": False}
 there = Cluster(True, head_node_args={**common, "node_ip_address": "127.0.0.1", "temp_dir": sys.argv[1]})
 there.add_node(**common, node_ip_address="127.0.0.2")

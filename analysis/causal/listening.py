@@ -20,7 +20,7 @@ from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import interval_of_means
 from emcomm.networks.policy import Policy
 from envs.game import Floats, Ints
-from envs.negotiation import TalkRules
+from envs.negotiation import SILENT, TalkRules
 
 
 class Listening(NamedTuple):
@@ -118,7 +118,7 @@ def _of_role(
     dialogues: int, talks: int, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
     """For each dialogue the bits, those of a deaf network, the shift, and how often the likelier move changes."""
-    donors = _donors(decided, whole, talks, rng)
+    donors = _donors(decided, rules, hearer, whole, talks, rng)
     possible = np.flatnonzero((donors >= 0).all(axis=1))[:dialogues]
     if len(possible) < 2:
         return None
@@ -129,9 +129,7 @@ def _of_role(
     for k in range(talks):
         talk = decided[donors[:, k]]
         if not whole:
-            symbols = talk.symbols.copy()
-            symbols[..., hearer] = decided.symbols[possible][..., hearer]
-            talk = replace(talk, symbols=symbols)
+            talk = replace(talk, symbols=_with_own(talk.symbols, decided.symbols[possible], hearer))
         after.append(_moves(policy, rules, talk, mine, hearer))
         deaf.append(_moves(cast(Policy, Deaf(policy)), rules, _of_own(talk, decided[possible], hearer), mine, hearer))
     moves = np.stack(after, axis=1).astype(np.float64)
@@ -147,16 +145,44 @@ def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
     return replace(talk, symbols=symbols, n_rounds=own.n_rounds)
 
 
-def _donors(decided: Decisions, whole: bool, talks: int, rng: np.random.Generator) -> Ints:
-    """`[D, K]` dialogues whose talk each one is given; -1 where there is no other of its length."""
-    donors = np.full((len(decided), talks), -1)
-    groups = [np.arange(len(decided))] if whole else [
-        np.flatnonzero(decided.n_rounds == r) for r in np.unique(decided.n_rounds)
-    ]  # fmt: skip
-    for group in groups:
+def _donors(
+    decided: Decisions, rules: TalkRules, hearer: int, whole: bool, talks: int, rng: np.random.Generator
+) -> Ints:
+    """`[D, K]` dialogues whose talk each one is given; -1 where too few others fit to what the hearer said itself."""
+    if whole:
+        return rng.integers(len(decided), size=(len(decided), talks))
+    drawn = np.full((len(decided), 4 * talks), -1)
+    for rounds in np.unique(decided.n_rounds):
+        group = np.flatnonzero(decided.n_rounds == rounds)
         if len(group) > 1:
-            donors[group] = group[rng.integers(len(group), size=(len(group), talks))]
-    return donors
+            drawn[group] = group[rng.integers(len(group), size=(len(group), drawn.shape[1]))]
+    for column in drawn.T:
+        mixed = _with_own(decided.symbols[column], decided.symbols, hearer)
+        column[_ends_early(mixed, decided.n_rounds, rules)] = -1
+    fitting_first = np.argsort(drawn < 0, axis=1, kind="stable")[:, :talks]
+    return np.take_along_axis(drawn, fitting_first, axis=1)
+
+
+def _with_own(foreign: Ints, own: Ints, hearer: int) -> Ints:
+    """`[D, R, N]` foreign talks in which the hearer says what it said in its own."""
+    mixed = foreign.copy()
+    mixed[..., hearer] = own[..., hearer]
+    return mixed
+
+
+def _ends_early(symbols: Ints, n_rounds: Ints, rules: TalkRules) -> np.ndarray:
+    """`[D]` whether talks of `symbols` `[D, R, N]` would have ended before their last round.
+
+    >>> talks = np.array([[[5, 5], [0, 1]], [[5, 0], [5, 5]]])
+    >>> _ends_early(talks, np.array([2, 2]), TalkRules(n_tokens=5)).tolist()
+    [True, False]
+    """
+    if rules.closing == "fixed":
+        return np.zeros(len(symbols), np.bool_)
+    ends, silent = symbols == rules.eot, symbols == SILENT
+    over = ends.any(axis=2) if rules.closing == "any" else (ends | silent).all(axis=2) & ends.any(axis=2)
+    before_last = np.arange(symbols.shape[1]) < n_rounds[:, None] - 1
+    return (over & before_last).any(axis=1)
 
 
 def _moves(policy: Policy, rules: TalkRules, talk: Decisions, mine: Situation | None, hearer: int) -> Floats:

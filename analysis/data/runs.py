@@ -19,6 +19,7 @@ import numpy as np
 from emcomm.config import read_config, read_run_file, require_named
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, parts_of, read_part, rows_of
 from emcomm.errors import BadInput
+from emcomm.files import no_folder
 from emcomm.verification import check_log
 from envs import GAMES
 from envs.crossing import CrossingGame
@@ -239,7 +240,7 @@ def load(path: str | Path, env: str | None = None, code: Sequence[str] = ()) -> 
     """
     path = Path(path)
     if not path.is_dir():
-        raise BadInput(f"there is no run folder {path}")
+        raise no_folder(path, "run folder")
     if not is_run(path):
         raise BadInput(_why_no_run(path))
     config, problem = _config(path)
@@ -272,7 +273,7 @@ def find_runs(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}")
+        raise no_folder(folder, "folder")
     runs = list(_runs_below(folder))
     if not runs:
         raise BadInput(_why_no_run(folder))
