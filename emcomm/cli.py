@@ -81,6 +81,8 @@ def _option(given: str) -> tuple[str, bool | int | float | str | None]:
         raise ValueError(f"must be name=value, not {given}")
     with contextlib.suppress(ValueError):
         known = json.loads(value)
+        if isinstance(known, float) and "e" in value.lower() and known.is_integer():
+            known = whole(value)
         return name, value if isinstance(known, dict | list) else known
     return name, value
 

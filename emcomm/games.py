@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -49,6 +49,9 @@ def _fitting(game: Callable[..., Game], env: str, options: Mapping[str, Any]) ->
         if name not in known and not any_name:
             there = f"its options are {', '.join(sorted(known))}" if known else "it has none"
             raise BadInput(f"{env} has no option {name!r}: {there}")
+        choices = get_args(hints.get(name))
+        if choices and isinstance(choices[0], str) and value not in choices:
+            raise BadInput(f"the option {name} of {env} must be one of {', '.join(choices)}, not {value!r}")
         try:
             fitting[name] = converted(value, hints.get(name, Any))
         except (TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from envs.crossing import CrossingGame
-from envs.game import Game, Ints
+from envs.game import BadGame, Game, Ints
 from envs.negotiation import PHASES, Dialogues, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.rendering import RENDER_MODES, Picture, RenderMode, Scene, Window, text
 
@@ -285,6 +285,8 @@ def parallel_env(
 ) -> NegotiationEnv:
     """A game with talk, by default the crossing, as a ParallelEnv; `options` are the talk's and the game's own."""
     own = list(inspect.signature(game).parameters)[2:]
+    if both := {field.name for field in fields(TalkRules)} & {*own}:
+        raise BadGame(f"{', '.join(sorted(both))} is an option of the talk, and so cannot be one of the game")
     make_game = partial(game, **{name: options.pop(name) for name in own if name in options})
     rules = talk_rules(options, own)  # refuses unknown options before the game is made
     talk = getattr(make_game(1, np.random.default_rng(0)), "talk", None)

@@ -13,7 +13,7 @@ import pytest
 from emcomm.config import Config, read_config, upgraded
 from emcomm.errors import BadInput
 from emcomm.worlds import make_negotiation
-from envs import BadOption, parallel_env
+from envs import BadGame, BadOption, parallel_env
 from tests.games import Plain
 
 Call = Callable[..., Any]
@@ -86,7 +86,7 @@ def test_a_run_keeps_its_options_wherever_its_game_is_built_again(
         (("doors=5",), f"{DOORS} has no option 'doors': its options are colour, meanings, n_doors, price"),
         (("n_doors=many",), f"the option n_doors of {DOORS} cannot be 'many': Expected `int`, got `str`"),
         (("n_doors=1.5",), "cannot be 1.5: Expected `int`, got `float`"),
-        (("colour=green",), "cannot be 'green': Invalid enum value 'green'"),
+        (("colour=green",), "must be one of red, blue, not 'green'"),
         (("n_doors=1",), "n_doors must be at least 2, not 1"),
         (("n_doors",), "--game-options: must be name=value, not n_doors"),
         (("price=Infinity",), "price must be finite"),
@@ -128,3 +128,15 @@ def test_an_older_configuration_has_no_options(tmp_path: Path) -> None:
     assert upgraded(saved, 3)["game_options"] == {}
     (tmp_path / "config.json").write_text(json.dumps({"version": 3, "config": saved}))
     assert read_config(tmp_path) == Config()
+
+
+class Named(Plain):
+    """An option that the talk has, too."""
+
+    def __init__(self, n_games: int, rng: np.random.Generator, order: str = "up") -> None:
+        super().__init__(n_games, rng)
+
+
+def test_an_option_that_the_talk_has_too_is_refused() -> None:
+    with pytest.raises(BadGame, match="order is an option of the talk"):
+        parallel_env(Named, order="fixed")
