@@ -173,16 +173,18 @@ def _with_own(foreign: Ints, own: Ints, hearer: int) -> Ints:
 def _ends_early(symbols: Ints, n_rounds: Ints, rules: TalkRules) -> np.ndarray:
     """`[D]` whether talks of `symbols` `[D, R, N]` would have ended before their last round.
 
-    >>> talks = np.array([[[5, 5], [0, 1]], [[5, 0], [5, 5]]])
-    >>> _ends_early(talks, np.array([2, 2]), TalkRules(n_tokens=5)).tolist()
-    [True, False]
+    >>> talks = np.array([[[5, 5], [0, 1]], [[5, 0], [5, 5]], [[-1, -1], [1, 5]]])
+    >>> _ends_early(talks, np.array([2, 2, 2]), TalkRules(n_tokens=5)).tolist()
+    [True, False, True]
     """
-    if rules.closing == "fixed":
-        return np.zeros(len(symbols), np.bool_)
     ends, silent = symbols == rules.eot, symbols == SILENT
-    over = ends.any(axis=2) if rules.closing == "any" else (ends | silent).all(axis=2) & ends.any(axis=2)
-    before_last = np.arange(symbols.shape[1]) < n_rounds[:, None] - 1
-    return (over & before_last).any(axis=1)
+    over = {
+        "mutual": (ends | silent).all(axis=2) & ends.any(axis=2), "any": ends.any(axis=2),
+        "fixed": np.zeros(symbols.shape[:2], np.bool_),
+    }[rules.closing]  # fmt: skip
+    rounds, last = np.arange(symbols.shape[1]), n_rounds[:, None] - 1
+    all_move = silent.all(axis=2) & (rounds <= last)  # in a free opening: then there is no talk
+    return (over & (rounds < last) | all_move).any(axis=1)
 
 
 def _moves(policy: Policy, rules: TalkRules, talk: Decisions, mine: Situation | None, hearer: int) -> Floats:
