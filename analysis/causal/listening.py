@@ -92,7 +92,7 @@ def listening(
         if not speaks[:, others].any() or _one_move(setting, agents):
             continue
         whole = not speaks[:, agents].any()
-        one = _of_role(policy, rules, decided, situation, int(agents[0]), whole, dialogues, talks, rng)
+        one = _of_role(policy, rules, decided, situation, int(agents[0]), whole, speaks, dialogues, talks, rng)
         if one is not None:
             bits, deaf, shift, changed = one
             (low,), (high,) = interval_of_means(bits[:, None], rng)
@@ -115,10 +115,10 @@ def _one_move(setting: Any, agents: Ints) -> bool:
 
 def _of_role(
     policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None, hearer: int, whole: bool,
-    dialogues: int, talks: int, rng: np.random.Generator,
+    speaks: np.ndarray, dialogues: int, talks: int, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
     """For each dialogue the bits, those of a deaf network, the shift, and how often the likelier move changes."""
-    donors = _donors(decided, rules, hearer, whole, talks, rng)
+    donors = _donors(decided, rules, hearer, whole, speaks, talks, rng)
     possible = np.flatnonzero((donors >= 0).all(axis=1))[:dialogues]
     if len(possible) < 2:
         return None
@@ -146,16 +146,22 @@ def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
 
 
 def _donors(
-    decided: Decisions, rules: TalkRules, hearer: int, whole: bool, talks: int, rng: np.random.Generator
-) -> Ints:
-    """`[D, K]` dialogues whose talk each one is given; -1 where too few others fit to what the hearer said itself."""
-    if whole:
-        return rng.integers(len(decided), size=(len(decided), talks))
-    drawn = np.full((len(decided), 4 * talks), -1)
-    for rounds in np.unique(decided.n_rounds):
-        group = np.flatnonzero(decided.n_rounds == rounds)
+    decided: Decisions, rules: TalkRules, hearer: int, whole: bool, speaks: np.ndarray, talks: int,
+    rng: np.random.Generator,
+) -> Ints:  # fmt: skip
+    """`[D, K]` dialogues of the same speakers whose talk each one is given; -1 where too few fit.
+
+    What the hearer said itself stays: unless it hears a talk `whole`, that has the same length, and does not end early.
+    """
+    alike = np.zeros_like(decided.n_rounds) if whole else decided.n_rounds
+    kinds = np.unique(np.column_stack([alike, speaks]), axis=0, return_inverse=True)[1].ravel()
+    drawn = np.full((len(decided), talks if whole else 4 * talks), -1)
+    for kind in range(kinds.max(initial=-1) + 1):
+        group = np.flatnonzero(kinds == kind)
         if len(group) > 1:
             drawn[group] = group[rng.integers(len(group), size=(len(group), drawn.shape[1]))]
+    if whole:
+        return drawn
     for column in drawn.T:
         mixed = _with_own(decided.symbols[column], decided.symbols, hearer)
         column[_ends_early(mixed, decided.n_rounds, rules)] = -1
