@@ -126,8 +126,8 @@ def decided_by_log(table: DialogueTable, facts: LogFacts | None, rounds: int = 6
 def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
     """The excerpt as short strings, one character for each value, for the dialogue browser.
 
-    `attributes` is how many the game declares. `knows` holds two characters for each agent and attribute, `talk` the
-    dialogues one after the other, `N` characters a round, and `lengths` their rounds.
+    `attributes` is how many the game declares. `knows` holds two characters for each agent and attribute, `moves` two
+    for each agent, `talk` the dialogues one after the other, `N` characters a round, and `lengths` their rounds.
     """
     table = part.table
     return {
@@ -136,7 +136,7 @@ def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
         "lengths": table.n_rounds.tolist(),
         "talk": _characters(table.symbols - SILENT),
         "speakers": _characters(table.speakers),
-        "moves": _characters(table.moves + 1),
+        "moves": _characters(_two_signs(table.moves)),
         "success": _characters(table.success),
         "cut": _characters(table.cut),
         "decided": part.decided.tolist(),
@@ -151,9 +151,13 @@ def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
     }
 
 
-def _two_signs(private: Floats) -> Ints:
-    """`[D, N, P, 2]` each value, counted from 1 so that 0 is none, as two digits to the base of the alphabet."""
-    values = np.clip(private.astype(np.int64) + 1, 0, len(ALPHABET) ** 2 - 1)
+def _two_signs(values: NDArray[Any]) -> Ints:
+    """`[..., 2]` each value, counted from 1 so that 0 is none, as two digits to the base of the alphabet.
+
+    >>> _two_signs(np.array([-1, 0, 200])).tolist()
+    [[0, 0], [0, 1], [1, 73]]
+    """
+    values = np.clip(values.astype(np.int64) + 1, 0, len(ALPHABET) ** 2 - 1)
     return np.stack([values // len(ALPHABET), values % len(ALPHABET)], axis=-1)
 
 

@@ -33,17 +33,18 @@ function dialogue(log, i) {
   return {
     symbols: rows(codes(talkOf(log, i)).map((c) => c - 1)),
     speakers: log.speakers ? rows(codes(log.speakers.substr(log.starts[i] * n, log.lengths[i] * n))) : [],
-    moves: codes(log.moves.substr(i * n, n)).map((c) => c - 1),
+    moves: Array.from({ length: n }, (_, a) => wide(log.moves, i * n + a)),
     knows: log.knows ? Array.from({ length: n }, (_, a) => known(log, log.run, i, a)) : [],
     success: log.success[i] === "1", cut: log.cut[i] === "1", decided: log.decided[i], episode: log.episodes[i],
     yielding: rows(yielding.map((c) => (c === NOTHING ? null : c / DATA.levels))),
   };
 }
+/** The i-th of values that take two signs each; -1 for none. */
+const wide = (text, i) => CODE.get(text[2 * i]) * ALPHABET.length + CODE.get(text[2 * i + 1]) - 1;
 /** What an agent knew in dialogue i: one line of words for each attribute that it had. */
 function known(log, run, i, agent) {
-  const size = run.attributes.length, at = (i * log.agents + agent) * size * 2;
   return run.attributes.flatMap(({ name, values }, p) => {
-    const value = CODE.get(log.knows[at + 2 * p]) * ALPHABET.length + CODE.get(log.knows[at + 2 * p + 1]) - 1;
+    const value = wide(log.knows, (i * log.agents + agent) * run.attributes.length + p);
     return value < 0 ? [] : [`${name} ${values[value] ?? value}`];
   });
 }
