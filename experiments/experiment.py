@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data.runs import LoadedRun
+from analysis.metrics.seed_aggregation import FORMED_ABOVE
 from emcomm.config import PRESETS, Config
 
 Measure = Callable[[LoadedRun, bool], dict[str, Any]]
@@ -81,3 +82,18 @@ class Experiment:
     """Runs of each condition, with the seeds 0, 1, …"""
     measure: Measure = lambda run, quick: {}
     """What is measured on each run once it is trained."""
+    legend: str = (
+        "Green lines and the column *optimum*: what identical agents can reach at best "
+        "(`analysis.agents.optimal_pair`).\nIntervals: 95 % over seeds, Student's below ten seeds and BCa from ten on; "
+        "of pairs, a bootstrap of the seeds. *Formed*:\nseeds that succeed in more than "
+        f"{100 * FORMED_ABOVE:.0f} % (lower Wilson bound); where only some do, the two kinds are\nnot averaged."
+    )
+    """Below the table of the page: what its columns mean."""
+
+    def facts(self, results: Results) -> dict[str, Any]:
+        """What its result.json holds besides the findings."""
+        return {}
+
+    def preface(self, results: Results) -> str:
+        """What its page says before the headline, in paragraphs that each end with an empty line."""
+        return ""

@@ -15,6 +15,7 @@ import math
 import multiprocessing
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +64,9 @@ class RunOptions:
     """Folder for the results; with --quick, or of an experiment outside emcomm, they lie in the log folder."""
 
 
+_ID = re.compile(r"(replications\.)?[A-Za-z]\w*")
+
+
 class Job(NamedTuple):
     """One run of an experiment."""
 
@@ -86,19 +91,18 @@ class Job(NamedTuple):
 # -- finding experiments -----------------------------------------------------------------------------------------------
 
 
-def names() -> list[str]:
-    """The ids of all experiments, in the order in which they are best read."""
-    modules = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
-    names = [name for name in modules if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
+def names(package: ModuleType = experiments) -> list[str]:
+    """The ids of all experiments of a package, in the order in which they are best read."""
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("__")]
+    names = [name for name in modules if hasattr(importlib.import_module(f"{package.__name__}.{name}"), "EXPERIMENT")]
     order = {name: place for place, name in enumerate(experiments.READING_ORDER)}
     return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
 def load(name: str) -> Experiment:
     """The experiment with this id, or that of a module outside; raises BadInput where there is none."""
-    own = importlib.util.find_spec(f"experiments.{name}") if name.isidentifier() else None
     try:
-        experiment = importlib.import_module(f"experiments.{name}" if own else name).EXPERIMENT
+        experiment = importlib.import_module(f"experiments.{name}" if _is_own(name) else name).EXPERIMENT
     except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise BadInput(
             f"there is no experiment {name!r} ({error}): give one of {', '.join(names())}, or a module of your own"
@@ -106,6 +110,11 @@ def load(name: str) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise BadInput(f"EXPERIMENT in {name} must be an experiments.experiment.Experiment")
     return experiment
+
+
+def _is_own(name: str) -> bool:
+    """Whether an id is of an experiment or a replication (`replications.NAME`) here, and not of a module outside."""
+    return importlib.util.find_spec(f"experiments.{name}") is not None if _ID.fullmatch(name) else False
 
 
 def jobs(name: str, log_dir: Path, quick: bool = False) -> list[Job]:
@@ -181,9 +190,9 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     results = collect(todo)
     console.print("concluding")
     conclusion = experiment.conclude(results)
-    outside = name not in names() and options.out == RESULTS
+    outside = not _is_own(name) and options.out == RESULTS
     below = "quick" if options.quick else "results"
-    folder = (options.log_dir / below if options.quick or outside else options.out) / name
+    folder = (options.log_dir / below if options.quick or outside else options.out) / _path(name)
     write(folder, name, experiment, conclusion, results)
     console.print(f"\n{conclusion.headline}", soft_wrap=True, markup=False, style="bold")
     console.print(f"results: {folder}/README.md", soft_wrap=True, markup=False)
@@ -194,9 +203,18 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     return 0
 
 
+def _path(name: str) -> str:
+    """The folder of results below that of all.
+
+    >>> _path("memory"), _path("replications.lewis_1969"), _path("my.module")
+    ('memory', 'replications/lewis_1969', 'my.module')
+    """
+    return name.replace(".", "/") if _ID.fullmatch(name) else name
+
+
 def _reconclude(name: str, options: RunOptions, console: Console) -> int:
     """Conclude from the rows that an earlier conclusion left."""
-    experiment, folder = load(name), options.out / name
+    experiment, folder = load(name), options.out / _path(name)
     try:
         rows = pd.read_csv(folder / "runs.csv")
     except (OSError, ValueError) as error:
