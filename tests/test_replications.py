@@ -68,7 +68,7 @@ def test_the_list_and_unknown_names(
     assert main() == 0
     said = capsys.readouterr().out
     assert all(name in said for name in names())
-    with pytest.raises(BadInput, match="there is no replication 'barrett': give one of .*barrett_2006"):
+    with pytest.raises(BadInput, match=r"there is no replication 'barrett': give one of .*barrett_2006"):
         replication("barrett")
 
 
