@@ -23,8 +23,8 @@ from experiments.running import main
 from experiments.writing import BLUE, GREEN, GREY, ORANGE, mean_of, number, panels, percent
 
 STATES, TOKENS, LONGEST = 8, 3, 5
-FREE, PRICED, EVEN = "no price", "price 0.1", "no price, even frequencies"
-COLOURS = {FREE: BLUE, PRICED: GREEN, EVEN: GREY}
+FREE, PRICED = "no price", "price 0.1"
+COLOURS = {FREE: BLUE, PRICED: GREEN}
 LEARNED = 0.9
 """Success from which a seed is looked at: lengths of messages that are not understood mean nothing."""
 
@@ -81,10 +81,10 @@ def judge(results: Results) -> Verdict:
     if min(len(_of(results, name)) for name in CONDITIONS) < 3:
         learned = ", ".join(f"{name} {len(_of(results, name))}" for name in CONDITIONS)
         return Verdict("not", f"Too few seeds signal in {100 * LEARNED:.0f} % or more: {learned}.")
-    free, priced, even = (mean_of(_of(results, name).correlation, bounds=(-1, 1)) for name in CONDITIONS)
+    free, priced = (mean_of(_of(results, name).correlation, bounds=(-1, 1)) for name in CONDITIONS)
     said = (
-        f"the rank correlation of a state's rank and its message's length is {number(free)} without a price, "
-        f"{number(priced)} with one, and {number(even)} with even frequencies"
+        f"the rank correlation of a state's rank and its message's length is {number(free)} without a price and "
+        f"{number(priced)} with one"
     )
     if free.high < 0 < priced.low:
         return Verdict("reproduced", f"Both halves: {said}.")
@@ -132,9 +132,8 @@ def conclude(results: Results) -> Conclusion:
         f"{priced} with a price of 0.1 for each round; positive is the law of abbreviation.",
         findings="Messages take "
         + ", ".join(f"{length} rounds ({name})" for name, length in lengths.items())
-        + f" on average over games; the shortest code would take {frequency @ shortest_lengths():.2f}. With even "
-        f"frequencies, where a rank means nothing, the correlation is {_correlation(EVEN)(results)}. With the messages "
-        "of other games the same networks succeed in "
+        + f" on average over games; the shortest code would take {frequency @ shortest_lengths():.2f}. With the "
+        "messages of other games the same networks succeed in "
         + ", ".join(f"{percent(mean_of(_of(results, name).under_shuffled), 1)} ({name})" for name in CONDITIONS)
         + f"; who always names the most frequent state succeeds in {100 * frequency[0]:.1f} %.",
         table=_table(results),
@@ -156,17 +155,17 @@ def _table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _condition(frequencies: str, price: float) -> Config:
+def _condition(price: float) -> Config:
     config = Config(
         workers=0, env="emcomm/signalling-v0", policies="by-role",
-        game_options={"n_values": STATES, "frequencies": frequencies}, episodes=40_000, evaluation_games=5_000,
+        game_options={"n_values": STATES, "frequencies": "zipf"}, episodes=40_000, evaluation_games=5_000,
         games=32, unroll=8, discount=1.0, learning_rate=1e-2, entropy_bonus=0.2, entropy_until=0.8,
         cost_until=0.3 if price else 0.0,
     )  # fmt: skip
     return with_rules(with_talk(config), n_tokens=TOKENS, closing="mutual", max_rounds=LONGEST, round_cost=price)
 
 
-CONDITIONS = {FREE: _condition("zipf", 0.0), PRICED: _condition("zipf", 0.1), EVEN: _condition("uniform", 0.0)}
+CONDITIONS = {FREE: _condition(0.0), PRICED: _condition(0.1)}
 
 EXPERIMENT = Replication(
     question="Do networks give frequent objects shorter messages, as languages do?",
@@ -187,7 +186,6 @@ EXPERIMENT = Replication(
     published=(
         Published(FREE, "correlation of rank and length", "negative", "claim only", _correlation(FREE), "any"),
         Published(PRICED, "correlation of rank and length", "positive", "claim only", _correlation(PRICED), "positive"),
-        Published(EVEN, "correlation of rank and length", "–", "our control", _correlation(EVEN), "0 on average"),
     ),
     judge=judge,
 )
