@@ -34,6 +34,16 @@ def result_of(name: str, out: Path = RESULTS) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def state_of(name: str, log_dir: Path, result: dict[str, Any] | None) -> str:
+    """How far an experiment is: what was run, and whether its result is of these runs."""
+    todo = jobs(name, log_dir)
+    there = sum(job.measured.exists() for job in todo)
+    state = f"{there} of {len(todo)} runs" if there else "not run"
+    if not result:
+        return state
+    return f"done: {result['runs']} runs" if result["runs"] == len(todo) else f"outdated: {state}"
+
+
 def section(out: Path = RESULTS) -> str:
     """The README's table: for each question the answer, the figure behind it, and its page."""
     lines = ["| question | answer | figure |", "|---|---|---|"]
@@ -57,14 +67,9 @@ def main() -> int:
         return 0
     table = Table("experiment", "question", "state", "found", show_lines=True)
     for name in names():
-        result, todo = result_of(name, options.out), jobs(name, options.log_dir)
-        there = sum(job.measured.exists() for job in todo)
-        state = f"{there} of {len(todo)} runs" if there else "not run"
-        if result:
-            state = f"done: {result['runs']} runs" if result["runs"] == len(todo) else f"outdated: {state}"
-        table.add_row(
-            f"[bold]{name}[/]", escape(load(name).question), state, escape(result["headline"]) if result else "–"
-        )
+        result = result_of(name, options.out)
+        state, found = state_of(name, options.log_dir, result), escape(result["headline"]) if result else "–"
+        table.add_row(f"[bold]{name}[/]", escape(load(name).question), state, found)
     console = Console(highlight=False)
     console.print(table)
     console.print("run one with: python -m experiments NAME (--quick for a small version), or a module of your own")

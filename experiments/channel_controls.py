@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from analysis.causal.channel_controls import channel_controls
 from analysis.data.runs import LoadedRun
 from analysis.metrics.seed_aggregation import FORMED_ABOVE
 from experiments.experiment import SHORT, TALK, Conclusion, Experiment, Results, with_rules
-from experiments.measures import network_of
+from experiments.measures import under_channels
 from experiments.running import main
 from experiments.writing import by_condition, mean_of, number, panels, percent, seeds_of
 
@@ -22,8 +21,7 @@ MUST_TALK: tuple[str, ...] = ("constant", "shuffled", "self")
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """Success of the same network with each channel."""
-    controls = channel_controls(network_of(run), run.config, 300 if quick else 20_000, CHANNELS)
-    return {f"under_{control.channel}": control.success.value for control in controls}
+    return under_channels(run, quick, CHANNELS)
 
 
 def conclude(results: Results) -> Conclusion:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data.runs import LoadedRun
+from analysis.metrics.seed_aggregation import FORMED_ABOVE
 from emcomm.config import PRESETS, Config
 
 Measure = Callable[[LoadedRun, bool], dict[str, Any]]
@@ -47,6 +48,8 @@ class Results(NamedTuple):
     runs: dict[tuple[str, int], LoadedRun]
     """Condition and seed -> the run."""
     quick: bool
+    simulated: pd.DataFrame | None = None
+    """One row for each of the experiment's simulations: `simulation`, and what it brought."""
 
 
 class Conclusion(NamedTuple):
@@ -81,3 +84,20 @@ class Experiment:
     """Runs of each condition, with the seeds 0, 1, …"""
     measure: Measure = lambda run, quick: {}
     """What is measured on each run once it is trained."""
+    simulations: Mapping[str, Callable[[bool], dict[str, Any]]] = field(default_factory=dict)
+    """What is no training run, such as learners without a network: name -> figures, quickly or in full."""
+    legend: str = (
+        "Green lines and the column *optimum*: what identical agents can reach at best "
+        "(`analysis.agents.optimal_pair`).\nIntervals: 95 % over seeds, Student's below ten seeds and BCa from ten on; "
+        "of pairs, a bootstrap of the seeds. *Formed*:\nseeds that succeed in more than "
+        f"{100 * FORMED_ABOVE:.0f} % (lower Wilson bound); where only some do, the two kinds are\nnot averaged."
+    )
+    """Below the table of the page: what its columns mean."""
+
+    def facts(self, results: Results) -> dict[str, Any]:
+        """What its result.json holds besides the findings."""
+        return {}
+
+    def preface(self, results: Results) -> str:
+        """What its page says before the headline, in paragraphs that each end with an empty line."""
+        return ""

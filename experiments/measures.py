@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from analysis.causal.channel_controls import channel_controls
 from analysis.data.runs import LoadedRun, TrainedPolicy
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.errors import BadInput
@@ -45,6 +46,14 @@ def _require_whole(run: LoadedRun) -> None:
     """Raise BadInput where something of the run could not be read: it ends a measurement."""
     if run.problems:
         raise BadInput(run.problems[0])
+
+
+def under_channels(
+    run: LoadedRun, quick: bool, channels: Sequence[str] = ("constant", "shuffled"), games: int = 20_000
+) -> dict[str, float]:
+    """The channel controls: success of the trained policy with each channel, by name, as `under_shuffled`."""
+    controls = channel_controls(network_of(run), run.config, 300 if quick else games, channels)
+    return {f"under_{control.channel}": control.success.value for control in controls}
 
 
 def stretches_of(table: DialogueTable, edges: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import math
 import multiprocessing
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +67,9 @@ class RunOptions:
     """Folder for the results; with --quick, or of an experiment outside emcomm, they lie in the log folder."""
 
 
+_ID = re.compile(r"(replications\.)?[A-Za-z]\w*")
+
+
 class Job(NamedTuple):
     """One run of an experiment."""
 
@@ -89,19 +94,18 @@ class Job(NamedTuple):
 # -- finding experiments -----------------------------------------------------------------------------------------------
 
 
-def names() -> list[str]:
-    """The ids of all experiments, in the order in which they are best read."""
-    modules = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
-    names = [name for name in modules if hasattr(importlib.import_module(f"experiments.{name}"), "EXPERIMENT")]
+def names(package: ModuleType = experiments) -> list[str]:
+    """The ids of all experiments of a package, in the order in which they are best read."""
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("__")]
+    names = [name for name in modules if hasattr(importlib.import_module(f"{package.__name__}.{name}"), "EXPERIMENT")]
     order = {name: place for place, name in enumerate(experiments.READING_ORDER)}
     return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
 def load(name: str) -> Experiment:
     """The experiment with this id, or that of a module outside; raises BadInput where there is none."""
-    own = importlib.util.find_spec(f"experiments.{name}") if name.isidentifier() else None
     try:
-        experiment = importlib.import_module(f"experiments.{name}" if own else name).EXPERIMENT
+        experiment = importlib.import_module(f"experiments.{name}" if _is_own(name) else name).EXPERIMENT
     except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise BadInput(
             f"there is no experiment {name!r} ({error}): give one of {', '.join(names())}, or a module of your own"
@@ -109,6 +113,11 @@ def load(name: str) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise BadInput(f"EXPERIMENT in {name} must be an experiments.experiment.Experiment")
     return experiment
+
+
+def _is_own(name: str) -> bool:
+    """Whether an id is of an experiment or a replication (`replications.NAME`) here, and not of a module outside."""
+    return importlib.util.find_spec(f"experiments.{name}") is not None if _ID.fullmatch(name) else False
 
 
 def jobs(name: str, log_dir: Path, quick: bool = False) -> list[Job]:
@@ -181,12 +190,12 @@ def run(name: str, options: RunOptions, console: Console) -> int:
         return 130
     if failed:
         raise Fault(f"{failed} of {len(todo)} runs of {name} failed; the same command tries them again")
-    results = collect(todo)
+    results = collect(todo)._replace(simulated=_simulated(name, options, console))
     console.print("concluding")
     conclusion = experiment.conclude(results)
-    outside = name not in names() and options.out == RESULTS
+    outside = not _is_own(name) and options.out == RESULTS
     below = "quick" if options.quick else "results"
-    folder = (options.log_dir / below if options.quick or outside else options.out) / name
+    folder = (options.log_dir / below if options.quick or outside else options.out) / _path(name)
     write(folder, name, experiment, conclusion, results)
     console.print(f"\n{conclusion.headline}", soft_wrap=True, markup=False, style="bold")
     console.print(f"results: {folder}/README.md", soft_wrap=True, markup=False)
@@ -197,20 +206,30 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     return 0
 
 
+def _path(name: str) -> str:
+    """The folder of results below that of all.
+
+    >>> _path("memory"), _path("replications.lewis_1969"), _path("my.module")
+    ('memory', 'replications/lewis_1969', 'my.module')
+    """
+    return name.replace(".", "/") if _ID.fullmatch(name) else name
+
+
 def _reconclude(name: str, options: RunOptions, console: Console) -> int:
     """Conclude from the rows that an earlier conclusion left."""
-    experiment, folder = load(name), options.out / name
+    experiment, folder = load(name), options.out / _path(name)
     try:
         rows = pd.read_csv(folder / "runs.csv")
     except (OSError, ValueError) as error:
         raise BadInput(f"there are no figures to conclude from: {folder / 'runs.csv'} ({error})") from error
-    rows = rows.map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell.startswith("[") else cell)
+    simulated = _with_lists(pd.read_csv(folder / "simulated.csv")) if (folder / "simulated.csv").exists() else None
+    rows = _with_lists(rows)
     missing = set(experiment.conditions) ^ set(rows.condition)
     if missing:
         raise BadInput(
             f"{folder / 'runs.csv'} is of other conditions than {name} has now ({', '.join(sorted(missing))}): run it"
         )
-    results = Results(rows, {}, False)
+    results = Results(rows, {}, False, simulated)
     try:
         conclusion = experiment.conclude(results)
     except (KeyError, AttributeError) as error:
@@ -218,6 +237,27 @@ def _reconclude(name: str, options: RunOptions, console: Console) -> int:
     write(folder, name, experiment, conclusion, results)
     console.print(f"results: {folder}/README.md, concluded anew", soft_wrap=True, markup=False)
     return 0
+
+
+def _with_lists(rows: pd.DataFrame) -> pd.DataFrame:
+    """A table read from a file, with the lists in it."""
+    return rows.map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell.startswith("[") else cell)
+
+
+def _simulated(name: str, options: RunOptions, console: Console) -> pd.DataFrame | None:
+    """What the simulations of an experiment bring; each is kept once it is done."""
+    rows = []
+    for title, simulate in load(name).simulations.items():
+        digest = hashlib.sha256(f"{name} {title} {options.quick}".encode()).hexdigest()[:10]
+        kept = options.log_dir / "simulated" / f"{digest}.json"
+        if options.again or not kept.exists():
+            console.print(f"simulating {title}", soft_wrap=True, markup=False)
+            kept.parent.mkdir(exist_ok=True)
+            unfinished = kept.with_suffix(".tmp")
+            unfinished.write_text(json.dumps(simulate(options.quick)))
+            unfinished.replace(kept)
+        rows.append({"simulation": title, **json.loads(kept.read_text())})
+    return pd.DataFrame(rows) if rows else None
 
 
 def _check(job: Job) -> None:

@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.metrics.seed_aggregation import FORMED_ABOVE, Interval, SeedSummary, over_seeds
+from analysis.metrics.seed_aggregation import Interval, SeedSummary, over_seeds
 from analysis.metrics.seed_aggregation import mean_over_seeds as mean_of
 from emcomm.errors import Fault
 from emcomm.runs import provenance
@@ -211,37 +211,41 @@ def write(folder: Path, name: str, experiment: Experiment, conclusion: Conclusio
         "answer": conclusion.answer, "key": conclusion.key, "headline": conclusion.headline,
         "question": experiment.question, "quick": results.quick, "runs": len(runs),
         "seeds": sorted(map(int, runs.seed.unique())), "command": f"python -m "
-        f"experiments.{name}{' --quick' * results.quick}",
+        f"experiments.{name.replace('replications.', 'replications ')}{' --quick' * results.quick}",
         "episodes": sorted(map(int, runs.episodes.unique())),
         "run_seconds": round(float(runs.drop_duplicates("run").wall_s.sum())), "made": time.strftime("%Y-%m-%d"),
         "git": made["git"], "trained_at": sorted({str(git) for git in runs.git}), "versions": made["versions"],
-        "machine": made["machine"],
+        "machine": made["machine"], **experiment.facts(results),
     }  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
         conclusion.figure.savefig(folder / "figure.png", dpi=110)
         plt.close(conclusion.figure)
-        listed = runs.map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
-        listed.to_csv(folder / "runs.csv", index=False, float_format="%.6g")
+        for title, rows in (("runs", runs), ("simulated", results.simulated)):
+            if rows is not None:
+                listed = rows.map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
+                listed.to_csv(folder / f"{title}.csv", index=False, float_format="%.6g")
         for title, table in conclusion.tables.items():
             table.to_csv(folder / f"{title}.csv", index=False, float_format="%.6g")
         (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
-        (folder / "README.md").write_text(_page(name, experiment, conclusion, facts), encoding="utf-8")
+        (folder / "README.md").write_text(_page(name, experiment, conclusion, results, facts), encoding="utf-8")
     except OSError as error:
         raise Fault(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict[str, Any]) -> str:
+def _page(name: str, experiment: Experiment, conclusion: Conclusion, results: Results, facts: dict[str, Any]) -> str:
+    name = name.rpartition(".")[2]
     quick = "> **A quick version.** It shows that everything works and is no evidence.\n\n" if facts["quick"] else ""
     seeds = f"seeds {facts['seeds'][0]} to {facts['seeds'][-1]}"
     episodes = " or ".join(f"{count:,}" for count in facts["episodes"])
     trained = ", ".join(revision[:12] + "-dirty" * revision.endswith("-dirty") for revision in facts["trained_at"])
-    further = "".join(f", [{title}.csv]({title}.csv)" for title in conclusion.tables)
+    tables = [*conclusion.tables, *(["simulated"] if results.simulated is not None else [])]
+    further = "".join(f", [{title}.csv]({title}.csv)" for title in tables)
     return f"""# {name}
 
 {quick}**{experiment.question}**
 
-**{conclusion.answer}** {conclusion.headline}
+{experiment.preface(results)}**{conclusion.answer}** {conclusion.headline}
 
 ![{name}](figure.png)
 
@@ -249,10 +253,7 @@ def _page(name: str, experiment: Experiment, conclusion: Conclusion, facts: dict
 
 {conclusion.findings}
 
-Green lines and the column *optimum*: what identical agents can reach at best (`analysis.agents.optimal_pair`).
-Intervals: 95 % over seeds, Student's below ten seeds and BCa from ten on; of pairs, a bootstrap of the seeds. *Formed*:
-seeds that succeed in more than {100 * FORMED_ABOVE:.0f} % (lower Wilson bound); where only some do, the two kinds are
-not averaged.
+{experiment.legend}
 
 Expected: {experiment.expected}
 
