@@ -56,6 +56,20 @@ def under_channels(
     return {f"under_{control.channel}": control.success.value for control in controls}
 
 
+def played_under(
+    run: LoadedRun, quick: bool, channels: Sequence[str] = ("constant", "shuffled"), games: int = 20_000
+) -> dict[str, float]:
+    """The channel controls in games where success does not say all: `return_shuffled`, `score_shuffled` … by channel.
+
+    A channel outside emcomm has the name of its class, as `return_Disconnected`.
+    """
+    found: dict[str, float] = {}
+    for control in channel_controls(network_of(run), run.config, 300 if quick else games, channels):
+        name = control.channel.rpartition(":")[2]
+        found |= {f"return_{name}": control.mean_return, f"score_{name}": control.score}
+    return found
+
+
 def stretches_of(table: DialogueTable, edges: np.ndarray) -> np.ndarray:
     """int `[D]` in which stretch of training each dialogue lies; `edges` are their first episodes, and the end."""
     return np.searchsorted(edges, table.episode, side="right") - 1
