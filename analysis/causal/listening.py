@@ -19,7 +19,7 @@ from analysis.data.decisions import Decisions, NotApplicable
 from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import interval_of_means
 from emcomm.networks.policy import Policy
-from envs.game import Floats, Ints
+from envs.game import Bools, Floats, Ints
 from envs.negotiation import TalkRules
 
 
@@ -118,10 +118,12 @@ def _of_role(
     dialogues: int, talks: int, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
     """For each dialogue the bits, those of a deaf network, the shift, and how often the likelier move changes."""
-    donors = _donors(decided, whole, talks, rng)
-    possible = np.flatnonzero((donors >= 0).all(axis=1))[:dialogues]
+    donors = _donors(decided, whole, situation, talks, rng)
+    possible = np.flatnonzero((donors >= 0).all(axis=1) & _may_heed(situation, len(decided), hearer))
     if len(possible) < 2:
         return None
+    if len(possible) > dialogues:  # of several negotiations the first ones come first
+        possible = np.sort(rng.permutation(possible)[:dialogues])
     donors = donors[possible]
     mine = situation[possible] if situation is not None else None
     actual = _moves(policy, rules, decided[possible], mine, hearer)
@@ -147,13 +149,26 @@ def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
     return replace(talk, symbols=symbols, n_rounds=own.n_rounds)
 
 
-def _donors(decided: Decisions, whole: bool, talks: int, rng: np.random.Generator) -> Ints:
-    """`[D, K]` dialogues whose talk each one is given; -1 where there is no other of its length."""
+def _may_heed(situation: Situation | None, dialogues: int, hearer: int) -> Bools:
+    """`[D]` whether somebody else speaks, and the hearer has a choice of moves."""
+    may = np.ones(dialogues, np.bool_)
+    if situation is not None and situation.setting.speaks is not None:
+        may &= np.delete(situation.setting.speaks, hearer, axis=1).any(axis=1)
+    if situation is not None and situation.setting.legal is not None and situation.setting.legal.size:
+        may &= situation.setting.legal[:, hearer].sum(axis=1) > 1
+    return may
+
+
+def _donors(decided: Decisions, whole: bool, situation: Situation | None, talks: int, rng: np.random.Generator) -> Ints:
+    """`[D, K]` dialogues whose talk each one is given: of the same speakers, and of one length unless the talk is heard
+    whole; -1 where there is no other of its kind."""
     donors = np.full((len(decided), talks), -1)
-    groups = [np.arange(len(decided))] if whole else [
-        np.flatnonzero(decided.n_rounds == r) for r in np.unique(decided.n_rounds)
-    ]  # fmt: skip
-    for group in groups:
+    alike = np.zeros((len(decided), 1), np.int64) if whole else decided.n_rounds[:, None].astype(np.int64)
+    if situation is not None and situation.setting.speaks is not None:
+        alike = np.concatenate([alike, situation.setting.speaks], axis=1)
+    kinds, kind = np.unique(alike, axis=0, return_inverse=True)
+    for k in range(len(kinds)):
+        group = np.flatnonzero(kind.ravel() == k)
         if len(group) > 1:
             donors[group] = group[rng.integers(len(group), size=(len(group), talks))]
     return donors
