@@ -160,7 +160,7 @@ def _share(condition: str) -> Any:
     return lambda results: f"{_of(results, condition).value / BEST:.2f} (return {number(_of(results, condition), 3)})"
 
 
-EPISODES = 150_000
+EPISODES = 120_000
 
 PRISON = with_talk(
     Config(env="emcomm/switch-riddle-v0", workers=0, episodes=EPISODES, evaluation_games=20_000, discount=1.0)
