@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.data.runs import LoadedRun
@@ -18,7 +19,7 @@ from experiments.running import main
 from experiments.writing import draw_seeds, mean_of, number, panels, percent
 
 MOTIVES = ("prosocial", "selfish")
-SILENT = ", no talk"
+SILENT, MUTED = ", no talk", ", words muted"
 GAIN = 0.02
 """What talk must add to the joint value to count as used (share of the largest possible one)."""
 
@@ -27,17 +28,17 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """The joint value with the content taken away, what each of the two gets, and how far talk is heeded."""
     first, second = json.loads((run.path / "summary.json").read_text())["evaluation"]["sampled"]["returns"]
     shares = {"first": first, "second": second}
-    return shares if run.config.rules.channel == "off" else {**shares, **played_under(run, quick), **heeded(run)}
+    return shares if run.config.rules.channel != "open" else {**shares, **played_under(run, quick), **heeded(run)}
 
 
 def _of(results: Results, condition: str, column: str = "score") -> Interval:
     return mean_of(results.rows[column][results.rows.condition == condition])
 
 
-def _gain(results: Results, motive: str) -> Interval:
-    """What talk adds to the joint value, seed by seed."""
+def _gain(results: Results, motive: str, bar: str = MUTED) -> Interval:
+    """What talk adds to the joint value, seed by seed, against a bar without words."""
     wide = results.rows.pivot_table(index="seed", columns="condition", values="score")
-    return mean_of(wide[motive] - wide[motive + SILENT])
+    return mean_of(wide[motive] - wide[motive + bar])
 
 
 def _content(results: Results, motive: str) -> Interval:
@@ -47,23 +48,34 @@ def _content(results: Results, motive: str) -> Interval:
 
 
 def _uses(results: Results, motive: str) -> bool:
-    """Talk adds something, and it is its content that does."""
+    """Words add something to the same turns without words, and it is their content that does."""
     return _gain(results, motive).low > GAIN and _content(results, motive).low > GAIN
+
+
+def _points(interval: Interval) -> str:
+    return f"{number(Interval(*(100 * np.array(interval))), 1)} points"
 
 
 def judge(results: Results) -> Verdict:
     """Prosocial agents use cheap talk, selfish ones do not."""
     uses = {motive: _uses(results, motive) for motive in MOTIVES}
     told = "; ".join(
-        f"{motive}: talk adds {percent(_gain(results, motive), 1)}, other bargains' words cost "
-        f"{percent(_content(results, motive), 1)}"
+        f"{motive}: {_points(_gain(results, motive, SILENT))} above no talk, {_points(_gain(results, motive))} above "
+        f"the same rounds with muted words, {_points(_content(results, motive))} lost with other bargains' words"
         for motive in MOTIVES
     )
     if uses["prosocial"] and not uses["selfish"]:
-        return Verdict("reproduced", f"Share of the largest joint value, {told}.")
+        return Verdict("reproduced", f"Of the largest joint value, {told}.")
     if uses["prosocial"]:
         return Verdict("partly", f"Prosocial agents use the talk, but selfish ones do too: {told}.")
-    return Verdict("not", f"Prosocial agents do not use the talk in {EPISODES:,} episodes: {told}.")
+    only_steps = _gain(results, "prosocial", SILENT).low > GAIN
+    reason = (
+        "What prosocial agents gain over no talk is no content, as both controls say: muted rounds bring as much, for "
+        "they give the learner more steps in each bargain"
+        if only_steps
+        else f"Prosocial agents do not use the talk in {EPISODES:,} episodes"
+    )
+    return Verdict("not", f"{reason}. Of the largest joint value, {told}.")
 
 
 def conclude(results: Results) -> Conclusion:
@@ -77,20 +89,21 @@ def conclude(results: Results) -> Conclusion:
         answer={
             "reproduced": "Only those who share the reward use cheap talk.",
             "partly": "Both use cheap talk here.",
-            "not": "Nobody uses cheap talk here.",
+            "not": "Nobody uses the words; what talk seems to add comes without content.",
         }[word],
-        key=f"prosocial {of['prosocial' + SILENT]} → {of['prosocial']}",
+        key=f"prosocial: {of['prosocial']}, muted {of['prosocial' + MUTED]}, no talk {of['prosocial' + SILENT]}",
         headline=f"Prosocial agents reach {of['prosocial']} of the largest joint value with cheap talk and "
-        f"{of['prosocial' + SILENT]} without; selfish ones {of['selfish']} and {of['selfish' + SILENT]}.",
+        f"{of['prosocial' + MUTED]} with muted words and {of['prosocial' + SILENT]} without any round of talk; selfish "
+        f"ones {of['selfish']}, {of['selfish' + MUTED]} and {of['selfish' + SILENT]}.",
         findings=f"They agree in {percent(_of(results, 'prosocial', 'success'), 1)} (prosocial) and "
         f"{percent(_of(results, 'selfish', 'success'), 1)} (selfish) of the bargains. Of the pool's value to itself "
         f"the first selfish bargainer gets {percent(_of(results, 'selfish', 'first'), 1)}, the second "
         f"{percent(_of(results, 'selfish', 'second'), 1)}. With the words of other bargains the prosocial score "
         f"{percent(_of(results, 'prosocial', 'score_shuffled'), 1)}, the selfish "
         f"{percent(_of(results, 'selfish', 'score_shuffled'), 1)}. What is heard decides "
-        f"{number(_of(results, 'prosocial', 'heeded_bits'), 2)} bits of a prosocial move and "
-        f"{number(_of(results, 'selfish', 'heeded_bits'), 3)} of a selfish one. The bar without talk is high: a "
-        f"proposer who takes only what it values much leaves the other its part unasked.",
+        f"{number(_of(results, 'prosocial', 'heeded_bits'), 3)} bits of a prosocial move and "
+        f"{number(_of(results, 'selfish', 'heeded_bits'), 3)} of a selfish one. Two bars stand beside the talk: no "
+        f"talk at all, and rounds in which only token 0 is heard, trained at the same length.",
         table=_table(results.rows),
         figure=figure,
     )
@@ -129,8 +142,8 @@ def _bargains(motive: str) -> Config:
 
 def _told(motive: str) -> Any:
     return lambda results: (
-        f"{percent(_of(results, motive + SILENT), 1)} → {percent(_of(results, motive), 1)}, gain "
-        f"{percent(_gain(results, motive), 1)}"
+        f"{percent(_of(results, motive + SILENT), 1)} → {percent(_of(results, motive), 1)}; muted "
+        f"{percent(_of(results, motive + MUTED), 1)}"
     )
 
 
@@ -153,7 +166,9 @@ EXPERIMENT = Replication(
         name: config
         for motive in MOTIVES
         for name, config in (
-            (motive, _bargains(motive)), (motive + SILENT, with_rules(_bargains(motive), channel="off"))
+            (motive, _bargains(motive)),
+            (motive + MUTED, with_rules(_bargains(motive), channel="constant")),
+            (motive + SILENT, with_rules(_bargains(motive), channel="off")),
         )
     },
     measure=measure,

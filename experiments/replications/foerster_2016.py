@@ -22,9 +22,7 @@ from experiments.replication import Paper, Published, Replication, Verdict
 from experiments.running import main
 from experiments.writing import GREEN, GREY, draw_seeds, mean_of, number, panels
 
-BULB, NOT_SHARED, NO_BULB, OTHER_BULB, NO_MEMORY, CUT = (
-    "bulb", "bulb, networks not shared", "no bulb", "bulb of another prison", "bulb, no memory", "wire cut",
-)  # fmt: skip
+BULB, NO_BULB, NO_MEMORY, CUT = "bulb", "no bulb", "bulb, no memory", "wire cut"
 BEST = optimum(3).reward
 """20/27: for three prisoners the bound that no protocol passes is reached."""
 NEAR = 0.95
@@ -123,10 +121,9 @@ def conclude(results: Results) -> Conclusion:
         key=f"{of[NO_BULB]} → {of[BULB]} of 0.741",
         headline=f"Return {of[BULB]} with the bulb and shared networks, {of[NO_BULB]} without a bulb; the optimum is "
         f"{BEST:.3f}, and a last visitor who goes by its own visits wins {SILENT_BEST:.3f}.",
-        findings=f"Networks that are not shared reach {of[NOT_SHARED]}. Without memory, where a visitor sees the day "
-        f"and the bulb but not whether it has been there before, {of[NO_MEMORY]}. Trained with the bulb of another "
-        f"prison {of[OTHER_BULB]}. With the bulbs of other prisons the networks that were trained with their own lose "
-        f"{number(_lost(results, BULB), 3)}. **The planted fault.** The wire is cut in one game "
+        findings=f"Without memory, where a visitor sees the day and the bulb but not whether it has been there before, "
+        f"the return is {of[NO_MEMORY]}. With the bulbs of other prisons the networks that were trained with their own "
+        f"lose {number(_lost(results, BULB), 3)}. **The planted fault.** The wire is cut in one game "
         f"(`WireCut`): everything runs, a bulb is set every day, the return is {of[CUT]}. Seeing other prisons' bulbs "
         f"instead costs {number(_lost(results, CUT), 3)}, and the bulb decides "
         f"{number(_of(results, CUT, 'heeded_bits'), 3)} bits of the move, against "
@@ -168,23 +165,17 @@ PRISON = with_talk(
 
 EXPERIMENT = Replication(
     question="Do prisoners learn to tell by the bulb of one room that all have been in it?",
-    expected="With shared networks the optimum, without a bulb less, networks that are not shared in between (the "
-    "paper's figure for three prisoners). A public reproduction scored 0.000 with a disconnected channel: such a fault "
-    "must show in the channel controls.",
+    expected="With shared networks the optimum, without a bulb less (the paper's figure for three prisoners). A public "
+    "reproduction scored 0.000 with a disconnected channel: such a fault must show in the channel controls.",
     paper=Paper(
         "Foerster et al.", 2016, "Learning to communicate with deep multi-agent reinforcement learning",
         "https://arxiv.org/abs/1605.06676",
     ),
     game="Three prisoners, six days, one bulb; +1 for a right announcement, -1 for a wrong one. The paper trains by "
-    "deep Q-learning (RIAL) and by gradients through the channel (DIAL), 5 000 episodes; here A3C and symbols that are "
-    "drawn, without gradients through the channel, so that what is compared is the order: bulb, bulb without shared "
-    "networks, no bulb.",
+    "deep Q-learning (RIAL) and by gradients through the channel (DIAL); here A3C and symbols that are "
+    "drawn, without gradients through the channel, so that what is compared is the order: bulb above no bulb.",
     published=(
         Published(BULB, "share of the optimum", "1.0", "claim only (figure for n = 3)", _share(BULB), f"{BEST:.3f}"),
-        Published(
-            NOT_SHARED, "share of the optimum", "below shared networks at equal length", "claim only",
-            _share(NOT_SHARED), f"{BEST:.3f}",
-        ),
         Published(
             NO_BULB, "share of the optimum", "below all with the bulb", "claim only", _share(NO_BULB),
             f"{SILENT_BEST:.3f} (last visitor alone)",
@@ -193,12 +184,10 @@ EXPERIMENT = Replication(
     conditions={
         BULB: PRISON,
         NO_BULB: with_rules(PRISON, channel="off"),
-        NOT_SHARED: replace(PRISON, policies="separate"),
-        OTHER_BULB: with_rules(PRISON, channel="shuffled"),
         NO_MEMORY: replace(PRISON, torso="window"),
-        CUT: replace(PRISON, env=f"{__name__ if __name__ != '__main__' else 'experiments.replications.foerster_2016'}"
-        ":WireCut"),
+        CUT: replace(PRISON, env="experiments.replications.foerster_2016:WireCut"),
     },
+    seeds=3,
     measure=measure,
     judge=judge,
     conclude=conclude,
