@@ -29,7 +29,7 @@ def riddle(bulb: float, shuffled: float, silent: float, cut: float, cut_shuffled
     columns, nan = ("return", "return_shuffled", "return_constant", "heeded_bits"), np.nan
     conditions: dict[str, Any] = {
         foerster_2016.BULB: (bulb, shuffled, shuffled, 0.3), foerster_2016.NO_BULB: (silent, nan, nan, nan),
-        foerster_2016.NO_MEMORY: (silent, silent, silent, 0.0), foerster_2016.CUT: (cut, cut_shuffled, cut, 0.0),
+        foerster_2016.CUT: (cut, cut_shuffled, cut, 0.0),
     }  # fmt: skip
     return results(columns, **conditions)
 
@@ -48,7 +48,7 @@ def test_the_riddle_is_judged_and_a_cut_wire_named(found: Results, word: str, sa
     assert verdict.word == word
     assert says in verdict.reason
     if word == "reproduced":
-        assert foerster_2016.conclude(found).table.shape[0] == 4
+        assert foerster_2016.conclude(found).table.shape[0] == 3
 
 
 def test_with_the_wire_cut_nobody_sees_the_bulb() -> None:
