@@ -40,6 +40,9 @@ class Setting:
     """int8 `[D, R + 1, N, N - 1]` what each agent heard, before the talk and in each round."""
     order: Ints | None = None
     """int8 `[D, R, N]` in which order they spoke; -1 where that is not known."""
+    reaches: Bools | None = None
+    """`[D, N, N - 1]` whom each agent could hear, in the order of its columns; None where all hear all, or where what
+    they heard is in `heard`."""
 
     def __len__(self) -> int:
         return len(self.features)
@@ -119,6 +122,15 @@ class _OnRecord(Channel):
         return self.heard[at.games, at.number + 1]
 
 
+def _reaching(channel: type[Channel], reaches: Bools) -> type[Channel]:
+    """The channel, heard by those whom it reaches."""
+
+    def hear(self: Channel, own: Ints, others: Ints, at: Round) -> Ints:
+        return np.where(reaches[at.games], channel.hear(self, own, others, at), SILENT).astype(np.int8)
+
+    return type("Reaching", (channel,), {"hear": hear})
+
+
 class Replay(Negotiation):
     """`D` dialogues, spoken again as `symbols` `[D, R, N]` say, in `n_rounds` `[D]` rounds.
 
@@ -132,6 +144,8 @@ class Replay(Negotiation):
             raise NotReplayable(f"what was heard over the channel {rules.channel!r} is not in the log")
         if setting.heard is not None:
             channel = type("OnRecord", (_OnRecord,), {"name": rules.channel, "heard": setting.heard})
+        elif setting.reaches is not None:
+            channel = _reaching(channel, setting.reaches)
         if rules.speaking == "sequential" and setting.order is None:
             raise NotReplayable("in which order the agents spoke is not in the log")
         may = np.ones(setting.features.shape[:2], np.bool_) if setting.speaks is None else setting.speaks

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from analysis.causal.channel_controls import channel_controls
+from analysis.causal.listening import listening
+from analysis.data.decisions import NotApplicable
 from analysis.data.runs import LoadedRun, TrainedPolicy
+from analysis.report.study import QUICK, Study
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.errors import BadInput
 from emcomm.networks.policy import Policy
@@ -54,6 +58,35 @@ def under_channels(
     """The channel controls: success of the trained policy with each channel, by name, as `under_shuffled`."""
     controls = channel_controls(network_of(run), run.config, 300 if quick else games, channels)
     return {f"under_{control.channel}": control.success.value for control in controls}
+
+
+def played_under(
+    run: LoadedRun, quick: bool, channels: Sequence[str] = ("constant", "shuffled"), games: int = 20_000
+) -> dict[str, float]:
+    """The channel controls in games where success does not say all: `return_shuffled`, `score_shuffled` … by channel.
+
+    A channel outside emcomm has the name of its class, as `return_Disconnected`.
+    """
+    found: dict[str, float] = {}
+    for control in channel_controls(network_of(run), run.config, 300 if quick else games, channels):
+        name = control.channel.rpartition(":")[2]
+        found |= {f"return_{name}": control.mean_return, f"score_{name}": control.score}
+    return found
+
+
+def heeded(run: LoadedRun, dialogues: int = 2_000) -> dict[str, float]:
+    """Positive listening, mean over the roles that hear something: `heeded_bits` of a move that the talk decides, and
+    the same for the network made deaf, `heeded_null`. NaN where there is no talk to heed."""
+    study = Study(run, replace(QUICK, dialogues=dialogues))
+    network = trained(run)
+    try:
+        found = listening(network.policy, network.config.rules, study.spoken, study.situation)
+    except NotApplicable:
+        return {"heeded_bits": float("nan"), "heeded_null": float("nan")}
+    return {
+        "heeded_bits": float(np.mean([one.bits for one in found])),
+        "heeded_null": float(np.mean([one.null for one in found])),
+    }
 
 
 def stretches_of(table: DialogueTable, edges: np.ndarray) -> np.ndarray:

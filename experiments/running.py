@@ -33,6 +33,7 @@ from rich.console import Console
 
 import experiments
 from analysis.agents.optimal_pair import Optimum, optimum
+from analysis.data.runs import LoadedRun
 from analysis.data.runs import load as load_run
 from emcomm.a3c import use_one_core
 from emcomm.cli import parse, run_command
@@ -349,11 +350,17 @@ def _do(group: list[Job]) -> None:
         _train(first)
     use_one_core()
     for job in group:
-        figures = load(job.experiment).measure(load_run(job.folder), job.quick)
+        figures = load(job.experiment).measure(_opened(job), job.quick)
         job.measured.parent.mkdir(exist_ok=True)
         unfinished = job.measured.with_suffix(".tmp")
         unfinished.write_text(json.dumps(figures))
         unfinished.replace(job.measured)
+
+
+def _opened(job: Job) -> LoadedRun:
+    """A run for reading. The experiment names its game and its code, and so does the one who runs it."""
+    config = job.config
+    return load_run(job.folder, config.env, (config.rules.channel, config.algorithm, *config.torsos))
 
 
 def _train(job: Job) -> None:
@@ -393,7 +400,7 @@ def collect(done: list[Job]) -> Results:
             "wall_s": summary["wall_s"], "run": job.folder.name, "git": _revision(job.folder),
             **json.loads(job.measured.read_text()),
         })  # fmt: skip
-        runs[job.condition, job.config.seed] = load_run(job.folder)
+        runs[job.condition, job.config.seed] = _opened(job)
     return Results(pd.DataFrame(rows), runs, done[0].quick)
 
 

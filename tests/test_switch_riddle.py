@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 
 from analysis.agents.optimal_prisoners import TELL, all_visited, optimum
+from analysis.agents.policy_player import action_probabilities, situation_of
+from analysis.causal.listening import listening
+from analysis.data.decisions import any_decisions
 from emcomm.config import Config
+from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput
-from emcomm.evaluation import Tally
+from emcomm.evaluation import Tally, evaluate
+from emcomm.games import with_talk
 from emcomm.loop import episodes
-from emcomm.worlds import make_negotiation
+from emcomm.worlds import make_negotiation, make_policy
 from envs import BadOption, Negotiation, SwitchRiddleGame, TalkRules
 
 ACT = 2
@@ -238,3 +244,31 @@ def test_bad_options_are_named(options: dict, says: str) -> None:
 def test_prisoners_know_their_number_or_are_exchangeable() -> None:
     assert talk_of(riddle()).declaration.roles == ("prisoner_0", "prisoner_1", "prisoner_2")
     assert talk_of(riddle(numbered=False)).declaration.roles == ("agent",)
+
+
+def test_what_is_said_otherwise_is_heard_otherwise_where_not_all_hear_all() -> None:
+    """The log holds what was heard; put other symbols into it, and today's visitor, it alone, sees another bulb."""
+    config = with_talk(Config(env="emcomm/switch-riddle-v0", games=32))
+    policy, parts = make_policy(config), []
+    evaluate(policy, config, 60, keep=parts.append)
+    table = concatenate(parts)
+    table = table[np.lexsort((table.negotiation, table.episode))]
+    declared = make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+    situation = situation_of(policy, config.rules, table, declared)
+    said = table.padded(1)
+    as_it_was = action_probabilities(policy, config.rules, said, table.n_rounds, situation)
+    reaches = situation.setting.reaches
+    assert reaches is not None
+    heard = np.full((len(table), 2, 3, 2), -1, np.int8)
+    heard[np.arange(2) <= table.n_rounds[:, None]] = table.heard.reshape(-1, 3, 2)
+    on_record = replace(situation, setting=replace(situation.setting, heard=heard, reaches=None))
+    np.testing.assert_array_equal(
+        as_it_was, action_probabilities(policy, config.rules, said, table.n_rounds, on_record)
+    )
+    other = action_probabilities(policy, config.rules, np.where(said >= 0, 1 - said, said), table.n_rounds, situation)
+    rows = np.flatnonzero(table.n_rounds == 1)
+    changed = np.nan_to_num(other - as_it_was)[rows, 1, :, -1] != 0
+    assert len(rows) > 50
+    assert (changed == (table.features[rows, :, 0] == 1)).all()
+    heeds = listening(policy, config.rules, any_decisions(table, 2), situation)
+    assert all(one.bits > 0 == one.null for one in heeds)

@@ -19,6 +19,7 @@ from analysis.data.decisions import Decisions, NotApplicable
 from analysis.metrics.entropy import bits_of
 from emcomm.dialogues import DialogueTable
 from emcomm.networks.policy import Ensemble, Policy, Population
+from envs.channels import CHANNELS
 from envs.game import Bools, Declaration, Floats, Ints
 from envs.negotiation import SILENT, Observation, TalkRules
 from envs.replay import NotReplayable, Replay, Setting, plain_setting
@@ -89,10 +90,12 @@ def _rows_before(table: DialogueTable) -> Ints:
 
 def _setting_of(table: DialogueTable, game: Declaration, rules: TalkRules) -> Setting:
     rounds, n_agents = int(table.n_rounds.max(initial=0)), table.moves.shape[1]
-    heard = order = None
+    heard = order = reaches = None
     if len(table.heard):
         heard = np.full((len(table), rounds + 1, n_agents, n_agents - 1), SILENT, np.int8)
         heard[np.arange(rounds + 1) <= table.n_rounds[:, None]] = table.heard.reshape(-1, n_agents, n_agents - 1)
+        if not CHANNELS.find(rules.channel).random:  # then it is on record because not all hear all
+            heard, reaches = None, np.any(heard != SILENT, axis=1)
     if rules.speaking == "sequential":
         order = np.tile(np.arange(n_agents, dtype=np.int8), (len(table), max(rounds, 1), 1))
         if rules.order != "fixed":  # in whose order they moved without talk, nobody has noted
@@ -101,7 +104,7 @@ def _setting_of(table: DialogueTable, game: Declaration, rules: TalkRules) -> Se
         order[:, :rounds][np.arange(rounds) < table.n_rounds[:, None]] = table.speakers
     return Setting(
         game, table.features, table.legal, table.speaks, table.moves >= 0,
-        table.columns if table.columns.size else None, heard, order,
+        table.columns if table.columns.size else None, heard, order, reaches,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from analysis.data.decisions import Decisions, NotApplicable
 from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import interval_of_means
 from emcomm.networks.policy import Policy
-from envs.game import Floats, Ints
+from envs.game import Bools, Floats, Ints
 from envs.negotiation import SILENT, TalkRules
 
 
@@ -119,9 +119,11 @@ def _of_role(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
     """For each dialogue the bits, those of a deaf network, the shift, and how often the likelier move changes."""
     donors = _donors(decided, rules, hearer, whole, speaks, talks, rng)
-    possible = np.flatnonzero((donors >= 0).all(axis=1))[:dialogues]
+    possible = np.flatnonzero((donors >= 0).all(axis=1) & _may_heed(situation, len(decided), hearer))
     if len(possible) < 2:
         return None
+    if len(possible) > dialogues:  # of several negotiations the first ones come first
+        possible = np.sort(rng.permutation(possible)[:dialogues])
     donors = donors[possible]
     mine = situation[possible] if situation is not None else None
     actual = _moves(policy, rules, decided[possible], mine, hearer)
@@ -143,6 +145,16 @@ def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
     same = talk.n_rounds == own.n_rounds
     symbols = np.where(same[:, None, None], talk.symbols, own.symbols)
     return replace(talk, symbols=symbols, n_rounds=own.n_rounds)
+
+
+def _may_heed(situation: Situation | None, dialogues: int, hearer: int) -> Bools:
+    """`[D]` whether somebody else speaks, and the hearer has a choice of moves."""
+    may = np.ones(dialogues, np.bool_)
+    if situation is not None and situation.setting.speaks is not None:
+        may &= np.delete(situation.setting.speaks, hearer, axis=1).any(axis=1)
+    if situation is not None and situation.setting.legal is not None and situation.setting.legal.size:
+        may &= situation.setting.legal[:, hearer].sum(axis=1) > 1
+    return may
 
 
 def _donors(
