@@ -40,7 +40,8 @@ def run_section(findings: Findings, number: int) -> str:
         f'<article class=run id="run-{number}" data-run="{number}" aria-label="run {text(findings.name)}">'
         f"<header class=hero><p class=eyebrow>run <b>{text(findings.name)}</b> {_setting(findings)}</p>"
         f"<h2>{text(findings.sentence)}</h2>{says}</header>"
-        f"{_problems(findings)}<dl class=facts>{''.join(_facts(findings))}</dl>{''.join(_chapters(findings))}"
+        f"{_problems(findings)}<dl class=facts>{''.join(_facts(findings))}</dl>"
+        f'<div id="play-{number}"></div>{"".join(_chapters(findings))}'
         f"{_absent(findings)}</article>"
     )
 

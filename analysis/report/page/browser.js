@@ -5,7 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const ALPHABET = DATA.alphabet, CODE = new Map([...ALPHABET].map((sign, i) => [sign, i]));
 const ROW = 56, by = (id) => document.getElementById(id), NOTHING = ALPHABET.length - 1;
 const HUES = ["var(--first)", "var(--second)", "var(--good)", "var(--muted)"];
-const state = { run: 0, log: null, rows: [], at: 0, step: 0, share: 1, timer: 0 };
+const state = { run: 0, log: null, rows: [], at: 0, step: 0, share: 1, stop: () => 0 };
 
 const safe = (words) => String(words).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const number = (n) => n.toLocaleString("en").replace(/,/g, "\u202f");
@@ -62,6 +62,8 @@ function showRun(index) {
   document.querySelectorAll(".top nav button").forEach((b, i) => b.setAttribute("aria-pressed", String(i === index)));
   const run = DATA.runs[index], form = by("filters");
   form.log.innerHTML = run.logs.map((log, i) => `<option value="${i}">${safe(log.title)}</option>`).join("");
+  by(`play-${index}`).append(by("play"));
+  showPlay(run);
   by("browser").hidden = !run.logs.length;
   if (run.logs.length) showLog();
 }
@@ -167,21 +169,10 @@ function heard(run, symbols, i) {
 function go(step, animate = true) {
   const d = state.current, end = d.symbols.length + 1;
   state.step = Math.max(0, Math.min(step, end));
-  cancelAnimationFrame(state.timer);
+  state.stop();
   state.share = 1;
-  const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (state.step === end && animate && !still) {
-    const begun = performance.now();
-    const frame = (now) => {
-      const t = Math.min(1, (now - begun) / 700);
-      state.share = t * t * (3 - 2 * t);
-      paintScene();
-      if (t < 1) state.timer = requestAnimationFrame(frame);
-    };
-    state.share = 0;
-    state.timer = requestAnimationFrame(frame);
-  }
   paintStage();
+  if (state.step === end && animate) state.stop = drive((share) => { state.share = share; paintScene(); });
 }
 
 function paintScene() {
@@ -283,5 +274,3 @@ document.addEventListener("click", (event) => {
   by(`run-${state.run}`).scrollIntoView({ block: "start" });
 });
 window.addEventListener("resize", () => paintList());
-document.body.dataset.runs = DATA.runs.length;
-showRun(0);
