@@ -93,9 +93,11 @@ def packed_network(policy: Policy) -> dict[str, Any]:
     In this order: input to gates `[I, 3H]`, memory to gates `[3H, H]`, their biases `[3H]` and `[3H]`, actor `[A, H]`
     and its bias `[A]`; the gates are reset, update, new. Raises NotApplicable for another torso.
     """
-    if type(policy) is not Policy or type(policy.torso) is not Gru:
-        torso = type(getattr(policy, "torso", policy)).__name__
-        raise NotApplicable(f"the page can run the torso gru, and this network is {torso.lower()}")
+    if type(policy) is not Policy:
+        raise NotApplicable("several networks play, and the page runs one")
+    if type(policy.torso) is not Gru:
+        torso = printable(type(policy.torso).__name__.lower(), 60)
+        raise NotApplicable(f"the page can run the torso gru, and this network has {torso}")
     sizes, cell = policy.sizes, policy.torso.cell
     if sizes.n_features != len(PHASES) or sizes.n_agents != 2:
         raise NotApplicable("the network sees more than the phase and the talk")

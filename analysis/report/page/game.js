@@ -63,19 +63,27 @@ class Network {
 
   /** The memory [H] after `seen`. */
   remember(seen, memory) {
-    const size = this.hidden, input = Float64Array.from(this.inputBias), own = Float64Array.from(this.memoryBias);
-    for (const one of seen) for (let g = 0; g < 3 * size; g++) input[g] += this.fromInput[one * 3 * size + g];
-    for (let g = 0, w = 0; g < 3 * size; g++) for (let h = 0; h < size; h++, w++) own[g] += this.fromMemory[w] * memory[h];
+    const size = this.hidden, gates = 3 * size, { fromInput, fromMemory } = this;
+    const input = Float64Array.from(this.inputBias), own = Float64Array.from(this.memoryBias);
+    for (const one of seen) for (let g = 0; g < gates; g++) input[g] += fromInput[one * gates + g];
+    for (let g = 0, w = 0; g < gates; g++) {
+      let sum = own[g];
+      for (let h = 0; h < size; h++, w++) sum += fromMemory[w] * memory[h];
+      own[g] = sum;
+    }
     const gate = (g) => 1 / (1 + Math.exp(-(input[g] + own[g])));
-    return Float32Array.from(memory, (kept, h) => {
+    const after = new Float32Array(size);
+    for (let h = 0; h < size; h++) {
       const update = gate(size + h), fresh = Math.tanh(input[2 * size + h] + gate(h) * own[2 * size + h]);
-      return (1 - update) * fresh + update * kept;
-    });
+      after[h] = (1 - update) * fresh + update * memory[h];
+    }
+    return after;
   }
 
   /** Log-odds [A] of the actions. */
   odds(memory) {
-    return Array.from(this.actorBias, (bias, a) => memory.reduce((sum, value, h) => sum + this.actor[a * this.hidden + h] * value, bias));
+    const { actor, hidden } = this;
+    return Array.from(this.actorBias, (bias, a) => memory.reduce((sum, value, h) => sum + actor[a * hidden + h] * value, bias));
   }
 }
 
