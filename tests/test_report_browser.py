@@ -94,13 +94,13 @@ def test_filters_change_the_list(opened: Opened) -> None:
         by_outcome.append(opened.count())
     assert sum(by_outcome) == 500
     assert min(by_outcome) > 0
-    page.click(f"{form} [type=reset]")
+    page.click(f"#clear")
     page.wait_for_function("document.getElementById('count').textContent.startsWith('500')")
     short, long = opened.fill("most", "3"), 0
     page.fill(f"{form} [name=most]", "")
     long = opened.fill("least", "4")
     assert short + long == 500
-    page.click(f"{form} [type=reset]")
+    page.click(f"#clear")
     page.wait_for_function("document.getElementById('count').textContent.startsWith('500')")
     page.select_option(f"{form} [name=log]", label="training")
     assert 0 < opened.count() <= 500
@@ -148,7 +148,7 @@ def test_a_click_shows_a_dialogue_step_by_step(opened: Opened) -> None:
 
 def test_the_keyboard_is_enough(opened: Opened) -> None:
     page = opened.page
-    page.locator("#filters [type=reset]").focus()
+    page.locator("#clear").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "list"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -79,6 +79,25 @@ function showLog() {
   by("sample").textContent = all ? `All ${number(log.of)} dialogues of this log.`
     : `${number(log.lengths.length)} of ${number(log.of)} dialogues: ${chosen}. Shares among them are not the shares of the log.`;
   filter();
+  const told = state.rows.findIndex((i) => log.success[i] === "1" && log.lengths[i] > 1);
+  if (told > 0) choose(told);
+}
+
+/** The part of the address that opens one dialogue. */
+const addressOf = (run, log, i) => `dialogue-${run}-${log}-${i}`;
+
+/** Open the dialogue that the address names; false where it names none. */
+function openAddress() {
+  const [run, log, i] = (/^#dialogue-(\d+)-(\d+)-(\d+)$/.exec(location.hash) || []).slice(1).map(Number);
+  if (!(i < DATA.runs[run]?.logs[log]?.lengths.length)) return false;
+  if (run !== state.run) showRun(run);
+  const form = by("filters");
+  form.reset();
+  form.log.value = String(log);
+  showLog();
+  choose(i);
+  by("browser").scrollIntoView({ block: "start" });
+  return true;
 }
 
 function filter() {
@@ -125,8 +144,9 @@ function paintList() {
   let html = "";
   for (let r = first; r < last; r++) {
     const d = dialogue(state.log, rows[r]), result = outcome(run, d);
-    const score = Array.from({ length: run.agents }, (_, i) => `<span class="${"ab"[i] || ""}">${d.symbols.slice(0, 40).map((s) =>
-      (s[i] === run.nTokens ? `<span class=e>${s[i]}</span>` : s[i] < 0 ? "–" : s[i])).join(" ")}${d.symbols.length ? "" : i ? "" : "(no talk)"}</span>`).slice(0, 2).join("");
+    const wide = d.symbols.slice(0, 40).map((round) => Math.max(...round.map((s) => word(run, s).length)));
+    const score = Array.from({ length: run.agents }, (_, i) => `<span class="${"ab"[i] || ""}">${d.symbols.slice(0, 40).map((s, t) =>
+      `<span${s[i] === run.nTokens ? " class=e" : ""}>${word(run, s[i]).padEnd(wide[t])}</span>`).join(" ")}${d.symbols.length || i ? "" : "(no talk)"}</span>`).slice(0, 2).join("");
     const spoken = d.symbols.slice(0, 12).map((s) => s.map((x) => word(run, x)).join(" ")).join(", ");
     html += `<div class=row role=option id="row-${r}" data-row="${r}" style="top:${r * ROW}px" aria-selected="${r === state.at}" aria-setsize="${rows.length}" aria-posinset="${r + 1}"`
       + ` aria-label="${result}, ${plural(d.symbols.length, "round")}: ${spoken}"><span class="mark ${d.success ? "success" : "failure"}" aria-hidden=true>${d.success ? "✓" : "✕"}</span>`
@@ -192,6 +212,7 @@ function paintScene() {
 function paintStage() {
   const run = DATA.runs[state.run], d = state.current, end = d.symbols.length + 1, step = state.step, result = outcome(run, d);
   by("which").textContent = `Episode ${number(d.episode)}`;
+  by("link").href = `#${addressOf(state.run, Number(by("filters").log.value), state.rows[state.at])}`;
   by("outcome").className = d.success ? "success" : "failure";
   by("outcome").textContent = `${result} · ${plural(d.symbols.length, "round")}${d.cut ? " · cut" : ""}${d.decided > 0 ? ` · decided after round ${d.decided}` : ""}`;
   by("step").textContent = step === end ? "the moves" : step === 0 ? "before the talk" : `round ${step} of ${d.symbols.length}`;
@@ -236,7 +257,12 @@ function paintTranscript(run, d, end, last) {
 
 by("filters").addEventListener("input", (event) => (event.target.name === "log" ? showLog() : filter()));
 by("filters").addEventListener("submit", (event) => event.preventDefault());
-by("filters").addEventListener("reset", () => setTimeout(() => showLog()));
+by("filters").addEventListener("click", (event) => {
+  if (!event.target.closest("#clear")) return;
+  by("filters").reset();
+  showLog();
+});
+window.addEventListener("hashchange", openAddress);
 by("list").addEventListener("scroll", () => paintList());
 by("list").addEventListener("click", (event) => {
   const row = event.target.closest(".row");

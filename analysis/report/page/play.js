@@ -59,6 +59,8 @@ function takeStep(chosen) {
   play.stop = drive(paintPlay);
 }
 
+/** The name of a state, a score to two digits. */
+const stateName = (label) => label.replace(/[+-]\d+\.\d+/, (score) => (score < 0 ? "−" : "+") + Math.abs(score).toFixed(2));
 const actionName = (action) => (action < play.rules.nTokens ? String(action) : action === play.rules.nTokens ? "EOT" : play.run.moves[action - play.rules.nTokens - 1]);
 const seatName = (i) => `train ${LETTERS[i]}`;
 function driver(i) {
@@ -98,9 +100,9 @@ function paintHands() {
 /** What was said, round by round, with the running score of the rule where hints are wanted. */
 function paintCourse() {
   const { talk, run } = play, hints = by("play-hints").checked && play.keepers.length > 0, who = yourSeat() ?? 0;
-  const head = `<th scope=col>round</th><th scope=col>A says</th><th scope=col>B says</th>${hints ? `<th scope=col>${seatName(who)}'s state</th>` : ""}`;
+  const head = `<th scope=col>round</th><th scope=col>A says</th><th scope=col>B says</th>${hints ? `<th scope=col>rule, ${LETTERS[who]}</th>` : ""}`;
   const rows = talk.symbols.map((round, t) => `<tr><th scope=row>${t + 1}</th>${round.map((s, i) => `<td class="s${i}">${word(run, s)}</td>`).join("")}`
-    + `${hints ? `<td>${safe((play.course[t + 1] || [])[who] ?? "")}</td>` : ""}</tr>`);
+    + `${hints ? `<td>${safe(stateName((play.course[t + 1] || [])[who] ?? ""))}</td>` : ""}</tr>`);
   if (talk.moves) rows.push(`<tr><th scope=row>move</th>${talk.moves.map((m, i) => `<td class="s${i}">${safe(run.moves[m])}</td>`).join("")}${hints ? "<td></td>" : ""}</tr>`);
   by("play-talk").innerHTML = `<thead><tr>${head}</tr></thead><tbody>${rows.join("") || `<tr><td colspan=${hints ? 4 : 3}>Nothing said yet.</td></tr>`}</tbody>`;
   by("play-talk").parentElement.scrollTop = 1e6;
@@ -116,7 +118,7 @@ function paintHint() {
     const likely = shares(play.seats[i].odds).map((p, action) => [p, action]).filter(([, action]) => rules.legal[talk.phase][action]);
     const bars = likely.map(([p, action]) => `<tr><th scope=row>${safe(actionName(action))}</th><td><span class=bar style="--hue:${HUES[i]}"><i style="width:${100 * p}%"></i></span>${percent(p)}</td></tr>`).join("");
     const keeper = play.keepers[i];
-    const rule = keeper ? `<p>Its rule (${safe(play.run.play.rule)}): <b>${safe(keeper.label)}</b>, so if it moved now, ${yielding} with ${percent(keeper.yields)}.</p>` : "<p>No rule was named that could keep a score.</p>";
+    const rule = keeper ? `<p>Its rule (${safe(play.run.play.rule)}): <b>${safe(stateName(keeper.label))}</b>, so if it moved now, ${yielding} with ${percent(keeper.yields)}.</p>` : "<p>No rule was named that could keep a score.</p>";
     return `<div class=train style="--hue:${HUES[i]}"><h5>${i === you ? "In your place the network would" : `${seatName(i)}: ${driver(i)} would`}</h5><table>${bars}</table>${rule}</div>`;
   }).join("");
 }

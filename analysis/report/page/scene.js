@@ -44,10 +44,10 @@ function bubble(x, said, hue, eot) {
 function sceneOf({ said, eot, moves, share, headline, detail, names = ["train A", "train B"] }) {
   const hues = ["var(--first)", "var(--second)"];
   const met = moves && moves[0] === moves[1];
-  const fronts = [0, 1].map((i) => {
+  const driven = moves ? share : 0, fronts = [0, 1].map((i) => {
     const target = met ? WIDE / 2 + (i ? 1 : -1) : WIDE / 2 + (i ? -1 : 1) * (CAR + GAP / 2);
     const start = i ? WIDE - 112 : 112;
-    return start + (target - start) * share;
+    return start + (target - start) * driven;
   });
   const sleepers = [false, true].map((detour) => {
     let all = "";

@@ -3,3 +3,4 @@
 
 document.body.dataset.runs = DATA.runs.length;
 showRun(0);
+openAddress();
