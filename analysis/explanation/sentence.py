@@ -62,12 +62,27 @@ def sentence_of(
     return says + (f"; {listed}" if listed else "") + end
 
 
+def undecided_sentence(rivals: tuple[str, ...]) -> str:
+    """That several rules are possible.
+
+    >>> undecided_sentence(("vote", "integrator"))
+    'Vote and integrator tell who yields, and these dialogues do not separate them: the full analysis takes more.'
+    """
+    return (
+        f"{_listed(list(rivals)).capitalize()} tell who yields, and these dialogues do not separate them: the full "
+        "analysis takes more."
+    )
+
+
 def lead_of(result: Explanation, agent: str = "agent", agents: str = "agents", yields: str = "") -> str:
     """What the talk does in one short sentence, without figures: for a reader who knows the game and nothing else.
 
     `yields` is the move of the one that yields.
     """
     takes = f"takes {yields}" if yields else "yields"
+    if result.rivals:
+        either = " or ".join(result.rivals)
+        return f"The talk tells which {agent} {takes}; this quick look leaves open by which rule ({either})."
     if result.best is None:
         return f"The talk tells which {agent} {takes}, but no single rule can be named for how."
     if result.family in ("vote", "integrator"):

@@ -19,6 +19,7 @@ VERDICTS = {
     "describes": "described, not explained: it predicts, but not all tests of a cause were passed or possible",
     "none": "no rule found",
 }
+SEVERAL = "several rules are possible: this quick look does not tell them apart"
 CHAPTERS = {
     "success": ("Do they succeed?", "{goal}"),
     "meaning": (
@@ -38,7 +39,8 @@ CHAPTERS = {
 def run_section(findings: Findings, number: int) -> str:
     """One run, from the sentence down to the tables."""
     verdict = findings.explanation.verdict if findings.explanation else ""
-    says = f'<p class="verdict {verdict}">{VERDICTS[verdict]}</p>' if verdict else ""
+    badge = SEVERAL if findings.explanation and findings.explanation.rivals else VERDICTS.get(verdict, "")
+    says = f'<p class="verdict {verdict}">{badge}</p>' if badge else ""
     whole = f"<p class=sentence>{text(findings.sentence)}</p>" if findings.sentence != findings.lead else ""
     chapters = list(_chapters(findings, number))
     return (
