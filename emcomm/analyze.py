@@ -45,7 +45,8 @@ class AnalyzeOptions:
     code: tuple[str, ...] = ()
     """Channels, torsos and algorithms outside emcomm that the runs use (module:Name)."""
     quick: bool = False
-    """Fewer dialogues, games and permutations: a first look, with wider intervals."""
+    """A first look: fewer dialogues and games, wider intervals. A rule is named only where so little separates it from
+    all others; else all that are left are named."""
 
 
 def main() -> int:

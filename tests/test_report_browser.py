@@ -94,13 +94,13 @@ def test_filters_change_the_list(opened: Opened) -> None:
         by_outcome.append(opened.count())
     assert sum(by_outcome) == 500
     assert min(by_outcome) > 0
-    page.click(f"{form} [type=reset]")
+    page.click("#clear")
     page.wait_for_function("document.getElementById('count').textContent.startsWith('500')")
     short, long = opened.fill("most", "3"), 0
     page.fill(f"{form} [name=most]", "")
     long = opened.fill("least", "4")
     assert short + long == 500
-    page.click(f"{form} [type=reset]")
+    page.click("#clear")
     page.wait_for_function("document.getElementById('count').textContent.startsWith('500')")
     page.select_option(f"{form} [name=log]", label="training")
     assert 0 < opened.count() <= 500
@@ -148,10 +148,11 @@ def test_a_click_shows_a_dialogue_step_by_step(opened: Opened) -> None:
 
 def test_the_keyboard_is_enough(opened: Opened) -> None:
     page = opened.page
-    page.locator("#filters [type=reset]").focus()
+    page.locator("#clear").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "list"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Home")
     for key, chosen in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", 499), ("Home", 0)):
         page.keyboard.press(key)
         assert page.get_attribute("#list", "aria-activedescendant") == f"row-{chosen}"
@@ -200,6 +201,120 @@ def test_a_phone_does_not_scroll_sideways(chromium: Any, report: Path) -> None:
     assert window.page.locator("#stage").bounding_box()["width"] <= 390
     window.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert window.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert window.trouble == []
+    window.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_clipped(chromium: Any, report: Path, width: int) -> None:
+    """No text ends outside its box, and no table that stands open has to be pushed sideways."""
+    window = Opened(chromium, report, width=width)
+    window.page.check("#play-hints")
+    clipped = window.page.evaluate(
+        """() => [...document.querySelectorAll('main *')]
+          .filter((e) => e.clientWidth && !e.closest('svg, .list, select, details:not([open])'))
+          .filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible')
+          .map((e) => `${e.tagName}.${e.className}: ${e.innerText.slice(0, 80)}`)"""
+    )
+    assert clipped == []
+    assert window.trouble == []
+    window.context.close()
+
+
+def test_the_top_says_what_it_is_about(opened: Opened) -> None:
+    """A short sentence, three on how to read, links that lead somewhere, and dialogues with EOT by name."""
+    page = opened.page
+    assert len(page.inner_text("article.run h2").split()) <= 25
+    assert page.inner_text(".guide").count(". ") == 2
+    assert "5 tokens" in page.inner_text(".guide")
+    targets = page.evaluate("[...document.querySelectorAll('.contents a')].map((a) => a.getAttribute('href').slice(1))")
+    assert len(targets) >= 7
+    assert page.evaluate("(ids) => ids.filter((id) => !document.getElementById(id))", targets) == []
+    assert page.locator(".said tbody tr").count() == 8
+    assert "EOT EOT" in page.inner_text(".said")
+    tops = [page.locator(place).first.bounding_box()["y"] for place in ("h2", ".said", "#play", ".cards")]
+    assert tops == sorted(tops)
+
+
+def test_eot_is_written_alike_and_a_success_is_open(opened: Opened) -> None:
+    page = opened.page
+    assert page.inner_text("#outcome").startswith("success")
+    assert "EOT" in page.locator(".row[aria-selected=true] .score").inner_text()
+    assert "EOT" in page.inner_text("#transcript")
+    assert opened.fill("pattern", "EOT EOT $") == opened.fill("pattern", "E E $") == opened.fill("pattern", "5 5 $") > 0
+
+
+def test_a_link_opens_one_dialogue(chromium: Any, report: Path, opened: Opened) -> None:
+    opened.page.select_option("#filters [name=log]", label="training")
+    opened.page.locator(".row").nth(3).click()
+    episode, link = opened.page.inner_text("#which"), opened.page.get_attribute("#link", "href")
+    window = Opened(chromium, report)
+    assert window.page.inner_text("#which") != episode
+    window.page.evaluate("(link) => { location.hash = link; }", link)
+    window.page.wait_for_function("(text) => document.getElementById('which').textContent === text", arg=episode)
+    window.page.goto(f"{report.as_uri()}{link}")
+    window.page.reload()
+    assert window.page.inner_text("#which") == episode
+    window.page.goto(f"{report.as_uri()}#dialogue-0-0-99999999")
+    window.page.reload()
+    assert window.page.inner_text("#outcome").startswith("success")
+    assert window.trouble == []
+    window.context.close()
+
+
+# -- playing -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_plays_against_the_network(opened: Opened) -> None:
+    page = opened.page
+    assert page.locator("#play-hands button:enabled").count() == 8  # five tokens, EOT, two moves
+    page.click("#play-hands button[data-action='2']")
+    said = page.locator("#play-talk tbody tr").first.locator("td")
+    assert said.first.inner_text() == "2"
+    assert said.nth(1).inner_text() in {"0", "1", "2", "3", "4", "EOT", "–"}
+    assert page.locator("#play-hands button:disabled").count() == 2, "moves wait for the end of the talk"
+    for _ in range(40):
+        if page.locator("#play-hands button:has-text('main'):enabled").count():
+            break
+        page.locator("#playground").press("e")
+    page.locator("#playground").press("m")
+    assert "took main" in page.inner_text("#play-told")
+    assert "so far: " in page.inner_text("#play-tally")
+    assert page.locator("#play-hands button:enabled").count() == 0
+    page.click("#play-new")
+    assert page.inner_text("#play-talk tbody") == "Nothing said yet."
+
+
+def test_a_hint_shows_what_the_network_would_do(opened: Opened) -> None:
+    page = opened.page
+    assert page.locator("#play-hint").is_hidden()
+    page.check("#play-hints")
+    rows = page.locator("#play-hint tr").all_inner_texts()
+    assert [row.split()[0] for row in rows] == ["0", "1", "2", "3", "4", "EOT", "main", "detour"]
+    page.select_option("#play-mode", "1")
+    page.click("#play-hands button[data-action='5']")
+    assert page.locator("#play-talk tbody tr td").nth(1).inner_text() == "EOT"
+    assert "In your place the network would" in page.inner_text("#play-hint")
+
+
+def test_two_networks_play_step_by_step(opened: Opened) -> None:
+    page = opened.page
+    page.select_option("#play-mode", "networks")
+    page.click("#play-step")
+    assert page.locator("#play-talk tbody tr").count() == 1
+    page.click("#play-end")
+    assert "network (A) took" in page.inner_text("#play-told")
+    modes = page.locator("#play-mode option").all_inner_texts()
+    assert ("the network and its machine" in modes) == page.evaluate("play.machine !== null")
+
+
+def test_a_run_without_a_network_says_why(chromium: Any, tmp_path: Path) -> None:
+    writer = DialogueWriter(tmp_path / "run" / "evaluation", 5, ("main", "detour"))
+    writer.add(planted_dialogues("vote", 0, 200))
+    writer.close()
+    window = Opened(chromium, write_report(tmp_path / "out", [study(analysis.load(tmp_path / "run"), QUICK)]))
+    assert window.page.inner_text("#play-says") == "Not here: there is no network beside the log."
+    assert window.page.locator("#playground").is_hidden()
     assert window.trouble == []
     window.context.close()
 

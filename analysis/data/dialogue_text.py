@@ -49,11 +49,15 @@ def table_of(
     )
 
 
-def line(symbols: Ints) -> str:
+def line(symbols: Ints, eot: int | None = None) -> str:
     """A dialogue `[rounds, N]` as one line of the talk's table; a cell in which nothing was said is a dash.
+
+    The symbol `eot` is written EOT; by default as the number that it is.
 
     >>> line(np.array([[4, 2], [5, 5]]))
     '4 2 · 5 5'
+    >>> line(np.array([[4, 2], [5, 5]]), eot=5)
+    '4 2 · EOT EOT'
     >>> line(np.array([[3, SILENT], [5, 5]]))
     '3 – · 5 5'
     >>> line(np.zeros((0, 2), np.int8))
@@ -61,4 +65,5 @@ def line(symbols: Ints) -> str:
     """
     if not len(symbols):
         return "(no talk)"
-    return " · ".join(" ".join("–" if s == SILENT else str(s) for s in row) for row in symbols.tolist())
+    named = {SILENT: "–"} | ({} if eot is None else {eot: "EOT"})
+    return " · ".join(" ".join(named.get(s, str(s)) for s in row) for row in symbols.tolist())

@@ -86,6 +86,8 @@ class Explanation:
     """The four conditions, for the best; None without a network."""
     members: tuple[tuple[Integrator, float], ...] = ()
     """The integrators with their held-out cross-entropy (nats), the simplest first."""
+    rivals: tuple[Method, ...] = ()
+    """Where no rule is named for want of data: those that the data do not separate, the simplest first."""
 
     @property
     def machine(self) -> ProtocolMachine | None:

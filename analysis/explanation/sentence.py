@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.automata.integrator import Integrator
 from analysis.explanation.evidence import Evidence, worst
-from analysis.explanation.result import Competitor, NetworkFigures, Verdict
+from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Verdict
 from analysis.explanation.selection import Family
 
 
@@ -60,6 +60,43 @@ def sentence_of(
     if network is None:
         end = f"; {untested} this only describes."
     return says + (f"; {listed}" if listed else "") + end
+
+
+def undecided_sentence(rivals: tuple[str, ...]) -> str:
+    """That several rules are possible.
+
+    >>> undecided_sentence(("vote", "integrator"))
+    'Vote and integrator tell who yields, and these dialogues do not separate them: the full analysis takes more.'
+    """
+    return (
+        f"{_listed(list(rivals)).capitalize()} tell who yields, and these dialogues do not separate them: the full "
+        "analysis takes more."
+    )
+
+
+def lead_of(result: Explanation, agent: str = "agent", agents: str = "agents", yields: str = "") -> str:
+    """What the talk does in one short sentence, without figures: for a reader who knows the game and nothing else.
+
+    `yields` is the move of the one that yields.
+    """
+    takes = f"takes {yields}" if yields else "yields"
+    if result.rivals:
+        either = " or ".join(result.rivals)
+        return f"The talk tells which {agent} {takes}; this quick look leaves open by which rule ({either})."
+    if result.best is None:
+        return f"The talk tells which {agent} {takes}, but no single rule can be named for how."
+    if result.family in ("vote", "integrator"):
+        pro, con = _strong(result.weights or {})
+        more, less = f"more {_listed(pro)}" if pro else "", f"less {_listed(con)}" if con else ""
+        return f"The {agent} that has said {' and '.join(filter(None, (more, less))) or 'more'} {takes}."
+    order = " ".join(result.order or ())
+    first = f"in which the {agents} differ decides: whoever says the earlier of {order} {takes}."
+    return {
+        "silent": f"The {agents} do not talk.",
+        "first difference": f"The first round {first}",
+        "last difference": f"The last round {first}",
+        "cyclic order": f"The first telling round decides who {takes}, and symbols beat each other in a circle.",
+    }.get(result.family, f"A machine of {result.best.n_states} states tells from the talk which {agent} {takes}.")
 
 
 def _beside(rule: Any) -> str:
@@ -115,12 +152,18 @@ def _for_and_against(weights: Mapping[str, float]) -> str:
     >>> _for_and_against({"0": -0.6, "1": 0.02, "2": 0.3, "3": -0.1, "4": 0.4, "EOT": 0.0})
     '4 and 2 count for yielding, 0 against'
     """
-    strongest = max(map(abs, weights.values()), default=0.0)
-    pro = [s for s, w in sorted(weights.items(), key=lambda item: -item[1]) if w >= strongest / 4 and w > 0]
-    con = [s for s, w in sorted(weights.items(), key=lambda item: item[1]) if w <= -strongest / 4 and w < 0]
+    pro, con = _strong(weights)
     pros = f"{_listed(pro)} {'count' if len(pro) > 1 else 'counts'} for yielding" if pro else ""
     cons = f"{_listed(con)} {'' if pro else 'count ' if len(con) > 1 else 'counts '}against" if con else ""
     return ", ".join(filter(None, (pros, cons)))
+
+
+def _strong(weights: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """The symbols that count for yielding and those that count against it, strongest first."""
+    strongest = max(map(abs, weights.values()), default=0.0)
+    pro = [s for s, w in sorted(weights.items(), key=lambda item: -item[1]) if w >= strongest / 4 and w > 0]
+    con = [s for s, w in sorted(weights.items(), key=lambda item: item[1]) if w <= -strongest / 4 and w < 0]
+    return pro, con
 
 
 def _listed(names: list[str]) -> str:

@@ -22,9 +22,9 @@ from analysis.data.decisions import Decisions, NotApplicable, Scores, decisions,
 from analysis.explanation.candidates import METHODS, REFERENCE, Fitted, Frame, Method, fit, fit_family
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, Evidence, Stratum, conditions, strata_of, worst
 from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Play, Verdict
-from analysis.explanation.selection import Family, choose
+from analysis.explanation.selection import AT_LEAST, Family, choose, possible
 from analysis.explanation.self_check import self_check
-from analysis.explanation.sentence import sentence_of
+from analysis.explanation.sentence import sentence_of, undecided_sentence
 from analysis.explanation.subject import Subject, subject_of
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
@@ -60,6 +60,7 @@ def explain(
     kv_length: int = 0,
     agents: str = "trains",
     untested: str = "without a network",
+    cautious: bool = False,
 ) -> Explanation:
     """Fit, score and play the competing explanations of the dialogues of one frozen policy.
 
@@ -80,12 +81,15 @@ def explain(
         The game, the candidates, what its agents are called, and why there is no policy.
     dialogues, games, seed, kv_length : int
         How much work, and what fixes its randomness.
+    cautious : bool
+        Name a rule only where these data separate it from all others, for a quick look: where they do not, none is
+        named, and `rivals` lists them.
 
     Returns
     -------
     Explanation
         `family`, `verdict`, `sentence`; `competitors`, every candidate with its figures; `best`; `weights`, `order` and
-        `undecided` of the rule; `network`, the figures it is measured against; `n_dialogues`.
+        `undecided` of the rule; `network`, the figures it is measured against; `n_dialogues`; `rivals`.
 
     Examples
     --------
@@ -126,6 +130,12 @@ def explain(
     )
     network = _network_figures(arena, judge)
     checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
+    rivals = _rivals(checked, competitors, judge, network) if cautious else ()
+    if len(rivals) > 1:
+        return Explanation(
+            "none", "none", undecided_sentence(rivals), competitors, None, None, None, (), network,
+            len(table), None, family_of.members if family_of else (), rivals,
+        )  # fmt: skip
     explaining = _explaining(checked, competitors, judge, network)
     family: Family = explaining[0] if explaining else choose(checked, scoring, judge.fresh)
     best, evidence = explaining[1:] if explaining else (_best(family, competitors, network), None)
@@ -300,6 +310,25 @@ def _explaining(
         if evidence is not None and evidence.holds:
             return ("vote" if one.method == "vote × clock" else one.method), one, evidence
     return None
+
+
+def _rivals(
+    checked: dict[Method, Fitted], competitors: tuple[Competitor, ...], judge: _Judge, network: NetworkFigures | None
+) -> tuple[Method, ...]:
+    """What may come to be named with more dialogues: the rules that are not separated, and whatever may explain."""
+    if not len(judge.scoring) or (judge.scoring.n_rounds == 0).mean() >= AT_LEAST:
+        return ()
+    open_yet = set(possible(checked, judge.scoring, judge.fresh))
+    for one in competitors:
+        if network is not None and one.method in checked and one.strata and one.self_play is not None:
+            reached = all(
+                rate(round(s.named * s.queries), s.queries).high >= OF_THE_CEILING * s.ceiling for s in one.strata
+            )
+            alike = one.self_play.success.high >= network.play.success.low - POINTS
+            if reached and alike and one.method != "silent":
+                open_yet.add("vote" if one.method == "vote × clock" else one.method)
+    order = {method: i for i, method in enumerate((*SIMPLEST_FIRST, *checked))}
+    return tuple(sorted(open_yet, key=lambda method: order.get(method, len(order))))
 
 
 def _best(family: Family, competitors: tuple[Competitor, ...], network: NetworkFigures | None) -> Competitor | None:

@@ -73,7 +73,7 @@ def answers(table: DialogueTable, decision: Decision, game: Declaration) -> Ints
 
 
 def decision_bits(
-    table: DialogueTable, decision: Decision, game: Declaration, n_tokens: int, dialogues: int = 4_000, nulls: int = 3,
+    table: DialogueTable, decision: Decision, game: Declaration, n_tokens: int, dialogues: int = 4_000, nulls: int = 19,
     seed: int = 0,
 ) -> Bits:  # fmt: skip
     """Bits about one decision after each round of talk.

@@ -28,7 +28,7 @@ MOST_RECORDS, MOST_FORMS, MOST_MEANINGS, MOST_UNITS = 1_500, 600, 400, 60
 """Different pairs of message and meaning, strings, meanings and units; the commonest are kept."""
 TOGETHER = 3
 """Attributes of one meaning."""
-NULLS = 5
+NULLS = 19
 SURE, LIKELIER = 0.9, 0.5
 """Shares of the uses of a string in which it has its meaning: sure pairs are taken first, then likely ones."""
 GONE = -2

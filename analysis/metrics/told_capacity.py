@@ -132,7 +132,7 @@ def least_rounds(
 
 def capacity(
     said: Utterances, alone: bool, max_rounds: int | None = None, silence: bool = False, fixed: bool = False,
-    seed: int = 0, nulls: int = 3,
+    seed: int = 0, nulls: int = 19,
 ) -> Capacity:  # fmt: skip
     """What the messages of one speaker tell of its meaning, whole messages and all attributes together.
 

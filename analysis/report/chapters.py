@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
+
+from analysis.data.dialogue_text import line
 from analysis.report import figures
 from analysis.report.findings import Findings
 from analysis.report.html import card, chapter, fact, shown, table, text
@@ -16,6 +19,7 @@ VERDICTS = {
     "describes": "described, not explained: it predicts, but not all tests of a cause were passed or possible",
     "none": "no rule found",
 }
+SEVERAL = "several rules are possible: this quick look does not tell them apart"
 CHAPTERS = {
     "success": ("Do they succeed?", "{goal}"),
     "meaning": (
@@ -35,12 +39,17 @@ CHAPTERS = {
 def run_section(findings: Findings, number: int) -> str:
     """One run, from the sentence down to the tables."""
     verdict = findings.explanation.verdict if findings.explanation else ""
-    says = f'<p class="verdict {verdict}">{VERDICTS[verdict]}</p>' if verdict else ""
+    badge = SEVERAL if findings.explanation and findings.explanation.rivals else VERDICTS.get(verdict, "")
+    says = f'<p class="verdict {verdict}">{badge}</p>' if badge else ""
+    whole = f"<p class=sentence>{text(findings.sentence)}</p>" if findings.sentence != findings.lead else ""
+    chapters = list(_chapters(findings, number))
     return (
         f'<article class=run id="run-{number}" data-run="{number}" aria-label="run {text(findings.name)}">'
         f"<header class=hero><p class=eyebrow>run <b>{text(findings.name)}</b> {_setting(findings)}</p>"
-        f"<h2>{text(findings.sentence)}</h2>{says}</header>"
-        f"{_problems(findings)}<dl class=facts>{''.join(_facts(findings))}</dl>{''.join(_chapters(findings))}"
+        f"<h2>{text(findings.lead)}</h2>{whole}{says}{_guide(findings)}</header>{_contents(chapters, number)}"
+        f"{_problems(findings)}<dl class=facts>{''.join(_facts(findings))}</dl>"
+        f'{_commonest(findings, number)}<div id="play-{number}"></div>'
+        f"{''.join(html for _, _, html in chapters)}"
         f"{_absent(findings)}</article>"
     )
 
@@ -100,12 +109,68 @@ def words_of(study: Study) -> dict[str, str]:
         "agents": printable(words.agents, 100),
         "failure": printable(words.failure, 100),
         "goal": printable(words.goal, 400) or "Success is what the game says it is.",
+        "eot": str(study.facts.n_tokens),
         "yields": printable(moves[-1], 100),
         "stays": printable(moves[0], 100),
     }
 
 
-def _chapters(findings: Findings) -> Iterator[str]:
+def _guide(findings: Findings) -> str:
+    """Three sentences: what the game is, how they talk, and how to read the page."""
+    if findings.study is None:
+        return ""
+    rules, words = findings.study.rules, words_of(findings.study)
+    ends = {"mutual": "the talk ends when all say EOT in the same round", "any": "one EOT ends the talk"}
+    closing = ends.get(rules.closing, "the talk lasts a fixed number of rounds") if rules else ends["mutual"]
+    turns = "one after the other" if rules and rules.speaking == "sequential" else "all at once"
+    tokens = findings.study.facts.n_tokens
+    says = (
+        f"{words['goal']} Before they move, the {words['agents']} talk: in each round everyone says, {turns}, one of "
+        f"{tokens} token{'s' * (tokens != 1)} that mean nothing at first, or EOT; {closing}. Below are what they say, "
+        "a game against the network, and chapter by chapter whether they succeed, by which rule, and what the talk "
+        "causes: each figure says how to read it and has its numbers under it, and what does not apply is named at "
+        "the end with the reason."
+    )
+    return f"<p class=guide>{text(says)}</p>"
+
+
+def _contents(chapters: list[tuple[str, str, str]], number: int) -> str:
+    """Links to everything in the article."""
+    links = [(f"said-{number}", "Dialogues"), ("play", "Play it")]
+    links += [(f"run-{number}-{key}", title) for key, title, _ in chapters]
+    links += [("browser", "Read them all")]
+    listed = "".join(f'<a href="#{target}">{text(title)}</a>' for target, title in links)
+    return f'<nav class=contents aria-label="chapters">{listed}</nav>'
+
+
+MOST_COMMON = 8
+"""Dialogues in the table at the top."""
+
+
+def _commonest(findings: Findings, number: int) -> str:
+    """The commonest dialogues, near the top of the page: one row for a dialogue and its mirror image."""
+    if findings.tokens is None or findings.study is None or not findings.tokens.twins.frequent:
+        return ""
+    tally, words = findings.tokens.twins, words_of(findings.study)
+    eot = findings.study.facts.n_tokens
+    rows = [
+        {"dialogue": line(f.symbols, eot), "share": f.uses / tally.dialogues, "success": f.successes / f.uses}
+        for f in tally.frequent[:MOST_COMMON]
+    ]
+    two = len(findings.study.game.agent_names) == 2
+    says = (
+        f"The commonest dialogues of the frozen network: what each {words['agent']} says, round by round, with a dot "
+        "between the rounds."
+    ) + (" A dialogue and its mirror image are one row." if two else "")
+    body = table(pd.DataFrame(rows), "The commonest dialogues", MOST_COMMON)
+    return (
+        f'<section class=chapter id="said-{number}"><h3>What they say to each other</h3>'
+        f"<p class=says>{text(says)}</p><div class='card said'>{body}</div></section>"
+    )
+
+
+def _chapters(findings: Findings, number: int) -> Iterator[tuple[str, str, str]]:
+    """Key, title and HTML of each chapter that has anything in it."""
     if findings.study is None:
         return
     words = words_of(findings.study)
@@ -113,7 +178,8 @@ def _chapters(findings: Findings) -> Iterator[str]:
         cards = [
             _card(measure, findings, findings.study, words) for measure in findings.measures if _place(measure) == key
         ]
-        yield chapter(title, says.format(**words), cards)
+        if html := chapter(title, says.format(**words), cards, f"run-{number}-{key}"):
+            yield key, title, html
 
 
 def _place(measure: Measure) -> str:

@@ -490,10 +490,15 @@ def protocol_graph(result: Explanation, table: DialogueTable | None) -> str | No
     at, counter = _places(graph), _counts(graph)
     with canvas(4.7, 2.3 if counter else 4.2) as figure:
         axes = figure.subplots()
+        drawn = [(a, b, d) for a, b, d in graph.edges(data=True) if a != b and d["share"] >= 0.002]
         loudest = max((share for _, _, share in graph.edges(data="share")), default=1.0)
-        for source, target, share in graph.edges(data="share"):
-            if source != target and share >= 0.002:
-                _draw_arrow(axes, at[source], at[target], (share / loudest) ** 0.5, 0.75 if counter else 0.25)
+        busiest = sorted((d["share"] for _, _, d in drawn), reverse=True)[:MOST_NAMED]
+        for source, target, data in drawn:
+            bow = 0.75 if counter else 0.25
+            _draw_arrow(axes, at[source], at[target], (data["share"] / loudest) ** 0.5, bow)
+            if data["share"] >= busiest[-1]:
+                said = " ".join("E" if s == result.machine.eot else str(s) for s in data["said"][0])
+                axes.annotate(said, _middle(at[source], at[target], bow), ha="center", va="center", fontsize=7.5)
         for name, data in graph.nodes(data=True):
             size = 8 + 22 * data["visits"] ** 0.5
             axes.plot(*at[name], "o", ms=size, color=_side(data["yields"]), mec=COLOURS["paper"], mew=1.5)
@@ -520,6 +525,17 @@ def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]
         "shrinkB": 7,
     }
     axes.annotate("", end, start, arrowprops=style)
+
+
+MOST_NAMED = 14
+"""Arrows of the protocol graph on which the commonest round is written."""
+
+
+def _middle(start: tuple[float, float], end: tuple[float, float], bow: float) -> tuple[float, float]:
+    """Where the arc of `_draw_arrow` has its middle: beside the line by half its bow."""
+    (x, y), (u, v) = start, end
+    side = (bow if u < x else -bow) / 2
+    return (x + u) / 2 + side * (v - y), (y + v) / 2 - side * (u - x)
 
 
 def _side(yields: float) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.causal.summary import Causes
 from analysis.data.runs import LoadedRun, TrainedPolicy
 from analysis.explanation.result import Explanation
+from analysis.explanation.sentence import lead_of
 from analysis.explanation.vote_drift import DriftPoint
 from analysis.metrics.mutual_information import Information
 from analysis.metrics.success import SuccessReport
@@ -17,6 +18,8 @@ from analysis.metrics.token_statistics import TokenReport
 from analysis.report.browser_data import Excerpt
 from analysis.report.measure import Measure
 from analysis.report.to_json import plain
+from emcomm.printable import printable
+from envs.crossing import CrossingGame
 
 if TYPE_CHECKING:
     from analysis.report.study import Study
@@ -55,6 +58,16 @@ class Findings:
         if self.success is None:
             return "There are no dialogues that can be read."
         return _without_a_rule(self.results) or "What the talk does could not be found out."
+
+    @property
+    def lead(self) -> str:
+        """The same in a few words, for the top of a page; the sentence where there are none."""
+        if self.explanation is None or self.study is None or self.success is None:
+            return self.sentence
+        words = self.study.game.words
+        moves = self.study.facts.move_names
+        yields = "the detour" if moves == CrossingGame.move_names else printable(moves[-1], 60)
+        return lead_of(self.explanation, printable(words.agent, 60), printable(words.agents, 60), yields)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""

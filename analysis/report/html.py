@@ -113,11 +113,12 @@ def card(title: str, figure: str | None, says: str, numbers: str = "", always: b
     )
 
 
-def chapter(title: str, says: str, cards: Iterable[str]) -> str:
+def chapter(title: str, says: str, cards: Iterable[str], anchor: str = "") -> str:
     """A row of cards under a heading; nothing where there are none."""
     kept = "".join(cards)
     head = f"<h3>{text(title)}</h3><p class=says>{text(says)}</p>"
-    return f"<section class=chapter>{head}<div class=cards>{kept}</div></section>" if kept else ""
+    at = f' id="{text(anchor)}"' if anchor else ""
+    return f"<section class=chapter{at}>{head}<div class=cards>{kept}</div></section>" if kept else ""
 
 
 def fact(value: str, name: str, says: str) -> str:

@@ -45,7 +45,7 @@ class Measure:
     title: str = ""
     caption: str = ""
     """One sentence on how to read the figure. Words in braces are replaced by the game's own: {agent}, {agents},
-    {failure}, {goal}, {yields}, {stays}."""
+    {failure}, {goal}, {yields}, {stays}; and {eot}, the number of EOT."""
     chapter: str = "more"
     """Key of `analysis.report.chapters.CHAPTERS`."""
     needs: tuple[Need, ...] = ()

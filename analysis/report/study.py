@@ -34,7 +34,7 @@ class Depth:
     dialogues: int = 10_000
     """Dialogues that the estimators see (dialogues)."""
     nulls: int = 19
-    """Permutations behind a null (permutations)."""
+    """Permutations behind a null; fewer than 19 can never reach the level of 5 percent (permutations)."""
     games: int = 5_000
     """Games that each machine plays (games)."""
     shown: int = 20_000
@@ -47,11 +47,20 @@ class Depth:
     """Dialogues of training in the browser (dialogues)."""
     budget: int = 600_000
     """Symbols in the browser, each log (characters)."""
+    cautious: bool = False
+    """Name a rule only where the data separate it from all others; else all that are left are named."""
 
 
 FULL = Depth()
 QUICK = Depth(
-    dialogues=3_000, nulls=9, games=1_000, asked=(), shown=3_000, failures_shown=300, training_shown=500, budget=100_000
+    dialogues=3_000,
+    games=1_000,
+    asked=(),
+    shown=3_000,
+    failures_shown=300,
+    training_shown=500,
+    budget=100_000,
+    cautious=True,
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.automata.state_traffic import flow
+from analysis.explanation.passed_over import why_not
 from analysis.explanation.result import Explanation, Play
 from analysis.explanation.vote_drift import DriftPoint
 from emcomm.dialogues import DialogueTable
@@ -40,7 +41,7 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
     """One row per explanation: what `analysis.explanation.verdict.Competitor` says of it.
 
     low and high are the 95 % interval of accuracy, random_low and random_high that of random. Where the method fails
-    its planted case, its figures are left empty.
+    its planted case, its figures are left empty. why: what it fails, or why another one is named.
     """
     rows = []
     for one in explanation.competitors:
@@ -48,7 +49,7 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
             "method": one.method,
             "trusted": one.check.passed,
             "states": one.n_states,
-            "why": str(one.check),
+            "why": str(one.check) or ("named" if one is explanation.best else why_not(one, explanation)),
         }
         if one.check.passed:
             row |= {

@@ -16,6 +16,7 @@ from analysis.report.browser_data import ALPHABET, LEVELS, Excerpt, pack
 from analysis.report.chapters import comparison_section, run_section
 from analysis.report.findings import Findings
 from analysis.report.html import embedded, text
+from analysis.report.playable import playable
 from analysis.report.run_comparison import distinct_names
 from emcomm.errors import BadInput
 from emcomm.printable import printable
@@ -24,7 +25,7 @@ from envs.game import Words, plain_declaration
 NAME = "report.html"
 GENERATOR = "emcomm.analyze"
 """Written into every report: only what bears it is ever replaced."""
-SCRIPTS = ("pattern.js", "scene.js", "browser.js")
+SCRIPTS = ("pattern.js", "scene.js", "game.js", "browser.js", "play.js", "start.js")
 
 
 def write_report(folder: str | Path, studied: Sequence[Findings], comparison: Any = None, made_by: str = "") -> Path:
@@ -146,6 +147,7 @@ def _packed(findings: Findings) -> dict[str, Any]:
         "attributes": [
             {"name": printable(a.name, 60), "values": [printable(v, 60) for v in a.values]} for a in attributes
         ],
+        "play": playable(findings),
         "logs": [pack(part, _logged(part, len(attributes))) for part in findings.excerpts if len(part.table)],
     }
 

@@ -95,7 +95,7 @@ def _symbols(study: Study) -> tuple[SymbolBits, ...]:
 
 def _nulls(study: Study) -> int:
     """Permutations that are cheap, since no network is asked: one more than decides at 5 and at 1 percent."""
-    return 99 if study.depth.nulls > 9 else 39
+    return 39 if study.depth.cautious else 99
 
 
 SYMBOLS = Measure(
@@ -201,7 +201,7 @@ def _rate(rate: Any) -> tuple[float, float, float]:
 
 def _scored(of: Callable[..., Mapping[str, Estimate]], attributes: int) -> Callable[[Study], Scores]:
     def compute(study: Study) -> Scores:
-        thin = {"replicates": 60, "nulls": 39} if study.depth.nulls <= 9 else {}
+        thin = {"replicates": 60, "nulls": 39} if study.depth.cautious else {}
         scores = {said.speaker: dict(of(said, **thin)) for said in _speakers(study, attributes)}
         if all(np.isnan(one.value) for each in scores.values() for one in each.values()):
             raise NotApplicable("all messages are alike")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.automata.integrator import Integrator
 from analysis.data.decisions import NotApplicable
+from analysis.explanation.passed_over import passed_over
 from analysis.explanation.result import Explanation
 from analysis.explanation.speaker import Speaker, speaker
 from analysis.explanation.verdict import explain
@@ -39,6 +40,7 @@ def _explained(study: Study) -> Explanation:
         games=study.depth.games,
         agents=study.game.words.agents,
         untested="with several networks that play each other" if study.trained else "without a network",
+        cautious=study.depth.cautious and (lone is not None or study.success.overall.trials > study.depth.dialogues),
     )
 
 
@@ -60,6 +62,7 @@ EXPLANATION = Measure(
     needs=FITTED,
     tables=lambda result: {"explanations": explanation_frame(result)},
     figure=lambda result, study: figures.explanations(result),
+    remark=lambda result, study: f"Not named: {others}." if (others := passed_over(result)) else "",
     line=_line,
 )
 
@@ -90,6 +93,7 @@ INTEGRATORS = Measure(
     needs=FITTED,
     tables=lambda result: {"integrators": integrator_frame(result)} if result.members else {},
     rows=10,
+    wide=True,
     in_json=False,
 )
 
@@ -128,6 +132,7 @@ INTERCHANGE = Measure(
     figure=lambda result, study: figures.interchange(result),
     line=_exchange_line,
     rows=6,
+    wide=True,
 )
 
 
@@ -239,7 +244,8 @@ MACHINE = Measure(
     _traffic,
     "The protocol as a machine",
     "A circle is what a {agent} remembers; its size is how often it is there. Arrows are rounds of talk, thicker where "
-    "more dialogues pass. Orange states yield ({yields}), blue ones do not ({stays}).",
+    "more dialogues pass; on the busiest stands what was said most often, own symbol "
+    "first (E is EOT). Orange states yield ({yields}), blue ones do not ({stays}).",
     chapter="mechanism",
     needs=FITTED,
     tables=lambda result: {"machine": flow_frame(*result)},

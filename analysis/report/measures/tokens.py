@@ -64,9 +64,9 @@ DIALOGUES_MEASURE = Measure(
     "dialogues",
     lambda study: study.tokens,
     "Most frequent dialogues",
-    "What each {agent} says, round by round, a dot between the rounds. The curve says how many different dialogues to "
-    "expect among so many drawn at random, so that logs of different sizes can be compared; in the second one a "
-    "dialogue and its mirror image count as one.",
+    "What each {agent} says, round by round, a dot between the rounds; {eot} is EOT. The curve says how many different "
+    "dialogues to expect among so many drawn at random, so that logs of different sizes can be compared; in the second "
+    "one a dialogue and its mirror image count as one.",
     chapter="tokens",
     needs=(DIALOGUES,),
     tables=lambda result: {
@@ -74,6 +74,5 @@ DIALOGUES_MEASURE = Measure(
     },
     figure=lambda result, study: figures.rarefaction(result),
     line=_distinct_line,
-    rows=12,
     in_json=False,
 )  # fmt: skip

@@ -5,7 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const ALPHABET = DATA.alphabet, CODE = new Map([...ALPHABET].map((sign, i) => [sign, i]));
 const ROW = 56, by = (id) => document.getElementById(id), NOTHING = ALPHABET.length - 1;
 const HUES = ["var(--first)", "var(--second)", "var(--good)", "var(--muted)"];
-const state = { run: 0, log: null, rows: [], at: 0, step: 0, share: 1, timer: 0 };
+const state = { run: 0, log: null, rows: [], at: 0, step: 0, share: 1, stop: () => 0 };
 
 const safe = (words) => String(words).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const number = (n) => n.toLocaleString("en").replace(/,/g, "\u202f");
@@ -63,6 +63,8 @@ function showRun(index) {
   document.querySelectorAll(".top nav button").forEach((b, i) => b.setAttribute("aria-pressed", String(i === index)));
   const run = DATA.runs[index], form = by("filters");
   form.log.innerHTML = run.logs.map((log, i) => `<option value="${i}">${safe(log.title)}</option>`).join("");
+  by(`play-${index}`).append(by("play"));
+  showPlay(run);
   by("browser").hidden = !run.logs.length;
   if (run.logs.length) showLog();
 }
@@ -78,6 +80,25 @@ function showLog() {
   by("sample").textContent = all ? `All ${number(log.of)} dialogues of this log.`
     : `${number(log.lengths.length)} of ${number(log.of)} dialogues: ${chosen}. Shares among them are not the shares of the log.`;
   filter();
+  const told = state.rows.findIndex((i) => log.success[i] === "1" && log.lengths[i] > 1);
+  if (told > 0) choose(told);
+}
+
+/** The part of the address that opens one dialogue. */
+const addressOf = (run, log, i) => `dialogue-${run}-${log}-${i}`;
+
+/** Open the dialogue that the address names; false where it names none. */
+function openAddress() {
+  const [run, log, i] = (/^#dialogue-(\d+)-(\d+)-(\d+)$/.exec(location.hash) || []).slice(1).map(Number);
+  if (!(i < DATA.runs[run]?.logs[log]?.lengths.length)) return false;
+  if (run !== state.run) showRun(run);
+  const form = by("filters");
+  form.reset();
+  form.log.value = String(log);
+  showLog();
+  choose(i);
+  by("browser").scrollIntoView({ block: "start" });
+  return true;
 }
 
 function filter() {
@@ -124,8 +145,9 @@ function paintList() {
   let html = "";
   for (let r = first; r < last; r++) {
     const d = dialogue(state.log, rows[r]), result = outcome(run, d);
-    const score = Array.from({ length: run.agents }, (_, i) => `<span class="${"ab"[i] || ""}">${d.symbols.slice(0, 40).map((s) =>
-      (s[i] === run.nTokens ? `<span class=e>${s[i]}</span>` : s[i] < 0 ? "–" : s[i])).join(" ")}${d.symbols.length ? "" : i ? "" : "(no talk)"}</span>`).slice(0, 2).join("");
+    const wide = d.symbols.slice(0, 40).map((round) => Math.max(...round.map((s) => word(run, s).length)));
+    const score = Array.from({ length: run.agents }, (_, i) => `<span class="${"ab"[i] || ""}">${d.symbols.slice(0, 40).map((s, t) =>
+      `<span${s[i] === run.nTokens ? " class=e" : ""}>${word(run, s[i]).padEnd(wide[t])}</span>`).join(" ")}${d.symbols.length || i ? "" : "(no talk)"}</span>`).slice(0, 2).join("");
     const spoken = d.symbols.slice(0, 12).map((s) => s.map((x) => word(run, x)).join(" ")).join(", ");
     html += `<div class=row role=option id="row-${r}" data-row="${r}" style="top:${r * ROW}px" aria-selected="${r === state.at}" aria-setsize="${rows.length}" aria-posinset="${r + 1}"`
       + ` aria-label="${result}, ${plural(d.symbols.length, "round")}: ${spoken}"><span class="mark ${d.success ? "success" : "failure"}" aria-hidden=true>${d.success ? "✓" : "✕"}</span>`
@@ -168,21 +190,10 @@ function heard(run, symbols, i) {
 function go(step, animate = true) {
   const d = state.current, end = d.symbols.length + 1;
   state.step = Math.max(0, Math.min(step, end));
-  cancelAnimationFrame(state.timer);
+  state.stop();
   state.share = 1;
-  const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (state.step === end && animate && !still) {
-    const begun = performance.now();
-    const frame = (now) => {
-      const t = Math.min(1, (now - begun) / 700);
-      state.share = t * t * (3 - 2 * t);
-      paintScene();
-      if (t < 1) state.timer = requestAnimationFrame(frame);
-    };
-    state.share = 0;
-    state.timer = requestAnimationFrame(frame);
-  }
   paintStage();
+  if (state.step === end && animate) state.stop = drive((share) => { state.share = share; paintScene(); });
 }
 
 function paintScene() {
@@ -202,6 +213,7 @@ function paintScene() {
 function paintStage() {
   const run = DATA.runs[state.run], d = state.current, end = d.symbols.length + 1, step = state.step, result = outcome(run, d);
   by("which").textContent = `Episode ${number(d.episode)}`;
+  by("link").href = `#${addressOf(state.run, Number(by("filters").log.value), state.rows[state.at])}`;
   by("outcome").className = d.success ? "success" : "failure";
   by("outcome").textContent = `${result} · ${plural(d.symbols.length, "round")}${d.cut ? " · cut" : ""}${d.decided > 0 ? ` · decided after round ${d.decided}` : ""}`;
   by("step").textContent = step === end ? "the moves" : step === 0 ? "before the talk" : `round ${step} of ${d.symbols.length}`;
@@ -246,7 +258,12 @@ function paintTranscript(run, d, end, last) {
 
 by("filters").addEventListener("input", (event) => (event.target.name === "log" ? showLog() : filter()));
 by("filters").addEventListener("submit", (event) => event.preventDefault());
-by("filters").addEventListener("reset", () => setTimeout(() => showLog()));
+by("filters").addEventListener("click", (event) => {
+  if (!event.target.closest("#clear")) return;
+  by("filters").reset();
+  showLog();
+});
+window.addEventListener("hashchange", openAddress);
 by("list").addEventListener("scroll", () => paintList());
 by("list").addEventListener("click", (event) => {
   const row = event.target.closest(".row");
@@ -284,5 +301,3 @@ document.addEventListener("click", (event) => {
   by(`run-${state.run}`).scrollIntoView({ block: "start" });
 });
 window.addEventListener("resize", () => paintList());
-document.body.dataset.runs = DATA.runs.length;
-showRun(0);

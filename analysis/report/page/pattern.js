@@ -8,7 +8,7 @@ function compilePattern(pattern, agents, eot, alphabet) {
     if (/^e(ot)?$/i.test(word)) return escape(alphabet[eot + 1]);
     if (/^[-–]$/.test(word)) return escape(alphabet[0]);
     const value = Number(word);
-    if (!/^\d+$/.test(word) || value > eot) throw new Error(`${word} is no symbol: 0 to ${eot}, E, – or .`);
+    if (!/^\d+$/.test(word) || value > eot) throw new Error(`${word} is no symbol: 0 to ${eot - 1}, EOT, – or .`);
     return escape(alphabet[value + 1]);
   };
   const symbol = (word) => {

@@ -41,13 +41,13 @@ function bubble(x, said, hue, eot) {
 }
 
 /** The scene: `said` [2] words or null, `eot` [2], `moves` [2] 0 or 1 once they are made, `share` 0 … 1 of the way. */
-function sceneOf({ said, eot, moves, share, headline, detail }) {
+function sceneOf({ said, eot, moves, share, headline, detail, names = ["train A", "train B"] }) {
   const hues = ["var(--first)", "var(--second)"];
   const met = moves && moves[0] === moves[1];
-  const fronts = [0, 1].map((i) => {
+  const driven = moves ? share : 0, fronts = [0, 1].map((i) => {
     const target = met ? WIDE / 2 + (i ? 1 : -1) : WIDE / 2 + (i ? -1 : 1) * (CAR + GAP / 2);
     const start = i ? WIDE - 112 : 112;
-    return start + (target - start) * share;
+    return start + (target - start) * driven;
   });
   const sleepers = [false, true].map((detour) => {
     let all = "";
@@ -67,10 +67,28 @@ function sceneOf({ said, eot, moves, share, headline, detail }) {
     + `<g fill="none" stroke="var(--ballast)" stroke-width="27"><path d="${railPath(false, 0)}"/><path d="${railPath(true, 0)}"/></g>${sleepers}`
     + `<g fill="none" stroke="var(--rail)" stroke-width="2">${rails}</g>`
     + `<g font-size="13" fill="var(--muted)" text-anchor="middle"><text x="${WIDE / 2}" y="${DETOUR + 33}">detour</text><text x="${WIDE / 2}" y="${LINE + 31}">main line</text></g>`
-    + `<g font-size="14" font-weight="650" text-anchor="middle"><text x="66" y="${LINE + 33}" fill="${hues[0]}">train A</text><text x="${WIDE - 66}" y="${LINE + 33}" fill="${hues[1]}">train B</text></g>`
+    + `<g font-size="14" font-weight="650" text-anchor="middle"><text x="66" y="${LINE + 33}" fill="${hues[0]}">${names[0]}</text><text x="${WIDE - 66}" y="${LINE + 33}" fill="${hues[1]}">${names[1]}</text></g>`
     + (moves ? [0, 1].sort((i) => (moves[i] ? -1 : 1)) : [0, 1]).map((i) => train(fronts[i], moves ? moves[i] === 1 : false, hues[i], i === 1, met && share === 1)).join("")
     + (burst ? `<polygon points="${burst}" fill="var(--bad)"/><circle cx="${WIDE / 2}" cy="${railAt(WIDE / 2, moves[0] === 1).toFixed(1)}" r="10" fill="#ffd257"/>` : "")
     + (moves ? "" : said.map((word, i) => bubble(i ? WIDE - 66 : 66, word, hues[i], eot[i])).join(""))
     + `<text x="${WIDE / 2}" y="36" text-anchor="middle" font-size="22" font-weight="650" fill="var(--ink)">${headline}</text>`
     + `<text x="${WIDE / 2}" y="58" text-anchor="middle" font-size="13.5" fill="var(--muted)">${detail}</text></svg>`;
+}
+
+/** Paint the way to the crossing, `paint(share)` with 0 … 1; at once where motion is unwanted. Returns what stops it. */
+function drive(paint) {
+  if (window.matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    paint(1);
+    return () => 0;
+  }
+  const begun = performance.now();
+  let timer = 0;
+  const frame = (now) => {
+    const t = Math.min(1, Math.max(0, now - begun) / 700);
+    paint(t * t * (3 - 2 * t));
+    if (t < 1) timer = requestAnimationFrame(frame);
+  };
+  paint(0);
+  timer = requestAnimationFrame(frame);
+  return () => cancelAnimationFrame(timer);
 }
