@@ -132,7 +132,7 @@ def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, 
 )
 def test_a_price_must_reverse_the_lengths(free: float, priced: float, success: float, verdict: str) -> None:
     columns = {
-        condition: {"correlation": value, "under_open": success}
+        condition: {"correlation": value, "under_open": success, "under_constant": 0.4, "told": 8 * success}
         for condition, value in zip(replication("chaabouni_2019").conditions, (free, priced), strict=True)
     }
     assert planted(columns, "chaabouni_2019") == verdict
