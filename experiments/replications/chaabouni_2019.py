@@ -27,7 +27,7 @@ FREE, PRICED = "no price", "price 0.1"
 FREQUENCY = 1 / np.arange(1, STATES + 1) / (1 / np.arange(1, STATES + 1)).sum()
 """How often each state is drawn."""
 COLOURS = {FREE: BLUE, PRICED: GREEN}
-EPISODES = 150_000
+EPISODES = 40_000
 LEARNED = 0.9
 """Success from which a seed is looked at: lengths of messages that are not understood mean nothing."""
 
@@ -106,13 +106,12 @@ def _why_not(results: Results) -> str:
     told = " and ".join(number(mean_of(own[name].told, bounds=(0, STATES)), 1) for name in CONDITIONS)
     left = " and ".join(percent(mean_of(own[name].under_constant), 1) for name in CONDITIONS)
     whole = " and ".join(percent(mean_of(own[name].under_open), 1) for name in CONDITIONS)
-    by_length = mean_of(own[FREE].under_constant).low > FREQUENCY[0]
+    by_length = " So a part of what is told lies in when the message ends: there its length is the word."
     return (
         f"After {EPISODES:,} episodes too few seeds succeed in {100 * LEARNED:.0f} % or more: {learned}. They tell "
         f"{told} of the {STATES} states. With every token replaced by token 0 they still succeed in {left} instead of "
         f"{whole}; who always names the most frequent state, in {100 * FREQUENCY[0]:.1f} %."
-        + " So a part of what is told lies in when the message ends: there its length is the word."
-        * by_length
+        + (by_length if mean_of(own[FREE].under_constant).low > FREQUENCY[0] else "")
     )
 
 
