@@ -88,6 +88,68 @@ def test_a_quick_version_makes_everything_but_evidence(ray: None, tmp_path: Path
     assert before == {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
 
 
+# -- verdicts of planted results ---------------------------------------------------------------------------------------
+
+
+def planted(columns: dict[str, dict[str, float]], name: str) -> str:
+    """The verdict on five seeds, all alike but for a little noise: condition -> column -> value."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"condition": condition, "seed": s, **{c: v + rng.normal() * 1e-3 for c, v in values.items()}}
+        for condition, values in columns.items()
+        for s in range(5)
+    ]
+    return replication(name).judge(Results(pd.DataFrame(rows), {}, False)).word
+
+
+@pytest.mark.parametrize(
+    ("seen", "both", "one", "verdict"),
+    [
+        ((1, 1, 1), (0.26, 0.38, 0.74), (0.8, 0.88, 0.95), "reproduced"),
+        ((1, 1, 1), (0.05, 0.1, 0.99), (0.5, 0.6, 0.99), "partly"),
+        ((1, 1, 1), (0.74, 0.38, 0.26), (0.95, 0.88, 0.8), "not"),
+        ((1, 1, 0.3), (0.26, 0.38, 0.1), (0.8, 0.88, 0.7), "partly"),
+        ((0.3, 0.2, 0.3), (0.1, 0.1, 0.1), (0.7, 0.7, 0.7), "not"),
+    ],
+)
+def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, verdict: str) -> None:
+    columns = {
+        condition: {"seen_both": s, "unseen_both": b, "unseen_one": o}
+        for condition, s, b, o in zip(replication("kottur_2017").conditions, seen, both, one, strict=True)
+    }
+    assert planted(columns, "kottur_2017") == verdict
+
+
+@pytest.mark.parametrize(
+    ("free", "priced", "success", "verdict"),
+    [
+        (-0.6, 0.7, 0.99, "reproduced"),
+        (-0.6, -0.5, 0.99, "partly"),
+        (0.4, 0.7, 0.99, "partly"),
+        (0.4, -0.7, 0.99, "not"),
+        (-0.6, 0.7, 0.5, "not"),
+    ],
+)
+def test_a_price_must_reverse_the_lengths(free: float, priced: float, success: float, verdict: str) -> None:
+    columns = {
+        condition: {"correlation": value, "under_open": success, "under_constant": 0.4, "told": 8 * success}
+        for condition, value in zip(replication("chaabouni_2019").conditions, (free, priced), strict=True)
+    }
+    assert planted(columns, "chaabouni_2019") == verdict
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, "reproduced"), (0.04, "reproduced"), (0.15, "partly")])
+def test_pooling_must_be_as_frequent_as_published(shift: float, verdict: str) -> None:
+    found = replication("barrett_2006")
+    figures = [p for p in found.published if p.condition.startswith("urns, ") and "Barrett" not in p.place]
+    published = {p.condition.removeprefix("urns, "): float(p.figure.removesuffix(" %")) / 100 for p in figures}
+    shares = [share + shift for share in published.values()]
+    simulated = pd.DataFrame({"simulation": list(published), "pairs": 1_000, "suboptimal": np.array(shares) * 1_000})
+    assert found.judge(Results(pd.DataFrame(), {}, False, simulated)).word == verdict
+    falling = simulated.assign(suboptimal=simulated.suboptimal.to_numpy()[::-1])
+    assert found.judge(Results(pd.DataFrame(), {}, False, falling)).word == "not"
+
+
 # -- what is committed -------------------------------------------------------------------------------------------------
 
 
