@@ -174,7 +174,7 @@ def _start_local(ray: Any) -> Cluster:
         with _without_stderr():
             ray.init(
                 address="local",  # else Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
-                num_cpus=os.cpu_count(),
+                num_cpus=len(os.sched_getaffinity(0)),
                 include_dashboard=False,
                 object_store_memory=256 * 2**20,
                 logging_level=logging.CRITICAL,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -48,6 +48,8 @@ class Results(NamedTuple):
     runs: dict[tuple[str, int], LoadedRun]
     """Condition and seed -> the run."""
     quick: bool
+    simulated: pd.DataFrame | None = None
+    """One row for each of the experiment's simulations: `simulation`, and what it brought."""
 
 
 class Conclusion(NamedTuple):
@@ -82,6 +84,8 @@ class Experiment:
     """Runs of each condition, with the seeds 0, 1, …"""
     measure: Measure = lambda run, quick: {}
     """What is measured on each run once it is trained."""
+    simulations: Mapping[str, Callable[[bool], dict[str, Any]]] = field(default_factory=dict)
+    """What is no training run, such as learners without a network: name -> figures, quickly or in full."""
     legend: str = (
         "Green lines and the column *optimum*: what identical agents can reach at best "
         "(`analysis.agents.optimal_pair`).\nIntervals: 95 % over seeds, Student's below ten seeds and BCa from ten on; "

@@ -188,7 +188,7 @@ def run(name: str, options: RunOptions, console: Console) -> int:
         return 130
     if failed:
         raise Fault(f"{failed} of {len(todo)} runs of {name} failed; the same command tries them again")
-    results = collect(todo)
+    results = collect(todo)._replace(simulated=_simulated(name, options, console))
     console.print("concluding")
     conclusion = experiment.conclude(results)
     outside = not _is_own(name) and options.out == RESULTS
@@ -220,13 +220,14 @@ def _reconclude(name: str, options: RunOptions, console: Console) -> int:
         rows = pd.read_csv(folder / "runs.csv")
     except (OSError, ValueError) as error:
         raise BadInput(f"there are no figures to conclude from: {folder / 'runs.csv'} ({error})") from error
-    rows = rows.map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell.startswith("[") else cell)
+    simulated = _with_lists(pd.read_csv(folder / "simulated.csv")) if (folder / "simulated.csv").exists() else None
+    rows = _with_lists(rows)
     missing = set(experiment.conditions) ^ set(rows.condition)
     if missing:
         raise BadInput(
             f"{folder / 'runs.csv'} is of other conditions than {name} has now ({', '.join(sorted(missing))}): run it"
         )
-    results = Results(rows, {}, False)
+    results = Results(rows, {}, False, simulated)
     try:
         conclusion = experiment.conclude(results)
     except (KeyError, AttributeError) as error:
@@ -234,6 +235,27 @@ def _reconclude(name: str, options: RunOptions, console: Console) -> int:
     write(folder, name, experiment, conclusion, results)
     console.print(f"results: {folder}/README.md, concluded anew", soft_wrap=True, markup=False)
     return 0
+
+
+def _with_lists(rows: pd.DataFrame) -> pd.DataFrame:
+    """A table read from a file, with the lists in it."""
+    return rows.map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell.startswith("[") else cell)
+
+
+def _simulated(name: str, options: RunOptions, console: Console) -> pd.DataFrame | None:
+    """What the simulations of an experiment bring; each is kept once it is done."""
+    rows = []
+    for title, simulate in load(name).simulations.items():
+        digest = hashlib.sha256(f"{name} {title} {options.quick}".encode()).hexdigest()[:10]
+        kept = options.log_dir / "simulated" / f"{digest}.json"
+        if options.again or not kept.exists():
+            console.print(f"simulating {title}", soft_wrap=True, markup=False)
+            kept.parent.mkdir(exist_ok=True)
+            unfinished = kept.with_suffix(".tmp")
+            unfinished.write_text(json.dumps(simulate(options.quick)))
+            unfinished.replace(kept)
+        rows.append({"simulation": title, **json.loads(kept.read_text())})
+    return pd.DataFrame(rows) if rows else None
 
 
 def _check(job: Job) -> None:

@@ -221,8 +221,10 @@ def write(folder: Path, name: str, experiment: Experiment, conclusion: Conclusio
         folder.mkdir(parents=True, exist_ok=True)
         conclusion.figure.savefig(folder / "figure.png", dpi=110)
         plt.close(conclusion.figure)
-        listed = runs.map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
-        listed.to_csv(folder / "runs.csv", index=False, float_format="%.6g")
+        for title, rows in (("runs", runs), ("simulated", results.simulated)):
+            if rows is not None:
+                listed = rows.map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
+                listed.to_csv(folder / f"{title}.csv", index=False, float_format="%.6g")
         for title, table in conclusion.tables.items():
             table.to_csv(folder / f"{title}.csv", index=False, float_format="%.6g")
         (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -237,7 +239,8 @@ def _page(name: str, experiment: Experiment, conclusion: Conclusion, results: Re
     seeds = f"seeds {facts['seeds'][0]} to {facts['seeds'][-1]}"
     episodes = " or ".join(f"{count:,}" for count in facts["episodes"])
     trained = ", ".join(revision[:12] + "-dirty" * revision.endswith("-dirty") for revision in facts["trained_at"])
-    further = "".join(f", [{title}.csv]({title}.csv)" for title in conclusion.tables)
+    tables = [*conclusion.tables, *(["simulated"] if results.simulated is not None else [])]
+    further = "".join(f", [{title}.csv]({title}.csv)" for title in tables)
     return f"""# {name}
 
 {quick}**{experiment.question}**

@@ -26,6 +26,7 @@ SMALL = {
     "emcomm.prove": "--seconds 0.5",
     "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
+    "experiments.replications": "",
     "experiments.planted_recovery": "--variants 1 --dialogues 500 --foreign-seeds 0",
     "experiments.throughput": "--seconds 0.5 --worker-counts 0 --games 16",
 }

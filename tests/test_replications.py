@@ -1,0 +1,212 @@
+"""The replications: one file each, their verdicts, and what is committed of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import experiments.replications
+from analysis.agents.urn_learners import UrnLearners
+from emcomm.cluster import start_ray
+from emcomm.errors import BadInput
+from experiments.__main__ import result_of
+from experiments.experiment import Results
+from experiments.replication import Paper, Published, Verdict
+from experiments.replications.__main__ import main, names, replication, section
+from experiments.running import RESULTS, RunOptions, jobs, run
+
+FOLDER = Path(experiments.replications.__path__[0])
+COMMITTED = [name for name in names() if result_of(f"replications/{name}")]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    with start_ray() as cluster:
+        yield cluster.ray
+
+
+def test_a_replication_is_one_file_and_no_list_names_it() -> None:
+    files = {path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("__")}
+    assert set(names()) == files
+    for text in (FOLDER / "__init__.py", FOLDER / "__main__.py", FOLDER.parent / "replication.py"):
+        assert not any(name in text.read_text() for name in files)
+
+
+@pytest.mark.parametrize("name", names())
+def test_it_says_what_is_replicated(name: str) -> None:
+    found = replication(name)
+    assert str(found.paper.year) in name
+    assert found.seeds >= 5
+    assert found.published
+    for figure in found.published:
+        assert figure.place
+        assert callable(figure.ours) or figure.condition in found.conditions
+
+
+def test_published_figures_stand_beside_ours() -> None:
+    rows = pd.DataFrame({"condition": ["a"] * 5 + ["b"] * 5, "success": [0.8, 0.82, 0.81, 0.8, 0.82, *[0.1] * 5]})
+    results = Results(rows, {}, False)
+    assert Published("a", "success", "80 %", "Table 1", "success").beside(results) == "81.0 % [79.8, 82.2]"
+    assert Published("b", "lengths", "–", "claim only", lambda r: f"{len(r.rows)} runs").beside(results) == "10 runs"
+    assert str(Paper("A et al.", 2020, "On B", "https://c.org")) == "A et al. 2020, [On B](https://c.org)"
+
+
+def test_the_list_and_unknown_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["replications", "--log-dir", str(tmp_path)])
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main() == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in names())
+    with pytest.raises(BadInput, match=r"there is no replication 'barrett': give one of .*barrett_2006"):
+        replication("barrett")
+
+
+def test_a_quick_version_makes_everything_but_evidence(ray: None, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(file=nowhere, record=True, width=200)
+        assert run("replications.barrett_2006", RunOptions(quick=True, log_dir=tmp_path), console) == 0
+    assert "no evidence" in console.export_text()
+    folder = tmp_path / "quick" / "replications" / "barrett_2006"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["quick"] is True
+    assert result["verdict"] in get_args(get_type_hints(Verdict)["word"])
+    assert len(result["published"]) == len(replication("barrett_2006").published)
+    assert len(pd.read_csv(folder / "simulated.csv")) == len(replication("barrett_2006").simulations)
+    assert "Verdict: **" in (folder / "README.md").read_text()
+    assert before == {path: path.stat().st_mtime for path in RESULTS.rglob("*")}
+
+
+# -- verdicts of planted results ---------------------------------------------------------------------------------------
+
+
+def planted(columns: dict[str, dict[str, float]], name: str) -> str:
+    """The verdict on five seeds, all alike but for a little noise: condition -> column -> value."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"condition": condition, "seed": s, **{c: v + rng.normal() * 1e-3 for c, v in values.items()}}
+        for condition, values in columns.items()
+        for s in range(5)
+    ]
+    return replication(name).judge(Results(pd.DataFrame(rows), {}, False)).word
+
+
+@pytest.mark.parametrize(
+    ("seen", "both", "one", "verdict"),
+    [
+        ((1, 1, 1), (0.26, 0.38, 0.74), (0.8, 0.88, 0.95), "reproduced"),
+        ((1, 1, 1), (0.05, 0.1, 0.99), (0.5, 0.6, 0.99), "partly"),
+        ((1, 1, 1), (0.74, 0.38, 0.26), (0.95, 0.88, 0.8), "not"),
+        ((1, 1, 0.3), (0.26, 0.38, 0.1), (0.8, 0.88, 0.7), "partly"),
+        ((0.3, 0.2, 0.3), (0.1, 0.1, 0.1), (0.7, 0.7, 0.7), "not"),
+    ],
+)
+def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, verdict: str) -> None:
+    columns = {
+        condition: {"seen_both": s, "unseen_both": b, "unseen_one": o}
+        for condition, s, b, o in zip(replication("kottur_2017").conditions, seen, both, one, strict=True)
+    }
+    assert planted(columns, "kottur_2017") == verdict
+
+
+@pytest.mark.parametrize(
+    ("free", "priced", "success", "verdict"),
+    [
+        (-0.6, 0.7, 0.99, "reproduced"),
+        (-0.6, -0.5, 0.99, "partly"),
+        (0.4, 0.7, 0.99, "partly"),
+        (0.4, -0.7, 0.99, "not"),
+        (-0.6, 0.7, 0.5, "not"),
+    ],
+)
+def test_a_price_must_reverse_the_lengths(free: float, priced: float, success: float, verdict: str) -> None:
+    columns = {
+        condition: {"correlation": value, "under_open": success}
+        for condition, value in zip(replication("chaabouni_2019").conditions, (free, priced), strict=True)
+    }
+    assert planted(columns, "chaabouni_2019") == verdict
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, "reproduced"), (0.04, "reproduced"), (0.15, "partly")])
+def test_pooling_must_be_as_frequent_as_published(shift: float, verdict: str) -> None:
+    found = replication("barrett_2006")
+    published = {
+        p.condition.removeprefix("urns, "): float(p.figure[:-2]) / 100 for p in found.published if p.figure != "–"
+    }
+    shares = [share + shift for share in published.values()]
+    simulated = pd.DataFrame({"simulation": list(published), "pairs": 1_000, "suboptimal": np.array(shares) * 1_000})
+    assert found.judge(Results(pd.DataFrame(), {}, False, simulated)).word == verdict
+    falling = simulated.assign(suboptimal=simulated.suboptimal.to_numpy()[::-1])
+    assert found.judge(Results(pd.DataFrame(), {}, False, falling)).word == "not"
+
+
+# -- what is committed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_results_are_the_full_version(name: str) -> None:
+    folder = RESULTS / "replications" / name
+    found, runs = json.loads((folder / "result.json").read_text()), pd.read_csv(folder / "runs.csv")
+    assert found["quick"] is False
+    assert not any(revision.endswith("-dirty") for revision in (found["git"], *found["trained_at"]))
+    assert set(runs.git) == set(found["trained_at"])
+    assert len(runs) == found["runs"] == len(jobs(f"replications.{name}", Path("logs")))
+    page = (folder / "README.md").read_text()
+    assert f"Verdict: **{found['verdict']}**. {found['reason']}" in page
+    assert found["headline"] in page
+    assert found["command"] in page
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_results_follow_from_their_runs(name: str, tmp_path: Path) -> None:
+    """Concluded anew from runs.csv, verdict and figures are those of the page."""
+    then = json.loads((RESULTS / "replications" / name / "result.json").read_text())
+    below = tmp_path / "replications" / name
+    below.mkdir(parents=True)
+    for table in (RESULTS / "replications" / name).glob("*.csv"):
+        (below / table.name).write_text(table.read_text())
+    assert run(f"replications.{name}", RunOptions(reconclude=True, out=tmp_path), Console(quiet=True)) == 0
+    now = json.loads((below / "result.json").read_text())
+    for fact in ("verdict", "reason", "headline", "published"):
+        assert now[fact] == then[fact]
+
+
+def test_the_readme_says_what_was_found() -> None:
+    if COMMITTED:
+        assert section().strip() in (RESULTS.parent.parent / "README.md").read_text()
+
+
+# -- urns --------------------------------------------------------------------------------------------------------------
+
+
+def test_urns_add_one_ball_for_each_success_and_none_for_a_failure() -> None:
+    pairs = UrnLearners(50, 3, np.random.default_rng(0))
+    assert pairs.success() == pytest.approx(1 / 3)
+    pairs.play(400)
+    added = pairs.signals.sum(axis=(1, 2)) - 9
+    assert (added == pairs.acts.sum(axis=(1, 2)) - 9).all()
+    assert (added >= 100).all()
+    assert (added <= 400).all()
+    assert (pairs.signals >= 1).all()
+    assert pairs.success().mean() > 0.5
+
+
+def test_urns_draw_in_proportion_to_their_balls() -> None:
+    """Two states, of which one urn holds 9 balls to 1: the first success rate follows."""
+    pairs = UrnLearners(20_000, 2, np.random.default_rng(1))
+    pairs.signals[:] = [[9, 1], [1, 9]]
+    pairs.acts[:] = [[9, 1], [1, 9]]
+    assert pairs.success() == pytest.approx(0.9**2 + 0.1**2)
+    pairs.play(1)
+    assert (pairs.signals.sum(axis=(1, 2)) - 20).mean() == pytest.approx(0.82, abs=0.01)
