@@ -65,15 +65,15 @@ def test_with_the_wire_cut_nobody_sees_the_bulb() -> None:
 
 
 def bargains(words: float, shuffled: float, muted: float, silent: float, selfish: float) -> Results:
-    own = (words, 0.5, 0.5, shuffled, shuffled, 0.1)
-    bars = ((muted, 0.5, 0.5, np.nan, np.nan, np.nan), (silent, 0.5, 0.5, np.nan, np.nan, np.nan))
+    own = (words, 0.5, 0.5, shuffled, shuffled)
+    bars = ((muted, 0.5, 0.5, np.nan, np.nan), (silent, 0.5, 0.5, np.nan, np.nan))
     conditions = {}
     for motive in cao_2018.MOTIVES:
-        first = own if motive == "prosocial" else (selfish, 0.9, 0.1, 0.75, 0.75, 0.0)
+        first = own if motive == "prosocial" else (selfish, 0.9, 0.1, 0.75, 0.75)
         other = bars if motive == "prosocial" else ((0.75, *bars[0][1:]), (0.75, *bars[1][1:]))
         for name, values in zip(("", cao_2018.MUTED, cao_2018.SILENT), (first, *other), strict=True):
             conditions[motive + name] = values
-    return results(("score", "first", "second", "score_shuffled", "score_constant", "heeded_bits"), **conditions)
+    return results(("score", "first", "second", "score_shuffled", "score_constant"), **conditions)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,9 @@ def matrices(said: float, bits: float, heard: float, scrambled: float) -> Result
     ("found", "word", "says"),
     [
         (matrices(0.3, 0.2, 0.003, 0.2), "reproduced", "not because anybody listens"),
-        (matrices(0.3, 0.2, 0.4, 0.2), "partly", "the talk is heeded"),
-        (matrices(0.1, 0.2, 0.003, 0.2), "partly", "outside 0.19 to 0.54"),
+        (matrices(0.3, 0.2, 0.4, 0.2), "partly", "The talk is heeded"),
+        (matrices(0.1, 0.2, 0.003, 0.2), "partly", "outside 0.19 to 0.54, but what is claimed holds"),
+        (matrices(0.3, 0.1, 0.003, 0.1), "partly", "outside 0.19 to 0.54, but what is claimed holds"),
         (matrices(0.1, 0.0, 0.4, 0.0), "not", "not above its null"),
     ],
 )

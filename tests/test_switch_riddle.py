@@ -12,7 +12,7 @@ import pytest
 from analysis.agents.optimal_prisoners import TELL, all_visited, optimum
 from analysis.agents.policy_player import action_probabilities, situation_of
 from analysis.causal.listening import listening
-from analysis.data.decisions import any_decisions
+from analysis.data.decisions import NotApplicable, any_decisions
 from emcomm.config import Config
 from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput
@@ -272,3 +272,16 @@ def test_what_is_said_otherwise_is_heard_otherwise_where_not_all_hear_all() -> N
     assert (changed == (table.features[rows, :, 0] == 1)).all()
     heeds = listening(policy, config.rules, any_decisions(table, 2), situation)
     assert all(one.bits > 0 == one.null for one in heeds)
+
+
+def test_nobody_is_asked_to_heed_what_does_not_follow_from_what_is_said() -> None:
+    config = with_talk(Config(env="emcomm/switch-riddle-v0", games=16))
+    config = replace(config, rules=replace(config.rules, channel="shuffled"))
+    policy, parts = make_policy(config), []
+    evaluate(policy, config, 30, keep=parts.append)
+    table = concatenate(parts)
+    table = table[np.lexsort((table.negotiation, table.episode))]
+    declared = make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+    situation = situation_of(policy, config.rules, table, declared)
+    with pytest.raises(NotApplicable, match="over the channel 'shuffled' does not follow from what is said"):
+        listening(policy, config.rules, any_decisions(table, 2), situation)

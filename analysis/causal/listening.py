@@ -81,6 +81,8 @@ def listening(
         raise NotApplicable("agents speak in an order that changes, and who spoke when is part of the talk")
     rng = np.random.default_rng(seed)
     setting = situation.setting if situation is not None else None
+    if setting is not None and setting.heard is not None:
+        raise NotApplicable(f"what is heard over the channel {rules.channel!r} does not follow from what is said")
     n_agents = decided.symbols.shape[2]
     roles = np.array(setting.game.role_of if setting else [0] * n_agents)
     names = setting.game.roles if setting else ("agent",)

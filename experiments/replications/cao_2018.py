@@ -13,7 +13,7 @@ from analysis.metrics.seed_aggregation import Interval
 from emcomm.config import Config
 from emcomm.games import with_talk
 from experiments.experiment import Conclusion, Results, with_rules
-from experiments.measures import heeded, played_under
+from experiments.measures import played_under
 from experiments.replication import Paper, Published, Replication, Verdict
 from experiments.running import main
 from experiments.writing import draw_seeds, mean_of, number, panels, percent
@@ -25,10 +25,10 @@ GAIN = 0.02
 
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
-    """The joint value with the content taken away, what each of the two gets, and how far talk is heeded."""
+    """The joint value with the content taken away, what each of the two gets."""
     first, second = json.loads((run.path / "summary.json").read_text())["evaluation"]["sampled"]["returns"]
     shares = {"first": first, "second": second}
-    return shares if run.config.rules.channel != "open" else {**shares, **played_under(run, quick), **heeded(run)}
+    return shares if run.config.rules.channel != "open" else {**shares, **played_under(run, quick)}
 
 
 def _of(results: Results, condition: str, column: str = "score") -> Interval:
@@ -70,8 +70,8 @@ def judge(results: Results) -> Verdict:
         return Verdict("partly", f"Prosocial agents use the talk, but selfish ones do too: {told}.")
     only_steps = _gain(results, "prosocial", SILENT).low > GAIN
     reason = (
-        "What prosocial agents gain over no talk is no content, as both controls say: muted rounds bring as much, for "
-        "they give the learner more steps in each bargain"
+        "What prosocial agents gain over no talk is no content, as both controls say: as many muted rounds, which also "
+        "give the learner more steps in each bargain, bring as much"
         if only_steps
         else f"Prosocial agents do not use the talk in {EPISODES:,} episodes"
     )
@@ -100,9 +100,8 @@ def conclude(results: Results) -> Conclusion:
         f"the first selfish bargainer gets {percent(_of(results, 'selfish', 'first'), 1)}, the second "
         f"{percent(_of(results, 'selfish', 'second'), 1)}. With the words of other bargains the prosocial score "
         f"{percent(_of(results, 'prosocial', 'score_shuffled'), 1)}, the selfish "
-        f"{percent(_of(results, 'selfish', 'score_shuffled'), 1)}. What is heard decides "
-        f"{number(_of(results, 'prosocial', 'heeded_bits'), 3)} bits of a prosocial move and "
-        f"{number(_of(results, 'selfish', 'heeded_bits'), 3)} of a selfish one. Two bars stand beside the talk: no "
+        f"{percent(_of(results, 'selfish', 'score_shuffled'), 1)}. "
+        f"Two bars stand beside the talk: no "
         f"talk at all, and rounds in which only token 0 is heard, trained at the same length.",
         table=_table(results.rows),
         figure=figure,
@@ -118,7 +117,6 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
             ("with other bargains' words", "score_shuffled"), ("with token 0 alone", "score_constant"),
         ):  # fmt: skip
             line[name] = percent(mean_of(own[column]), 1) if own[column].notna().any() else "–"
-        line["bits heeded"] = number(mean_of(own.heeded_bits), 3) if own.heeded_bits.notna().any() else "–"
         lines.append(line)
     return pd.DataFrame(lines)
 

@@ -172,8 +172,8 @@ EXPERIMENT = Replication(
     ),
     game="Three prisoners, six days, one bulb; +1 for a right announcement, -1 for a wrong one. The paper trains by "
     "deep Q-learning (RIAL) and by gradients through the channel (DIAL); here A3C and symbols that are "
-    "drawn, without gradients through the channel, so that what is compared is the order: bulb above no bulb. "
-    "Networks that are not shared, and four prisoners, are left out for the time that they take.",
+    "drawn, without gradients through the channel, so that what is compared is the order: bulb above no bulb. Networks "
+    "that are not shared, and four prisoners, are left out for the time that they take.",
     published=(
         Published(BULB, "share of the optimum", "1.0", "claim only (figure for n = 3)", _share(BULB), f"{BEST:.3f}"),
         Published(

@@ -65,12 +65,13 @@ def judge(results: Results) -> Verdict:
     heard = _of(results, open_, "heeded_bits")
     own = results.rows[results.rows.condition == open_]
     consistent = mean_of(own.consistency_bits - own.consistency_null).low > 0
-    within = PUBLISHED[0] <= said.value <= PUBLISHED[1]
+    bits = _of(results, open_, "consistency_bits")
+    within = all(PUBLISHED[0] <= one.value <= PUBLISHED[1] for one in (said, bits))  # the paper's unit is not at hand
     deaf = heard.high < HEEDED
     stays = _of(results, scrambled, "consistency_bits").value > _of(results, scrambled, "consistency_null").value
     figures = (
-        f"speaker consistency {number(said)} (permuted {number(null)}), influence of what is heard "
-        f"{number(heard, 3)} bits"
+        f"Speaker consistency {number(bits)} bits, by the score of Jaques et al. {number(said)} (permuted "
+        f"{number(null)}); influence of what is heard {number(heard, 3)} bits"
     )
     if consistent and within and deaf and stays:
         return Verdict(
@@ -81,11 +82,17 @@ def judge(results: Results) -> Verdict:
         )
     reasons = [
         *([] if consistent else ["the consistency is not above its null in all seeds"]),
-        *([] if within else ["the consistency lies outside 0.19 to 0.54"]),
+        *([] if within else ["in one unit at least the consistency lies outside 0.19 to 0.54"]),
         *([] if deaf else ["the talk is heeded"]),
         *([] if stays else ["scrambling takes the consistency away"]),
     ]
-    return Verdict("partly" if consistent or deaf else "not", f"{figures}; {', '.join(reasons)}.")
+    claim = (
+        ", but what is claimed holds: it is above chance, scrambled messages do not take it away, and hardly anybody "
+    )
+    claim = f"{claim}listens" if consistent and deaf and stays else ""
+    return Verdict(
+        "partly" if consistent or deaf else "not", f"{figures}. {' and '.join(reasons).capitalize()}{claim}."
+    )
 
 
 def conclude(results: Results) -> Conclusion:
@@ -108,7 +115,9 @@ def conclude(results: Results) -> Conclusion:
     silent = _of(results, f"{two}, no talk", "score")
     gain = mean_of(_paired(rows, two, f"{two}, no talk"))
     return Conclusion(
-        answer="What is said goes with what is done; nobody listens.",
+        answer="What is said goes with what is done, and is hardly heeded."
+        if judge(results).word != "not"
+        else "Consistency and influence do not come apart here.",
         key=f"consistency {number(_of(results, two, 'consistency_jaques'))}, influence "
         f"{number(_of(results, two, 'heeded_bits'), 3)} bits",
         headline=f"In 2 × 2 games a symbol shares {number(_of(results, two, 'consistency_bits'))} bits with its "
