@@ -1,9 +1,16 @@
-"""Watch the agents of a run talk: `python -m emcomm.play RUN --games 3 --pictures FOLDER`."""
+"""Watch the agents of a run talk, or take the place of one.
+
+`python -m emcomm.play RUN --games 3 --pictures FOLDER`, and `python -m emcomm.play RUN --seat 1`.
+"""
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +24,17 @@ from envs.game import Declaration
 from envs.rendering import Scene, text
 
 if TYPE_CHECKING:
+    from emcomm.config import Config
     from emcomm.dialogues import DialogueTable
+    from emcomm.networks.policy import Policy
 
 
 @dataclass(frozen=True)
 class PlayOptions:
-    """Let the agents of a run play a few games, and show each as text, or also as a picture."""
+    """Let the agents of a run play a few games, and show each as text, or also as a picture; or play one of them.
+
+    Examples: python -m emcomm.play logs/RUN · python -m emcomm.play logs/RUN --seat 1 --hints
+    """
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
@@ -30,6 +42,12 @@ class PlayOptions:
     """Games to show, at most 10 (games)."""
     pictures: Path | None = None
     """Folder for one PNG per game."""
+    seat: int | None = None
+    """Play this agent yourself, from the keyboard: its number, from 0 (default: only watch)."""
+    hints: bool = False
+    """With --seat: say what the network would do in your place."""
+    seed: int | None = None
+    """With --seat: what fixes the games; default: other games each time."""
     env: str | None = None
     """The game, where the run was trained on one outside emcomm (module:Name): only what is named here is executed."""
     code: tuple[str, ...] = ()
@@ -64,8 +82,24 @@ def main() -> int:
 
     policy, _ = load_policy(run)
     console = Console(highlight=False)
-    table = evaluate(policy, run.config, 200).shown
-    shown = scenes(table[: options.games], declaration(run.config), run.config.rules.n_tokens)
+    game = declaration(run.config)
+    if options.seat is not None and not 0 <= options.seat < game.n_agents:
+        raise BadInput(
+            f"--seat must be from 0 to {game.n_agents - 1}, the agents of {run.config.env}, not {options.seat}"
+        )
+    if options.seat is None:
+        watched = evaluate(policy, run.config, 200).shown[: options.games]
+        played = iter(scenes(watched, game, run.config.rules.n_tokens))
+    else:
+        played = _played(policy, run.config, options, console)
+    shown = []
+    for scene in played:
+        console.print(text(scene), end="\n\n", markup=False, soft_wrap=True)
+        shown.append(scene)
+    if options.seat is not None:
+        won = sum(bool(scene.success) for scene in shown)
+        count = f"{len(shown)} game{'s' * (len(shown) != 1)}"
+        console.print(f"{count}, {won} × {game.words.success}", markup=False, soft_wrap=True)
     if options.pictures is not None:
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)
@@ -73,11 +107,30 @@ def main() -> int:
                 Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
         except OSError as error:
             raise BadInput(f"the pictures cannot be written: {error}") from error
-    for scene in shown:
-        console.print(text(scene), end="\n\n")
-    if options.pictures is not None:
         console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
     return 0
+
+
+def _played(policy: Policy, config: Config, options: PlayOptions, console: Console) -> Iterator[Scene]:
+    """The games that a person plays; they end politely where nobody answers any more."""
+    from emcomm.seat import Seat
+
+    def ask(prompt: str) -> str:
+        console.print(prompt, end="", markup=False, soft_wrap=True)
+        given = sys.stdin.readline()
+        if not given:
+            console.print()
+            raise EOFError
+        return given
+
+    def say(words: str) -> None:
+        console.print(words, markup=False, soft_wrap=True)
+
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    seat = Seat(policy, config, options.seat or 0, ask, say, options.seed, options.hints)
+    with suppress(EOFError):
+        yield from islice(seat.games(), options.games)
 
 
 def run() -> None:

@@ -14,6 +14,7 @@ import pytest
 import analysis
 from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.data.dialogue_text import table_of
+from analysis.report.notebook import browse
 from analysis.report.pipeline import QUICK, study
 from analysis.report.write import write_report
 from emcomm.dialogues import DialogueWriter
@@ -258,6 +259,20 @@ def test_a_link_opens_one_dialogue(chromium: Any, report: Path, opened: Opened) 
     window.page.goto(f"{report.as_uri()}#dialogue-0-0-99999999")
     window.page.reload()
     assert window.page.inner_text("#outcome").startswith("success")
+    assert window.trouble == []
+    window.context.close()
+
+
+def test_a_notebook_has_the_browser_and_the_game_in_it(chromium: Any, small_run: Path) -> None:
+    """In a frame of the notebook's page, which may run the report's script and nothing else."""
+    window = Opened(chromium, Path("/dev/null"))
+    window.page.set_content(browse(study(analysis.load(small_run), QUICK)).html)
+    frame = window.page.frame_locator("iframe")
+    assert frame.locator("#count").inner_text().startswith("500")
+    frame.locator(".row").nth(2).click()
+    frame.locator("#play-hands button[data-action='2']").click()
+    assert frame.locator("#play-talk tbody tr td").first.inner_text() == "2"
+    assert not frame.locator(".top").is_visible()
     assert window.trouble == []
     window.context.close()
 

@@ -59,6 +59,16 @@ def passed_over(result: Explanation) -> str:
     reasons: dict[str, list[str]] = {}
     for one in result.competitors:
         passes = one.check.passed and one.accuracy.trials and one.accuracy.value >= AT_LEAST
-        if passes and (why := why_not(one, result)):
-            reasons.setdefault(why, []).append(one.method)
+        if not passes or not (why := why_not(one, result)):
+            continue
+        named = one.method
+        if why == _unproven(one, result) and one.strata:  # one reason for all of them, each with its figure
+            named, why = f"{one.method} ({_percent(worst(one.strata).share)})", NO_RULES
+        reasons.setdefault(why, []).append(named)
     return ". ".join(f"{', '.join(methods)}: {why}" for why, methods in reasons.items())
+
+
+NO_RULES = (
+    f"no rules, and in their worst stratum they decide like the network in less than the {100 * OF_THE_CEILING:.0f} % "
+    "of what a rule can that are needed"
+)

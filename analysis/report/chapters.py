@@ -36,8 +36,10 @@ CHAPTERS = {
 """Key of a chapter -> its title and what it is about."""
 
 
-def run_section(findings: Findings, number: int) -> str:
-    """One run, from the sentence down to the tables."""
+def run_section(findings: Findings, number: int, whole: bool = True) -> str:
+    """One run, from the sentence down to the tables; not `whole`, only the place where the page plays it."""
+    if not whole:
+        return f'<article class=run id="run-{number}" data-run="{number}"><div id="play-{number}"></div></article>'
     verdict = findings.explanation.verdict if findings.explanation else ""
     badge = SEVERAL if findings.explanation and findings.explanation.rivals else VERDICTS.get(verdict, "")
     says = f'<p class="verdict {verdict}">{badge}</p>' if badge else ""
@@ -184,6 +186,11 @@ def _chapters(findings: Findings, number: int) -> Iterator[tuple[str, str, str]]
 
 def _place(measure: Measure) -> str:
     return measure.chapter if measure.chapter in CHAPTERS or not measure.chapter else "more"
+
+
+def card_of(measure: Measure, findings: Findings) -> str:
+    """One measure as a card; empty where it has nothing to show."""
+    return _card(measure, findings, findings.study, words_of(findings.study)) if findings.study else ""
 
 
 def _card(measure: Measure, findings: Findings, study: Study, words: dict[str, str]) -> str:

@@ -91,6 +91,8 @@ def shown(value: Any, share: bool = False) -> str:
         return "–"
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if share and 0.9995 <= value < 1:
         return f"{100 * value:.2f} %"
     if share:

@@ -92,8 +92,8 @@ def _is_ours(folder: Path) -> bool:
     return not any(not any(map(path.match, UNFINISHED)) for path in folder.iterdir())
 
 
-def render(studied: Sequence[Findings], comparison: Any = None, made_by: str = "") -> str:
-    """The page as text."""
+def render(studied: Sequence[Findings], comparison: Any = None, made_by: str = "", whole: bool = True) -> str:
+    """The page as text; not `whole`, it has the game and the dialogues alone."""
     page = files("analysis.report") / "page"
     names = distinct_names(studied)
     buttons = "".join(
@@ -109,7 +109,8 @@ def render(studied: Sequence[Findings], comparison: Any = None, made_by: str = "
         style=(page / "report.css").read_text(encoding="utf-8"),
         runs=buttons,
         comparison=comparison_section(comparison),
-        sections="".join(run_section(findings, i) for i, findings in enumerate(studied)),
+        parts="all" if whole else "dialogues",
+        sections="".join(run_section(findings, i, whole) for i, findings in enumerate(studied)),
         footer=f"<p>Made by emcomm{f' with <code>{text(made_by)}</code>' if made_by else ''}.</p>",
         data=embedded(data),
         script=script,
