@@ -114,15 +114,15 @@ def _audit(
     name: str, features: Floats, yielded: np.ndarray, fitting: np.ndarray, permutations: int, rng: np.random.Generator
 ) -> Leak:
     trials = int((~fitting).sum())
-    right = _right(features, yielded, fitting)
+    right = held_out_right(features, yielded, fitting)
     null = [
-        _right(features, np.where(rng.random(len(yielded)) < 0.5, yielded, 1 - yielded), fitting) / trials
+        held_out_right(features, np.where(rng.random(len(yielded)) < 0.5, yielded, 1 - yielded), fitting) / trials
         for _ in range(permutations)
     ]
     return Leak(name, rate(right, trials), float(np.quantile(null, 0.975)))
 
 
-def _right(features: Floats, yielded: np.ndarray, fitting: np.ndarray) -> int:
+def held_out_right(features: Floats, yielded: np.ndarray, fitting: np.ndarray) -> int:
     """Held-out dialogues that a small tree names right."""
     from sklearn.tree import DecisionTreeClassifier
 
