@@ -71,7 +71,9 @@ def fair_play(played: Record, env_repeats: bool) -> list[Check]:
         checks.append(Check(HONEST, names[1], "a policy ignores its seed", None))
     else:
         alone = _alone(played)
-        checks.append(Check(HONEST, names[1], alone or "alone, shown the same, they act the same", 0.0 if alone else 1.0))
+        checks.append(
+            Check(HONEST, names[1], alone or "alone, shown the same, they act the same", 0.0 if alone else 1.0)
+        )
     script = _scripted(played)
     said = script or _probabilities(played)
     checks.append(Check(HONEST, names[2], said or "the same actions without policies: the same is heard",
@@ -182,26 +184,22 @@ def said(played: Record) -> list[Check]:
     if not listeners:
         return [Check(SAID, name, "no message part is known", None, fault=False)
                 for name in ("words vary", "words tell what their speaker knows")]  # fmt: skip
-    most, at, who = 0.0, 0, ""
-    for agent, hears in listeners.items():
-        for step in range(1, max(map(len, played.episodes)) + 1):
-            bits = _bits(played.episodes, agent, hears, step)
-            if bits > most:
-                most, at, who = bits, step, agent
     talked = sum(_talked(e, listeners) for e in played.episodes)
     share = rate(talked, len(played.episodes))
     evidence = f"something is heard in {share} of {len(played.episodes)} episodes"
-    if most:
-        evidence += f"; at most {most:.2f} bits at once ({who}, step {at})"
-    return [Check(SAID, "words vary", evidence, 0.0 if most > 0 else 1.0, fault=False), _signalling(played)]
+    bits = 0.0
+    for step in range(1, max(map(len, played.episodes)) + 1):
+        bits, agent = max((_bits(played.episodes, agent, hears, step), agent) for agent, hears in listeners.items())
+        if bits:
+            evidence += f"; the first that varies has {bits:.2f} bits ({agent}, step {step})"
+            break
+    return [Check(SAID, "words vary", evidence, 0.0 if bits > 0 else 1.0, fault=False), _signalling(played)]
 
 
 def _bits(episodes: Sequence[Episode], agent: str, hears: Bools, step: int) -> float:
     """The plug-in entropy of what an agent hears in a step (bits)."""
     heard = Counter(
-        seen[hears].tobytes()
-        for e in episodes
-        if (seen := e.flat(step, agent)) is not None and len(seen) == len(hears)
+        seen[hears].tobytes() for e in episodes if (seen := e.flat(step, agent)) is not None and len(seen) == len(hears)
     )
     return float(entropy([*heard.values()], base=2)) if heard else 0.0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
 
 from analysis.causal.audit.interface import Effect, Interface, differences, first_paid, intervene
-from analysis.causal.audit.playing import Arena, Env, Episode, Reals, other_action, seed_globals
+from analysis.causal.audit.playing import Arena, Env, Episode, Hear, Reals, other_action, seed_globals
 from analysis.causal.audit.verdicts import Check
 from analysis.causal.role_leaks import held_out_right
 from emcomm.statistics import rate
@@ -21,6 +21,10 @@ REAL = "Is there a channel?"
 LEAKS = "Does anything else give the role away?"
 FEWEST = 8
 """Interventions from which something is concluded where none of them had an effect."""
+MOST_PROBED = 16
+"""Steps of an episode up to which all of them are changed (steps)."""
+ENOUGH = 10
+"""Games of one joint move that are looked at."""
 OPENING_STEPS = 5
 """Steps of an episode in which a role is looked for."""
 NOWHERE = -1e6
@@ -65,18 +69,14 @@ def repeatable(arena: Arena, seeds: Sequence[int]) -> list[Check]:
 def _leave_halfway(arena: Arena, env: Env, seed: int) -> None:
     """Play a whole episode, and leave another one after a few steps."""
     arena.random(seed, env=env)
-    steps, arena.steps = arena.steps, 4
-    try:
-        arena.random(seed + 1, env=env)
-    finally:
-        arena.steps = steps
+    arena.random(seed + 1, env=env, steps=4)
 
 
-def _beside(arena: Arena, other: Env, seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _beside(arena: Arena, other: Env, seed: int) -> Hear:
     """Play other episodes in another environment between the first steps of one."""
     done: set[int] = set()
 
-    def hear(agent: str, step: int, seen: object) -> object:
+    def hear(agent: str, step: int, seen: Any) -> Any:
         if step < 3 and step not in done:
             done.add(step)
             _leave_halfway(arena, other, seed + step)
@@ -121,9 +121,7 @@ def connected(arena: Arena, interface: Interface) -> list[Check]:
     return checks
 
 
-def _reach(
-    arena: Arena, interface: Interface, heard: Sequence[Effect], idle: Sequence[Effect]
-) -> tuple[str, float]:
+def _reach(arena: Arena, interface: Interface, heard: Sequence[Effect], idle: Sequence[Effect]) -> tuple[str, float]:
     """The evidence, and 0 where the channel is broken for all, or for one agent of a role and not for another."""
     if not heard:
         own = sum(bool(e.seen) for e in idle)
@@ -201,8 +199,10 @@ def at_once(arena: Arena, interface: Interface, seeds: Sequence[int], rng: np.ra
     movers = {e.agent for e in interface.moves}
     for seed in seeds:
         episode = arena.random(seed)
-        if len(episode) > 40:
+        if len(episode) > MOST_PROBED:
             continue
+        if one_shot >= ENOUGH:
+            break
         paid = _paid_steps(arena, episode, interface, movers, rng)
         if any(len(steps) != 1 for steps in paid.values()) or len(paid) < 2:
             continue
@@ -273,9 +273,7 @@ class Sources(NamedTuple):
     observation: Reals
 
 
-def leaks(
-    arena: Arena, interface: Interface, seeds: Sequence[int], groups: Sequence[Sequence[str]]
-) -> list[Check]:
+def leaks(arena: Arena, interface: Interface, seeds: Sequence[int], groups: Sequence[Sequence[str]]) -> list[Check]:
     """Which of two agents of one role an agent is, told by what it sees while all play at random.
 
     Random play treats all alike, so that whatever tells one agent from another was put there by the environment. A
@@ -284,7 +282,7 @@ def leaks(
     pairs = [pair for group in groups for pair in pairwise(group)][:4]
     if not pairs:
         return [Check(LEAKS, "roles are told by nothing but talk", "no two agents are of one role", None)]
-    episodes = [arena.random(seed) for seed in seeds]
+    episodes = [arena.random(seed, steps=OPENING_STEPS + 1) for seed in seeds]
     constant = {pair: _constant(episodes, *pair) for pair in pairs}
     rng = np.random.default_rng(seeds[0] if len(seeds) else 0)
     checks = []

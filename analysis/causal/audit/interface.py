@@ -17,7 +17,7 @@ from analysis.causal.audit.playing import Arena, Episode, flat, other_action, pl
 from emcomm.errors import BadInput
 from envs.game import Bools
 
-STREAMS = 3
+STREAMS = 2
 """Ways in which the others go on after a changed action."""
 
 Says = Callable[[str, Any], bool]
@@ -167,8 +167,6 @@ def declared_parts(names: Mapping[str, Sequence[str]], hears: Sequence[str]) -> 
             parts = sorted({name.rpartition("[")[0] for of in names.values() for name in of})
             raise BadInput(f"--hears {wanted}: no observation has such a part; there are {', '.join(parts)}")
     return found
-
-
 
 
 def _alternative(

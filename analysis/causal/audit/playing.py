@@ -83,6 +83,15 @@ def changed(seen: Any, values: Reals) -> Any:
     return rebuilt(seen)
 
 
+def copied(seen: Any) -> Any:
+    """The observation in arrays of its own: an environment may go on writing into those that it handed out."""
+    if isinstance(seen, Mapping):
+        return {key: copied(part) for key, part in seen.items()}
+    if isinstance(seen, (tuple, list)):
+        return type(seen)(map(copied, seen))
+    return seen.copy() if isinstance(seen, np.ndarray) else seen
+
+
 def mask_of(seen: Any, info: Mapping[str, Any] | None) -> Bools | None:
     """`[A]` the legal actions, from the observation or from the info; None where all are."""
     mask = seen.get(MASK) if isinstance(seen, Mapping) else None
@@ -225,6 +234,7 @@ class Episode:
     actions: list[dict[str, Any]] = field(default_factory=list)
     rewards: list[dict[str, float]] = field(default_factory=list)
     ended: bool = False
+    _flat: dict[tuple[int, str], Reals] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -239,7 +249,9 @@ class Episode:
         """`[F]` what an agent saw before it acted in `step`; None where it was not there."""
         if step >= len(self.raw) or agent not in self.raw[step]:
             return None
-        return flat(self.raw[step][agent])
+        if (step, agent) not in self._flat:
+            self._flat[step, agent] = flat(self.raw[step][agent])
+        return self._flat[step, agent]
 
 
 Hear = Callable[[str, int, Any], Any]
@@ -257,7 +269,7 @@ def play(
         seat.begin(seed)
     while True:
         masks = {agent: mask_of(seen, infos.get(agent)) for agent, seen in observations.items()}
-        episode.raw.append({agent: changed(seen, flat(seen)) for agent, seen in observations.items()})
+        episode.raw.append({agent: copied(seen) for agent, seen in observations.items()})
         episode.masks.append(masks)
         step = len(episode)
         if not env.agents or step >= steps:
@@ -313,10 +325,10 @@ class Arena:
         """Newly made seats of a team."""
         return {agent: team(agent, i, self.spaces[agent]) for i, agent in enumerate(self.agents)}
 
-    def play(self, team: Team, seed: int, env: Env | None = None, **changes: Any) -> Episode:
-        """One episode of a team; raises BadInput where the environment or a policy fails."""
+    def play(self, team: Team, seed: int, env: Env | None = None, steps: int | None = None, **changes: Any) -> Episode:
+        """One episode of a team, or its first `steps`; raises BadInput where the environment or a policy fails."""
         try:
-            return play(env or self.env, self.seats(team), seed, steps=self.steps, **changes)
+            return play(env or self.env, self.seats(team), seed, steps=steps or self.steps, **changes)
         except BadInput:
             raise
         except Exception as error:  # foreign code may raise anything
