@@ -122,12 +122,12 @@ def _audit(
     return Leak(name, rate(right, trials), float(np.quantile(null, 0.975)))
 
 
-def held_out_right(features: Floats, yielded: np.ndarray, fitting: np.ndarray) -> int:
-    """Held-out dialogues that a small tree names right."""
+def held_out_right(features: Floats, yielded: np.ndarray, fitting: np.ndarray, leaf: int = 20) -> int:
+    """Held-out dialogues that a small tree names right, whose leaves hold at least `leaf` of the others."""
     from sklearn.tree import DecisionTreeClassifier
 
     if not (~fitting).any():
         raise NotApplicable("no dialogue is left to score on")
-    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=20, random_state=0)
+    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=leaf, random_state=0)
     predicted = tree.fit(features[fitting], yielded[fitting]).predict(features[~fitting])
     return int((predicted == yielded[~fitting]).sum())

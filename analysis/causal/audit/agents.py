@@ -146,11 +146,12 @@ def _probabilities(played: Record) -> str | None:
         rows = _heard_rows(played.episodes, agent, hears)
         if not len(rows) or rows.shape[1] < 2:
             continue
-        whole = rows == np.round(rows)
+        fractions = rows[(rows != np.round(rows)).any(axis=1)]
+        if not len(fractions) or fractions.min() < 0 or not _sums_to_one(fractions):
+            continue
         kinds = max(len(np.unique(column)) for column in rows.T)
-        fractions = rows[~whole.all(axis=1)]
-        if kinds > KINDS and len(fractions) and (fractions.min() >= -1e-6) and _sums_to_one(fractions):
-            return f"{agent} hears probabilities and not tokens: {kinds} different numbers in one place, rows sum to 1"
+        if kinds > KINDS or played.interface.whole.get(agent):
+            return f"{agent} hears probabilities and not tokens: fractions that sum to 1, {kinds} in one place"
     return None
 
 

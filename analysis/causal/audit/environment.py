@@ -19,7 +19,7 @@ from envs.game import Bools
 REPEATED = "Is it repeatable?"
 REAL = "Is there a channel?"
 LEAKS = "Does anything else give the role away?"
-FEWEST = 8
+FEWEST = 6
 """Interventions from which something is concluded where none of them had an effect."""
 MOST_PROBED = 16
 """Steps of an episode up to which all of them are changed (steps)."""
@@ -162,20 +162,21 @@ def in_time(arena: Arena, interface: Interface, rng: np.random.Generator) -> Che
     name = "messages come before the decision"
     if not any(e.heard for e in interface.talk):
         return Check(REAL, name, "nothing is heard", None)
+    groups = {agent: group for group in roles_of(arena) for agent in group}
     deciding = {e.agent for e in interface.moves}
-    tried: dict[str, list[bool]] = {agent: [] for agent in deciding}
+    tried: dict[tuple[str, ...], list[bool]] = {groups[agent]: [] for agent in deciding}
     for effect in interface.talk:
         for hearer, (arrival, _) in effect.heard.items():
-            if hearer in deciding and len(tried[hearer]) < 24 and sum(tried[hearer]) < 3:
-                tried[hearer].append(_can_decide(arena, effect.seed, hearer, arrival, rng))
-    late = [agent for agent, known in tried.items() if len(known) >= FEWEST and not any(known)]
-    reached = sum(map(sum, tried.values()))
-    looked = sum(map(len, tried.values()))
+            known = tried.get(groups[hearer], [])
+            if hearer in deciding and len(known) < 24 and sum(known) < 3:
+                known.append(_can_decide(arena, effect.seed, hearer, arrival, rng))
+    late = [group for group, known in tried.items() if len(known) >= FEWEST and not any(known)]
+    reached, looked = sum(map(sum, tried.values())), sum(map(len, tried.values()))
     if not looked:
         return Check(REAL, name, "whoever hears something has no decision that pays", None)
     evidence = f"after {reached} of {looked} messages the hearer still had a move that pays"
     if late:
-        evidence = f"after none of {len(tried[late[0]])} messages had {late[0]} a move left that pays"
+        evidence = f"after none of {len(tried[late[0]])} messages had {' or '.join(late[0])} a move left that pays"
     return Check(REAL, name, evidence, 0.0 if late else 1.0)
 
 
@@ -196,23 +197,22 @@ def at_once(arena: Arena, interface: Interface, seeds: Sequence[int], rng: np.ra
     """In a game of one joint move nobody sees another's move before its own."""
     name = "no move is seen before one's own"
     one_shot, peeks = 0, []
-    movers = {e.agent for e in interface.moves}
     for seed in seeds:
         episode = arena.random(seed)
         if len(episode) > MOST_PROBED:
             continue
-        if one_shot >= ENOUGH:
-            break
-        paid = _paid_steps(arena, episode, interface, movers, rng)
-        if any(len(steps) != 1 for steps in paid.values()) or len(paid) < 2:
-            continue
-        one_shot += 1
+        paid = _paid_steps(arena, episode, interface, rng)
+        if any(len(steps) > 1 for steps in paid.values()):
+            return Check(REAL, name, "agents move more than once, and may see what was done", None)
+        one_shot += len(paid) > 1
         for agent, steps in paid.items():
             (step, effects) = next(iter(steps.items()))
-            for effect in effects:
-                for other, (when, _) in effect.heard.items():
-                    if other in paid and when <= next(iter(paid[other])) and step < next(iter(paid[other])):
-                        peeks.append((seed, agent, other))
+            for other in paid.keys() - {agent}:
+                turn = next(iter(paid[other]))
+                if step < turn and any(other in e.heard and e.heard[other][0] <= turn for e in effects):
+                    peeks.append((seed, agent, other))
+        if one_shot >= ENOUGH:
+            break
     if not one_shot:
         return Check(REAL, name, "no game of one joint move", None)
     evidence = f"{one_shot} games of one joint move: no move was seen before another was made"
@@ -223,17 +223,17 @@ def at_once(arena: Arena, interface: Interface, seeds: Sequence[int], rng: np.ra
 
 
 def _paid_steps(
-    arena: Arena, episode: Episode, interface: Interface, movers: set[str], rng: np.random.Generator
+    arena: Arena, episode: Episode, interface: Interface, rng: np.random.Generator
 ) -> dict[str, dict[int, list[Effect]]]:
     """For each agent the steps in which another move of it pays otherwise, with the interventions that show it."""
     words = {(e.agent, str(a)) for e in interface.talk if e.heard for a in (e.before, e.after)}
     paid: dict[str, dict[int, list[Effect]]] = {}
     for step, actions in enumerate(episode.actions):
-        for agent in movers & actions.keys():
-            before, mask = actions[agent], episode.masks[step].get(agent)
+        for agent, before in actions.items():
+            mask = episode.masks[step].get(agent)
             for _ in range(2):
                 after = other_action(arena.spaces[agent], mask, before, rng)
-                if after is None or (agent, str(before)) in words or (agent, str(after)) in words:
+                if after is None or any((agent, str(a)) in words or interface.is_word(agent, a) for a in (before, after)):
                     continue
                 effect = intervene(arena, episode.seed, step, agent, before, after)
                 if effect.paid is not None:
@@ -372,7 +372,7 @@ def _told(of: Sequence[Sequence[Reals]], rng: np.random.Generator) -> tuple[int,
     fitting = np.arange(len(of)) < len(of) // 2
     if not seen.shape[2]:
         return int((~fitting).sum()) // 2, int((~fitting).sum())
-    return held_out_right(seen.reshape(len(of), -1).astype(np.float32), coins, fitting), int((~fitting).sum())
+    return held_out_right(seen.reshape(len(of), -1).astype(np.float32), coins, fitting, leaf=5), int((~fitting).sum())
 
 
 def groups_of(arena: Arena, roles: Mapping[str, str] | None) -> list[tuple[str, ...]]:

@@ -17,6 +17,8 @@ from analysis.causal.audit.playing import Arena, Episode, flat, other_action, pl
 from emcomm.errors import BadInput
 from envs.game import Bools
 
+WATCHED = 20
+"""Episodes of random play in which the numbers that are heard are looked at."""
 STREAMS = 2
 """Ways in which the others go on after a changed action."""
 
@@ -57,10 +59,19 @@ class Interface:
     """For each agent `[F]` the components of its observation that carry messages."""
     names: Mapping[str, Sequence[str]]
     """For each agent `[F]` their names."""
+    whole: Mapping[str, bool]
+    """For each agent whether only whole numbers were heard in random play."""
     declared: bool
     """Whether the message part was declared, and not found."""
     may_talk: bool
     """Whether any action was, by declaration, a symbol; True where nothing was declared."""
+
+    says: Says | None = None
+    """Whether an action is a symbol, where that is declared."""
+
+    def is_word(self, agent: str, action: Any) -> bool:
+        """Whether an action is declared to be a symbol."""
+        return self.says is not None and self.says(agent, action)
 
     def described(self) -> str:
         """The message parts in words."""
@@ -113,6 +124,7 @@ def find_interface(
     rng = np.random.default_rng(seed)
     effects: list[Effect] = []
     names: dict[str, list[str]] = {}
+    heard: list[Episode] = []
     symbols = 0
     for trial in range(3 * interventions):  # steps without a choice are passed over
         episode = arena.random(seed + trial)
@@ -121,6 +133,8 @@ def find_interface(
                 names[agent] = places(seen[agent])
         if not len(episode):
             continue
+        if len(heard) < WATCHED:
+            heard.append(episode)
         step = int(rng.integers(len(episode)))
         agent = str(rng.choice([*episode.actions[step]]))
         before = episode.actions[step][agent]
@@ -142,7 +156,15 @@ def find_interface(
             found.update({a: np.logical_or.reduce(alike) for a in group if a in found})
     if hears:
         found = declared_parts(names, hears)
-    return Interface(tuple(effects), talk, moves, found, names, bool(hears), says is None or symbols > 0)
+    whole = {agent: all(_whole(e, agent, mask) for e in heard) for agent, mask in found.items()}
+    return Interface(tuple(effects), talk, moves, found, names, whole, bool(hears), says is None or symbols > 0, says)
+
+
+def _whole(episode: Episode, agent: str, hears: Bools) -> bool:
+    """Whether an agent heard only whole numbers."""
+    seen = [episode.flat(step, agent) for step in range(len(episode.raw))]
+    heard = [x[hears] for x in seen if x is not None and len(x) == len(hears)]
+    return all((x == np.round(x)).all() for x in heard)
 
 
 def declared_parts(names: Mapping[str, Sequence[str]], hears: Sequence[str]) -> dict[str, Bools]:
