@@ -99,6 +99,8 @@ class AuditOptions:
     """Which part of an observation carries messages (comm, observation[3:8]). Default: found by intervention."""
     roles: tuple[str, ...] = ()
     """A role for each agent, in the order of possible_agents (sender receiver): agents of one should be alike."""
+    turns: bool = False
+    """Agents move in turn, and may see what was done: that is no fault."""
     games: int | None = None
     """Episodes for each check (games). Default: 200, or as many as fit into about a minute, at least 40."""
     steps: int = 200
@@ -147,7 +149,7 @@ def main() -> int:
         more = checks_of_runs(subject, doing)
         found = audit(
             subject.arena, subject.teams, games=games, seed=options.seed, says=subject.says, hears=subject.hears,
-            roles=subject.roles, more=more, doing=doing,
+            roles=subject.roles, turns=subject.turns, more=more, doing=doing,
         )  # fmt: skip
     if options.json:
         rows = [row.to_json() for row in found.rows]

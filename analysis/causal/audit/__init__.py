@@ -49,6 +49,7 @@ def audit(
     says: Says | None = None,
     hears: Sequence[str] = (),
     roles: Mapping[str, str] | None = None,
+    turns: bool = False,
     more: Sequence[Check] = (),
     doing: Callable[[str], None] = lambda text: None,
 ) -> Audit:
@@ -68,6 +69,8 @@ def audit(
         The message part of the observations (`comm`, `observation[3:8]`). Empty: found by intervention.
     roles : mapping of str to str, optional
         The role of each agent; agents of one role should not be told apart. None: by their spaces and names.
+    turns : bool
+        Whether an agent may see by the rules what another has done, or it is known that none does: it is not looked at.
     more : sequence of Check
         Checks made elsewhere, to be judged with these.
     doing : callable
@@ -94,7 +97,7 @@ def audit(
     if repeats:
         checks += environment.connected(arena, interface)
         checks.append(environment.in_time(arena, interface, rng))
-        checks.append(environment.at_once(arena, interface, seeds[:40], rng))
+        checks.append(environment.at_once(arena, interface, seeds[:40], rng, turns))
     else:
         checks.append(Check(environment.REAL, "what is said reaches another", "the seed is ignored", None))
     doing("looking for roles")

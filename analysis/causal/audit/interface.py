@@ -144,7 +144,11 @@ def find_interface(
             effects.append(intervene(arena, episode.seed, step, agent, before, after))
         if len(effects) >= interventions:
             break
-    talk = tuple(e for e in effects if e.paid is None and (says is None or says(e.agent, e.before)))
+    pays = {_pair(e, groups) for e in effects if e.paid is not None}  # it need not pay each time
+    talk = tuple(
+        e for e in effects
+        if (e.paid is None if says is not None and says(e.agent, e.before) else says is None and _pair(e, groups) not in pays)
+    )  # fmt: skip
     moves = tuple(e for e in effects if e.paid is not None and not (says is not None and says(e.agent, e.before)))
     found = {agent: np.zeros(len(of), np.bool_) for agent, of in names.items()}
     for effect in talk:
@@ -158,6 +162,12 @@ def find_interface(
         found = declared_parts(names, hears)
     whole = {agent: all(_whole(e, agent, mask) for e in heard) for agent, mask in found.items()}
     return Interface(tuple(effects), talk, moves, found, names, whole, bool(hears), says is None or symbols > 0, says)
+
+
+def _pair(effect: Effect, groups: Sequence[Sequence[str]]) -> tuple[Any, frozenset[str]]:
+    """Two actions, and whose they are: those of agents of one role mean the same."""
+    who = next((tuple(group) for group in groups if effect.agent in group), effect.agent)
+    return who, frozenset((str(effect.before), str(effect.after)))
 
 
 def _whole(episode: Episode, agent: str, hears: Bools) -> bool:
@@ -203,11 +213,13 @@ def _alternative(
     return None
 
 
-def intervene(arena: Arena, seed: int, step: int, agent: str, before: Any, after: Any) -> Effect:
-    """Play an episode with one action and with the other, while the rest goes on alike in `STREAMS` ways."""
+def intervene(
+    arena: Arena, seed: int, step: int, agent: str, before: Any, after: Any, streams: int = STREAMS
+) -> Effect:
+    """Play an episode with one action and with the other, while the rest goes on alike in `streams` ways."""
     paid: int | None = None
     seen: dict[str, tuple[int, Bools]] = {}
-    for stream in range(STREAMS):
+    for stream in range(streams):
         one, other = (
             arena.random(seed, turn=step, stream=stream, say={(step, agent): action}) for action in (before, after)
         )

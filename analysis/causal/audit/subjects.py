@@ -55,6 +55,8 @@ class Subject:
     says: Says | None = None
     hears: tuple[str, ...] = ()
     roles: Mapping[str, str] | None = None
+    turns: bool = False
+    """Whether moves in sight are not looked for: the talk of emcomm plays all moves at once, and games may take turns."""
     runs: Mapping[str, tuple[Policy, Config]] | None = None
     """The networks of runs, by the names of their teams."""
 
@@ -113,8 +115,9 @@ def symbols(given: str) -> Says:
 
 
 def of_environment(
-    name: str, policies: Sequence[str], says: str | None, hears: Sequence[str], roles: Sequence[str], steps: int
-) -> Subject:
+    name: str, policies: Sequence[str], says: str | None = None, hears: Sequence[str] = (), roles: Sequence[str] = (),
+    steps: int = 200, turns: bool = False,
+) -> Subject:  # fmt: skip
     """An environment with policies. Raises BadInput where something does not fit."""
     arena = named_environment(name, steps)
     if says is not None and not all(isinstance(space, Discrete) for space in arena.spaces.values()):
@@ -122,7 +125,7 @@ def of_environment(
     teams = {policy: named_team(policy, arena.agents) for policy in policies}
     own = _own(arena)
     chosen = symbols(says) if says is not None else own.says
-    return Subject(arena, teams, chosen, tuple(hears) or own.hears, _roles(arena, roles) or own.roles)
+    return Subject(arena, teams, chosen, tuple(hears) or own.hears, _roles(arena, roles) or own.roles, turns or own.turns)
 
 
 def _roles(arena: Arena, roles: Sequence[str]) -> dict[str, str] | None:
@@ -145,7 +148,7 @@ def _own(arena: Arena) -> Subject:
     if env.agents and isinstance(seen[env.agents[0]], dict) and "buffer" in seen[env.agents[0]]:
         cells, n_agents = np.size(seen[env.agents[0]]["buffer"]), len(arena.agents)
         hears = tuple(f"buffer[{i}]" for i in range(cells) if i % n_agents)
-    return Subject(arena, {}, lambda agent, action: int(action) <= eot, hears, roles)
+    return Subject(arena, {}, lambda agent, action: int(action) <= eot, hears, roles, turns=True)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -214,7 +217,7 @@ def of_runs(
         teams[name] = network_team(policy)
     teams |= {policy: named_team(policy, arena.agents) for policy in policies}
     own = _own(arena)
-    return Subject(arena, teams, own.says, own.hears, own.roles, networks)
+    return Subject(arena, teams, own.says, own.hears, own.roles, own.turns, networks)
 
 
 def _run_env(config: Config) -> Env:
