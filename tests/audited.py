@@ -1,4 +1,4 @@
-"""A small game with talk, sound or with one fault planted, and policies for it: what an audit must find, and must not."""
+"""A small game with talk, sound or with one fault planted, and policies: what an audit must find, and what not."""
 
 from __future__ import annotations
 

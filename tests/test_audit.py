@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from analysis.causal.audit import Arena, Audit, Check, audit, decide
-from analysis.causal.audit.interface import declared_parts
-from analysis.causal.audit.playing import changed, flat, other_action
-from analysis.causal.audit.subjects import named_team, of_environment
-from emcomm.errors import BadInput
+from analysis.causal.audit import Arena, Audit, audit
+from analysis.causal.audit.subjects import named_team
 from tests import audited
 
 Call = Callable[..., Any]

@@ -255,7 +255,7 @@ def _other_knowledge(episode: Episode, donor: Episode, agent: str, hears: Bools 
             break
         first = mine if first is None else first
         masks = episode.masks[step].get(agent), donor.masks[step].get(agent)
-        if not np.array_equal(*masks) or (step and (mine != first)[hears].any()):
+        if not _same(*masks) or (step and (mine != first)[hears].any()):
             break
         if step and not _same(episode.actions[step - 1].get(agent), donor.actions[step - 1].get(agent)):
             break  # own deeds are in sight, and no knowledge
@@ -271,9 +271,10 @@ def _others_hear(played: Record, episode: Episode, step: int, agent: str, action
     one, other = (arena.random(episode.seed, say=s) for s in (say, {**say, (step, agent): action}))
     for hearer, hears in played.interface.hears.items():
         mine, its = one.flat(step + 1, hearer), other.flat(step + 1, hearer)
-        if hearer != agent and mine is not None and its is not None and len(mine) == len(its) == len(hears):
-            if (mine != its)[hears].any():
-                return True
+        if hearer == agent or mine is None or its is None or not len(mine) == len(its) == len(hears):
+            continue
+        if (mine != its)[hears].any():
+            return True
     return False
 
 
@@ -374,7 +375,10 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def strangers(arena: Arena, teams: Mapping[str, Team], seeds: Sequence[int]) -> list[Check]:
-    """Cross-play: what teams gain with themselves and with each other, the first agent of one with the rest of another."""
+    """Cross-play: what teams gain with themselves and with each other, the first agent of one and the rest of another.
+
+    Both ways round.
+    """
     if len(teams) < 2:
         return [Check(STRANGERS, "return changes with strangers", "one team; name more to play them together", None,
                       fault=False)]  # fmt: skip

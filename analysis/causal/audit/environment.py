@@ -197,9 +197,7 @@ def _can_decide(arena: Arena, seed: int, agent: str, start: int, rng: np.random.
     return False
 
 
-def at_once(
-    arena: Arena, interface: Interface, seeds: Sequence[int], rng: np.random.Generator, turns: bool
-) -> Check:
+def at_once(arena: Arena, interface: Interface, seeds: Sequence[int], rng: np.random.Generator, turns: bool) -> Check:
     """In a game of one joint move nobody sees another's move before its own."""
     name = "no move is seen before one's own"
     if turns:
@@ -241,7 +239,9 @@ def _paid_steps(
             mask = episode.masks[step].get(agent)
             for _ in range(2):
                 after = other_action(arena.spaces[agent], mask, before, rng)
-                if after is None or any((agent, str(a)) in words or interface.is_word(agent, a) for a in (before, after)):
+                if after is None or any(
+                    (agent, str(a)) in words or interface.is_word(agent, a) for a in (before, after)
+                ):
                     continue
                 effect = intervene(arena, episode.seed, step, agent, before, after, streams=1)
                 if effect.paid is not None:
@@ -345,23 +345,21 @@ def _sources(episode: Episode, agent: str, hears: Bools | None, constant: Bools)
         heard = seen is not None and before is not None and hears is not None and _differs(before, seen, hears)
         order.append([seen is not None, heard, -1 if mask is None else min(int(mask.sum()), 2)])
         masks.append(np.full(0, 0.0) if mask is None else mask.astype(np.float64))
-        rewards.append([gain])
+        rewards.append(gain)
         own = np.zeros(0) if seen is None else seen
         fixed = np.resize(np.append(constant, np.zeros(len(own), np.bool_)), len(own))
         padding.append(np.where(fixed, own, NOWHERE))
         rest.append(np.where(fixed, NOWHERE, own))
         before = seen
-    lengths = [[len(part) for part in padding]]
-    return Sources(*(np.concatenate([_padded(x) for x in kind]) for kind in (
-        order, masks, rewards, [*lengths, *padding], rest)))  # fmt: skip
+    lengths = np.array([len(part) for part in padding], np.float64)
+    return Sources(
+        np.array(order, np.float64).reshape(-1), np.concatenate(masks), np.array(rewards, np.float64),
+        np.concatenate([lengths, *padding]), np.concatenate(rest),
+    )  # fmt: skip
 
 
 def _differs(before: Reals, seen: Reals, hears: Bools) -> bool:
     return len(before) == len(seen) == len(hears) and bool((before != seen)[hears].any())
-
-
-def _padded(values: Sequence[float] | Reals) -> Reals:
-    return np.asarray(values, np.float64).reshape(-1)
 
 
 def _told(of: Sequence[Sequence[Reals]], rng: np.random.Generator) -> tuple[int, int]:

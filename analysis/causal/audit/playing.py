@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Space, Tuple
@@ -23,7 +23,7 @@ from emcomm.errors import BadInput
 from envs.game import Bools
 
 Reals = NDArray[np.float64]
-Env = ParallelEnv[Any, Any, Any]
+Env: TypeAlias = ParallelEnv[Any, Any, Any]
 MASK = "action_mask"
 MOST_STEPS = 200
 """Steps after which an episode is left, whether it has ended or not."""
@@ -161,7 +161,7 @@ def seed_globals(seed: Sequence[int]) -> None:
     """Seed the generators that a policy may use without having been handed one."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0])
     random.seed(number)
-    np.random.seed(number)  # noqa: NPY002: it is the global one that is meant
+    np.random.seed(number)  # noqa: NPY002  # it is the global one that is meant
     if (torch := sys.modules.get("torch")) is not None:
         torch.manual_seed(number)
 

@@ -77,7 +77,8 @@ def named_environment(name: str, steps: int) -> Arena:
     if isinstance(thing, ParallelEnv):
         return Arena(partial(copy.deepcopy, thing), steps)
     if inspect.isclass(thing) and hasattr(thing, "legal_moves"):  # a game of arrays, as for --env of a training
-        return Arena(partial(parallel_env, thing), steps)
+        game: Any = thing
+        return Arena(partial(parallel_env, game), steps)
     if not callable(thing):
         raise BadInput(f"{name} must be a ParallelEnv or make one, and is a {type(thing).__name__}")
     return Arena(thing, steps)
@@ -125,7 +126,9 @@ def of_environment(
     teams = {policy: named_team(policy, arena.agents) for policy in policies}
     own = _own(arena)
     chosen = symbols(says) if says is not None else own.says
-    return Subject(arena, teams, chosen, tuple(hears) or own.hears, _roles(arena, roles) or own.roles, turns or own.turns)
+    return Subject(
+        arena, teams, chosen, tuple(hears) or own.hears, _roles(arena, roles) or own.roles, turns or own.turns
+    )
 
 
 def _roles(arena: Arena, roles: Sequence[str]) -> dict[str, str] | None:
