@@ -3,9 +3,9 @@
 Nothing is trained and nothing is written. The environment is a PettingZoo ParallelEnv: `module:Name` of something that
 makes one when it is called (`mpe2.simple_reference_v3:parallel_env`), or a game of emcomm (`emcomm/crossing-v0`). A
 policy is `module:Name` of a function `policy(observation) -> action` or `policy(observation, rng) -> action`, where
-`rng` is a numpy generator, or of a class: one instance for each agent, which is called so, and whose `reset(seed)`,
-where it has one, is called when an episode starts. A run is played by the network of its newest checkpoint. Only what
-is named on the command line is executed.
+`rng` is a numpy generator, or of a class: one instance for each agent, which is called so; its `reset(seed)` is called
+when an episode starts, and without it a new instance is made. A run is played by the network of its newest checkpoint.
+Only what is named on the command line is executed.
 
 ## What is looked at
 
@@ -79,8 +79,8 @@ class AuditOptions:
     corrected for the number of tests, and faults named from 0.001 down; 0: two replays differ, which is proof.
 
     A policy is a function policy(observation) or policy(observation, rng), or a class of which each agent gets an
-    instance; its reset(seed), where there is one, starts an episode. Agents of one role (equal spaces, names that
-    differ in their numbers) should not be told apart: --roles says otherwise.
+    instance; its reset(seed) starts an episode (without it, a new instance is made). Agents of one role (equal spaces,
+    names that differ in their numbers) should not be told apart: --roles says otherwise.
 
     Exit code: 0 sound, 1 a fault was found, 2 bad input.
 

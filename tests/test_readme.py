@@ -24,6 +24,7 @@ SMALL = {
     "emcomm.play": "",
     "emcomm.verify": "",
     "emcomm.prove": "--seconds 0.5",
+    "emcomm.audit": "--games 40",
     "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
     "experiments.planted_recovery": "--variants 1 --dialogues 500 --foreign-seeds 0",

@@ -145,11 +145,10 @@ def find_interface(
         if len(effects) >= interventions:
             break
     pays = {_pair(e, groups) for e in effects if e.paid is not None}  # it need not pay each time
-    talk = tuple(
-        e for e in effects
-        if (e.paid is None if says is not None and says(e.agent, e.before) else says is None and _pair(e, groups) not in pays)
-    )  # fmt: skip
-    moves = tuple(e for e in effects if e.paid is not None and not (says is not None and says(e.agent, e.before)))
+    words = [says is not None and says(e.agent, e.before) for e in effects]
+    only_talk = [e.paid is None if says is not None else _pair(e, groups) not in pays for e in effects]
+    talk = tuple(e for e, word, only in zip(effects, words, only_talk, strict=True) if only and (word or says is None))
+    moves = tuple(e for e, word in zip(effects, words, strict=True) if e.paid is not None and not word)
     found = {agent: np.zeros(len(of), np.bool_) for agent, of in names.items()}
     for effect in talk:
         for agent, (_, where) in effect.heard.items():

@@ -122,16 +122,23 @@ class CallableSeat:
     """A policy from outside: a function of the observation (and of a numpy generator), or an object that is called so.
 
     A class is instantiated for each agent, with the agent's name where its constructor takes one. `reset(seed)` or
-    `reset()`, where there is one, is called when an episode starts.
+    `reset()`, where there is one, is called when an episode starts; without it a new instance is made.
     """
 
     def __init__(self, policy: Any, agent: str, index: int) -> None:
         self._index = index
+        made: Any = policy
         if inspect.isclass(policy):
-            policy = policy(agent) if _takes(policy, 1, required=True) else policy()
-        self._policy, self._with_rng = policy, _takes(policy, 2, required=True)
-        self._reset = getattr(policy, "reset", None)
+            make: Any = policy
+            made = make(agent) if _takes(make, 1, required=True) else make()
+        self._policy, self._with_rng = made, _takes(made, 2, required=True)
+        self._reset = getattr(made, "reset", None)
         self._rng = np.random.default_rng()
+
+    @property
+    def resets(self) -> bool:
+        """Whether it can be used for one episode after another."""
+        return self._reset is not None
 
     def begin(self, seed: int) -> None:
         self._seed = seed

@@ -56,7 +56,7 @@ class Subject:
     hears: tuple[str, ...] = ()
     roles: Mapping[str, str] | None = None
     turns: bool = False
-    """Whether moves in sight are not looked for: the talk of emcomm plays all moves at once, and games may take turns."""
+    """Whether moves in sight are not looked for: emcomm's talk plays all moves at once, and a game may take turns."""
     runs: Mapping[str, tuple[Policy, Config]] | None = None
     """The networks of runs, by the names of their teams."""
 
@@ -95,8 +95,13 @@ def named_team(name: str, agents: Sequence[str]) -> Team:
             f"{name} names {len(things)} policies, and there are {len(agents)} agents: give one for all or one for each"
         )
 
+    made: dict[int, CallableSeat] = {}
+
     def team(agent: str, index: int, space: Space[Any]) -> Seat:
-        return CallableSeat(things[index % len(things)], agent, index)
+        seat = made.get(index) or CallableSeat(things[index % len(things)], agent, index)
+        if seat.resets:  # it may have read its weights from a disk: once is enough
+            made[index] = seat
+        return seat
 
     return team
 
