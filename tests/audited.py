@@ -394,6 +394,12 @@ def silent(seen):
     return 2 if seen["observation"][0] < Duet.rounds else TOKENS
 
 
+def contrary(seen):
+    """Says the opposite, and understands the opposite."""
+    step, secret, *heard = seen["observation"][: 2 + TOKENS]
+    return 1 - int(secret) if step < Duet.rounds else TOKENS + int(heard[1] == 0)
+
+
 def deaf(seen):
     """Says its secret, and does not listen."""
     return honest(seen) if seen["observation"][0] < Duet.rounds else TOKENS
@@ -470,3 +476,8 @@ def gives_distributions(seen, rng):
     """A distribution that leans to its secret, and a guess."""
     leaning = rng.dirichlet([4.0, 1.0, 1.0] if seen[0] else [1.0, 1.0, 4.0])
     return np.array([*leaning, float(seen[1] > 0.4)])
+
+
+def any_of_three(seen, rng):
+    """Anything, where there are three actions."""
+    return int(rng.integers(3))

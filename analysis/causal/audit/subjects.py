@@ -129,7 +129,7 @@ def of_environment(
     if says is not None and not all(isinstance(space, Discrete) for space in arena.spaces.values()):
         raise BadInput(f"--says {says} is for Discrete actions; without it what is talk is found by intervention")
     teams = {policy: named_team(policy, arena.agents) for policy in policies}
-    own = _own(arena)
+    own = declared_by(arena)
     chosen = symbols(says) if says is not None else own.says
     return Subject(
         arena, teams, chosen, tuple(hears) or own.hears, _roles(arena, roles) or own.roles, turns or own.turns
@@ -144,7 +144,7 @@ def _roles(arena: Arena, roles: Sequence[str]) -> dict[str, str] | None:
     return dict(zip(arena.agents, roles, strict=True))
 
 
-def _own(arena: Arena) -> Subject:
+def declared_by(arena: Arena) -> Subject:
     """What an environment of emcomm declares of itself; nothing for others."""
     env = arena.env
     if not isinstance(env, NegotiationEnv):
@@ -224,7 +224,7 @@ def of_runs(
             raise BadInput(f"{name}: {error}") from error
         teams[name] = network_team(policy)
     teams |= {policy: named_team(policy, arena.agents) for policy in policies}
-    own = _own(arena)
+    own = declared_by(arena)
     return Subject(arena, teams, own.says, own.hears, own.roles, own.turns, networks)
 
 
