@@ -16,7 +16,7 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from envs.crossing import CrossingGame
-from envs.game import BadGame, Game, Ints
+from envs.game import BadGame, Declaration, Game, Ints
 from envs.negotiation import PHASES, Dialogues, GameOver, IllegalAction, Negotiation, TalkRules
 from envs.rendering import RENDER_MODES, Picture, RenderMode, Scene, Window, text
 
@@ -96,6 +96,16 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
 
     def _start(self, rng: np.random.Generator) -> Negotiation:
         return Negotiation(self._make_game(1, rng), self._rules, rng)
+
+    @property
+    def rules(self) -> TalkRules:
+        """The options of the talk."""
+        return self._rules
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the game says of itself."""
+        return self._talk.declaration
 
     def observation_space(self, agent: str) -> gymnasium.Space[Any]:
         return self._observation_spaces[agent]

@@ -506,7 +506,9 @@ def test_the_tree_is_scored_on_dialogues_that_it_has_not_met():
     kind, held_out = [0] * 20 + [1] * 20, [0, 0, 0, 1, 1]
     features = np.array([*kind, *held_out], np.float32)[:, None]
     yielded = np.array([*kind, 0, 0, 1, 1, 1])
-    assert leaks._right(features, yielded, np.arange(45) < 40) == 4
-    assert leaks._right(features[1:], yielded[1:], np.arange(44) < 39) == 3  # the most frequent answer, 1, everywhere
+    assert leaks.held_out_right(features, yielded, np.arange(45) < 40) == 4
+    assert (
+        leaks.held_out_right(features[1:], yielded[1:], np.arange(44) < 39) == 3
+    )  # the most frequent answer, 1, everywhere
     with pytest.raises(NotApplicable, match="left to score on"):
-        leaks._right(features, yielded, np.ones(45, np.bool_))
+        leaks.held_out_right(features, yielded, np.ones(45, np.bool_))

@@ -24,6 +24,7 @@ SMALL = {
     "emcomm.play": "",
     "emcomm.verify": "",
     "emcomm.prove": "--seconds 0.5",
+    "emcomm.audit": "--games 40",
     "experiments": "",
     "experiments.overview": "--out OUT/overview.png",
     "experiments.replications": "",

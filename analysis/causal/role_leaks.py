@@ -114,20 +114,20 @@ def _audit(
     name: str, features: Floats, yielded: np.ndarray, fitting: np.ndarray, permutations: int, rng: np.random.Generator
 ) -> Leak:
     trials = int((~fitting).sum())
-    right = _right(features, yielded, fitting)
+    right = held_out_right(features, yielded, fitting)
     null = [
-        _right(features, np.where(rng.random(len(yielded)) < 0.5, yielded, 1 - yielded), fitting) / trials
+        held_out_right(features, np.where(rng.random(len(yielded)) < 0.5, yielded, 1 - yielded), fitting) / trials
         for _ in range(permutations)
     ]
     return Leak(name, rate(right, trials), float(np.quantile(null, 0.975)))
 
 
-def _right(features: Floats, yielded: np.ndarray, fitting: np.ndarray) -> int:
-    """Held-out dialogues that a small tree names right."""
+def held_out_right(features: Floats, yielded: np.ndarray, fitting: np.ndarray, leaf: int = 20) -> int:
+    """Held-out dialogues that a small tree names right, whose leaves hold at least `leaf` of the others."""
     from sklearn.tree import DecisionTreeClassifier
 
     if not (~fitting).any():
         raise NotApplicable("no dialogue is left to score on")
-    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=20, random_state=0)
+    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=leaf, random_state=0)
     predicted = tree.fit(features[fitting], yielded[fitting]).predict(features[~fitting])
     return int((predicted == yielded[~fitting]).sum())
