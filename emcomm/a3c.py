@@ -400,7 +400,7 @@ class OnRay:
             self._idle.append(task.hand)
             if task.computes:
                 self._deaths_in_a_row, self._contributed = 0, time.monotonic()
-                self._welcome *= 2 ** (1 / DOUBLE_EVERY)
+                self._welcome = min(self._welcome * 2 ** (1 / DOUBLE_EVERY), self._config.workers)
                 yield contribution
 
     @property

@@ -30,9 +30,11 @@ def make_algorithm(config: Config) -> Algorithm:
 def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence, training: bool = False) -> Negotiation:
     """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game.
 
-    In `training` a game that holds meanings out draws only the others, unless its options say which it draws.
+    In `training` a game that holds meanings out draws only the others.
     """
     options = config.game_options
+    if training and options.get("meanings", "training") != "training":
+        raise BadInput("a policy is trained on the training meanings: leave out meanings, and give held_out=0 for all")
     if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
         options = {"meanings": "training", **options}
     make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)

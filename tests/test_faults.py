@@ -303,6 +303,16 @@ def test_a_stalled_worker_is_replaced_though_the_others_wait_for_a_save(after, m
     assert 45 < machine.now < 70
 
 
+def test_workers_never_become_more_than_there_are(monkeypatch) -> None:
+    machine = Stopping({})
+    monkeypatch.setattr("emcomm.a3c.time", machine)
+    monkeypatch.setattr("emcomm.a3c.DOUBLE_EVERY", 0.001)
+    cluster = SimpleNamespace(ray=machine, check=machine.check, calling=nullcontext)
+    workers = OnRay(Config(workers=8, device="cpu"), 0, cluster, print)
+    assert all(machine.now < 3 for _ in itertools.islice(workers.contributions(lambda: ()), 20))
+    assert workers.started == 8
+
+
 def test_a_broken_ray_is_noticed_while_contributions_still_come(monkeypatch) -> None:
     """Workers and driver talk to each other without its servers, until Ray ends the driver before it could save."""
     machine = Stopping({})

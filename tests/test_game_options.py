@@ -140,3 +140,12 @@ class Named(Plain):
 def test_an_option_that_the_talk_has_too_is_refused() -> None:
     with pytest.raises(BadGame, match="order is an option of the talk"):
         parallel_env(Named, order="fixed")
+
+
+def test_a_policy_is_trained_on_the_training_meanings() -> None:
+    """Else the report would call meanings new that were trained."""
+    seed = np.random.SeedSequence(0)
+    config = Config(env="emcomm/signalling-v0", game_options={"held_out": 0.5, "meanings": "all"})
+    with pytest.raises(BadInput, match="trained on the training meanings"):
+        make_negotiation(config, 1, seed, training=True)
+    make_negotiation(config, 1, seed)

@@ -48,12 +48,16 @@ def playable(findings: Findings) -> dict[str, Any]:
         if type(study.make_game(1, np.random.default_rng(0))) is not CrossingGame:
             raise NotApplicable(f"the page can play the crossing, and this is {printable(findings.run.env_name, 100)}")
         assert study.trained is not None
-        packed = {"rules": packed_rules(study.trained.config.rules), "network": packed_network(study.trained.policy)}
+        packed: dict[str, Any] = {
+            "rules": packed_rules(study.trained.config.rules),
+            "network": packed_network(study.trained.policy),
+        }
     except (NotApplicable, BadInput) as error:
         return {"absent": " ".join(str(error).split())}
     explanation = findings.explanation
     machine = explanation.machine if explanation else None
-    packed |= {"machine": None, "rule": explanation.best.method if explanation and explanation.best else ""}
+    packed["machine"] = None
+    packed["rule"] = explanation.best.method if explanation and explanation.best else ""
     if machine is not None:
         with contextlib.suppress(NotApplicable):  # one that is too large: the network plays without it
             packed["machine"] = packed_machine(machine)
