@@ -30,6 +30,8 @@ COLOURS = {FREE: BLUE, PRICED: GREEN}
 EPISODES = 40_000
 LEARNED = 0.9
 """Success from which a seed is looked at: lengths of messages that are not understood mean nothing."""
+LEAST = 3
+"""Seeds of each condition that a verdict on lengths needs."""
 
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def _seeds(results: Results, condition: str) -> int:
 
 def judge(results: Results) -> Verdict:
     """Whether the correlation is negative without a price and positive with one, by intervals over seeds."""
-    if min(len(_of(results, name)) for name in CONDITIONS) < 3:
+    if min(len(_of(results, name)) for name in CONDITIONS) < LEAST:
         return Verdict("not", _why_not(results))
     free, priced = (mean_of(_of(results, name).correlation, bounds=(-1, 1)) for name in CONDITIONS)
     said = (
@@ -119,38 +121,42 @@ def conclude(results: Results) -> Conclusion:
     """Lengths by frequency, with a price and without."""
     figure, (left, right) = panels(2, 6.4)
     ranks = np.arange(1, STATES + 1)
-    for name in CONDITIONS:
-        own = _of(results, name)
+    rows = {name: results.rows[results.rows.condition == name] for name in CONDITIONS}
+    for name, own in rows.items():
         for lengths in own.lengths:
             left.plot(ranks, lengths, color=COLOURS[name], lw=0.6, alpha=0.4)
-        if len(own):
-            left.plot(ranks, np.mean([*own.lengths], axis=0), color=COLOURS[name], lw=2.4, label=name)
+        left.plot(ranks, np.mean([*own.lengths], axis=0), color=COLOURS[name], lw=2.4, label=f"{name}, all seeds")
     left.plot(ranks, shortest_lengths(), color=ORANGE, lw=1.5, ls="--", label="shortest code")
     left.set(
         xlabel="rank of the state, the most frequent first", ylabel="rounds of its message", ylim=(0, LONGEST + 0.3)
     )
     left.legend(frameon=False)
     for place, name in enumerate(CONDITIONS):
-        own = _of(results, name)
-        middle = mean_of(own.correlation, bounds=(-1, 1))
+        own, middle = rows[name], mean_of(_of(results, name).correlation, bounds=(-1, 1))
         right.plot([place, place], [middle.low, middle.high], color=COLOURS[name], lw=9, alpha=0.25)
-        right.plot(np.full(len(own), place), own.correlation, "o", color=COLOURS[name], ms=4)
+        for correlation, success in zip(own.correlation, own.under_open, strict=True):
+            filled = "full" if success >= LEARNED else "none"
+            right.plot(place, correlation, "o", color=COLOURS[name], ms=5, fillstyle=filled)
     right.axhline(0, color=GREY, ls=":")
     right.set_xticks(range(len(CONDITIONS)), list(CONDITIONS), fontsize=9)
-    right.set(ylabel="rank correlation, rank and length", ylim=(-1.05, 1.05))
+    right.set(ylabel="rank correlation, rank and length", ylim=(-1.05, 1.05), xlim=(-0.5, len(CONDITIONS) - 0.5))
+    right.set_title(f"hollow: below {100 * LEARNED:.0f} % success", fontsize=10)
     free, priced = (_correlation(name)(results) for name in (FREE, PRICED))
-    rows = {name: results.rows[results.rows.condition == name] for name in CONDITIONS}
     lengths = {name: number(mean_of(rows[name].length_of_token, bounds=(1, LONGEST))) for name in CONDITIONS}
     shuffled = {name: percent(mean_of(rows[name].under_shuffled), 1) for name in CONDITIONS}
+    learned = min(len(_of(results, name)) for name in CONDITIONS) >= LEAST
+    told = number(mean_of(rows[FREE].told, bounds=(0, STATES)), 1)
     return Conclusion(
         answer={
             "reproduced": "No: frequent ones get longer messages, until length has a price.",
             "partly": "With a price they do; without one the reverse did not appear here.",
             "not": "Neither the reverse nor the law of abbreviation appeared at this length.",
         }[judge(results).word],
-        key=f"correlation {free}; with a price {priced}",
+        key=f"correlation {free}; with a price {priced}" if learned else f"{told} of {STATES} states told",
         headline=f"The rank correlation of a state's rank and the length of its message is {free} without a price, and "
-        f"{priced} with a price of 0.1 for each round; positive is the law of abbreviation.",
+        f"{priced} with a price of 0.1 for each round; positive is the law of abbreviation."
+        if learned
+        else f"The networks tell {told} of {STATES} states without a price: too few to judge the lengths of rare ones.",
         findings="Messages take "
         + ", ".join(f"{length} rounds ({name})" for name, length in lengths.items())
         + f" on average over games; the shortest code would take {FREQUENCY @ shortest_lengths():.2f}. With the "
