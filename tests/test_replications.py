@@ -132,7 +132,7 @@ def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, 
 )
 def test_a_price_must_reverse_the_lengths(free: float, priced: float, success: float, verdict: str) -> None:
     columns = {
-        condition: {"correlation": value, "under_open": success}
+        condition: {"correlation": value, "under_open": success, "under_constant": 0.4, "told": 8 * success}
         for condition, value in zip(replication("chaabouni_2019").conditions, (free, priced), strict=True)
     }
     assert planted(columns, "chaabouni_2019") == verdict
@@ -141,9 +141,8 @@ def test_a_price_must_reverse_the_lengths(free: float, priced: float, success: f
 @pytest.mark.parametrize(("shift", "verdict"), [(0.0, "reproduced"), (0.04, "reproduced"), (0.15, "partly")])
 def test_pooling_must_be_as_frequent_as_published(shift: float, verdict: str) -> None:
     found = replication("barrett_2006")
-    published = {
-        p.condition.removeprefix("urns, "): float(p.figure[:-2]) / 100 for p in found.published if p.figure != "–"
-    }
+    figures = [p for p in found.published if p.condition.startswith("urns, ") and "Barrett" not in p.place]
+    published = {p.condition.removeprefix("urns, "): float(p.figure.removesuffix(" %")) / 100 for p in figures}
     shares = [share + shift for share in published.values()]
     simulated = pd.DataFrame({"simulation": list(published), "pairs": 1_000, "suboptimal": np.array(shares) * 1_000})
     assert found.judge(Results(pd.DataFrame(), {}, False, simulated)).word == verdict

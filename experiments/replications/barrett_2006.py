@@ -34,9 +34,6 @@ URNS: dict[str, tuple[int, int]] = {
     "n = 3, 100k plays": (3, 100_000),
     "n = 4, 100k plays": (4, 100_000),
     "n = 8, 60k plays": (8, 60_000),
-    "n = 3, 1M plays": (3, 1_000_000),
-    "n = 4, 1M plays": (4, 1_000_000),
-    "n = 8, 1M plays": (8, 1_000_000),
 }
 """States, and plays of each pair."""
 SHARES: dict[str, tuple[float, str]] = {
@@ -44,11 +41,10 @@ SHARES: dict[str, tuple[float, str]] = {
     "n = 3, 100k plays": (11.1, "as above"),
     "n = 4, 100k plays": (26.3, "as above"),
     "n = 8, 60k plays": (71.4, "as above"),
-    "n = 3, 1M plays": (9.6, "Barrett 2006, from memory"),
-    "n = 4, 1M plays": (21.9, "Barrett 2006, from memory"),
-    "n = 8, 1M plays": (59.4, "Barrett 2006, from memory"),
 }
 """Sub-optimal pairs (%), and where that stands."""
+BARRETT: dict[str, float] = {"n = 3, 100k plays": 9.6, "n = 4, 100k plays": 21.9, "n = 8, 60k plays": 59.4}
+"""The paper's shares (%), after 1 000 000 plays."""
 
 
 def urns(quick: bool, states: int, plays: int) -> dict[str, Any]:
@@ -91,25 +87,32 @@ def _networks_are(condition: str) -> Callable[[Results], str]:
 
 
 def _away(results: Results) -> dict[str, tuple[float, Rate]]:
-    """The simulations whose interval does not hold the published share: that, and ours."""
-    ours = {name: _share(results, name) for name in URNS}
-    return {name: (SHARES[name][0], r) for name, r in ours.items() if not r.low <= SHARES[name][0] / 100 <= r.high}
+    """The simulations that differ from the share to meet, also one of `LEARNERS` pairs, by Fisher's exact test (5 %,
+    Bonferroni's correction): that share, and ours."""
+    from scipy.stats import fisher_exact
+
+    away = {}
+    for name, (published, _) in SHARES.items():
+        ours, theirs = _share(results, name), round(published / 100 * LEARNERS)
+        both = [[ours.successes, ours.trials - ours.successes], [theirs, LEARNERS - theirs]]
+        if fisher_exact(both).pvalue < 0.05 / len(SHARES):
+            away[name] = (published, ours)
+    return away
 
 
 def judge(results: Results) -> Verdict:
-    """Reproduced where all seven shares lie in our intervals; partly, where the order of sizes does."""
+    """Reproduced where the shares grow with n and none is further than 5 points from that of the same length."""
     away, shares = _away(results), [_share(results, name).value for name in URNS]
-    rising = shares[0] < shares[1] < shares[2] < shares[3] and shares[4] < shares[5] < shares[6]
-    if not away:
-        return Verdict("reproduced", "All seven published shares lie in the intervals of 1 000 pairs each.")
     said = "; ".join(f"{name}: {100 * r.value:.1f} against {published} %" for name, (published, r) in away.items())
-    inside = f"{len(URNS) - len(away)} of {len(URNS)} published shares lie in our intervals"
-    near = max(abs(r.value - published / 100) for published, r in away.values()) < 0.05
-    if rising and near:
-        return Verdict("reproduced", f"{inside}, the others within 5 points ({said}); partial pooling grows with n.")
-    if rising:
-        return Verdict("partly", f"Partial pooling grows with n as published, but only {inside} ({said}).")
-    return Verdict("not", f"Partial pooling does not grow with n ({said}).")
+    inside = f"{len(URNS) - len(away)} of {len(URNS)} shares of the same length differ by no more than chance"
+    inside += f" (not: {said})" if away else ""
+    later = ", ".join(f"{100 * _share(results, name).value - share:+.1f}" for name, share in BARRETT.items())
+    paper = f"Against the paper's after 1 000 000 plays, which are not run here, ours are off by {later} points."
+    if shares != sorted(shares):
+        return Verdict("not", f"Partial pooling does not grow with n: {inside}.")
+    if all(abs(r.value - published / 100) < 0.05 for published, r in away.values()):
+        return Verdict("reproduced", f"Partial pooling grows with n, within 5 points: {inside}. {paper}")
+    return Verdict("partly", f"Partial pooling grows with n, but not as much: {inside}. {paper}")
 
 
 def conclude(results: Results) -> Conclusion:
@@ -122,7 +125,7 @@ def conclude(results: Results) -> Conclusion:
         ours = _share(results, name)
         left.plot([place, place], [100 * ours.low, 100 * ours.high], color=BLUE, lw=9, alpha=0.25)
         left.plot(place, 100 * ours.value, "o", color=BLUE, label="urns" if place == 0 else None)
-        left.plot(place, SHARES[name][0], "_", color=ORANGE, ms=18, mew=2, label="published" if place == 0 else None)
+        left.plot(place, SHARES[name][0], "_", color=ORANGE, ms=18, mew=2, label="to meet" if place == 0 else None)
     left.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=8)
     left.set(ylabel="sub-optimal pairs (%)", ylim=(-3, 100), title=f"{LEARNERS} pairs of urns each")
     left.legend(frameon=False)
@@ -138,12 +141,12 @@ def conclude(results: Results) -> Conclusion:
     weak, strong = _networks_are(WEAK)(results), _networks_are(STRONG)(results)
     four, eight = _share(results, "n = 4, 100k plays"), _share(results, "n = 8, 60k plays")
     return Conclusion(
-        answer="Urns pool more often the more states; networks do so without exploration.",
+        answer="Urns pool more often the more states; an entropy bonus frees most networks.",
         key=f"n = 4: {four} of the urns are sub-optimal; {strong} of A3C perfect",
         headline=f"With four states {four} of the urns are sub-optimal after 100 000 plays, with eight {eight} after "
         f"60 000. A3C with four states signals perfectly in {weak} with an entropy bonus of 0.01 and in {strong} with "
         "one of 0.2.",
-        findings="Urns that are sub-optimal are nearly all of one kind: two states share a signal, and one signal has "
+        findings="Urns that are sub-optimal mostly share one signal between two states, and one signal has "
         "lost its use (the spread of their success is in simulated.csv, in 40 bins from 0 to 1). Theory says that two "
         "states are learned with probability 1 (Argiento et al. 2009), so that what is sub-optimal there is on its "
         "way; from three states on partial pooling is stable with positive probability (Huttegger 2007; Hu et al. "
@@ -190,6 +193,13 @@ PUBLISHED_URNS = (
     )
     for name, (states, _) in URNS.items()
 )  # fmt: skip
+LATER = (
+    Published(
+        f"urns, {name}", "sub-optimal pairs", f"{share} %", "Barrett 2006 after 1M plays, from memory", _urns_are(name),
+        "above 0 %",
+    )
+    for name, share in BARRETT.items()
+)  # fmt: skip
 NETWORKS = (Published(name, "perfect seeds", "–", "–", _networks_are(name), "100 %") for name in CONDITIONS)
 
 EXPERIMENT = Replication(
@@ -206,7 +216,7 @@ EXPERIMENT = Replication(
     "each kind at first, one more after each success (Roth and Erev 1995). Sub-optimal: a pair that succeeds in less "
     f"than {100 * PERFECT:.0f} % with its urns as they are; the criterion of the paper is not known here, and its "
     "shares are quoted from memory.",
-    published=(*PUBLISHED_URNS, *NETWORKS),
+    published=(*PUBLISHED_URNS, *LATER, *NETWORKS),
     judge=judge,
 )
 

@@ -133,7 +133,7 @@ def _table(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-EPISODES = 400_000
+EPISODES = 60_000
 """The paper trains on batches of 1 000 until all training games are right."""
 
 
