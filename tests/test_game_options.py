@@ -112,14 +112,15 @@ def test_a_game_without_options_says_so() -> None:
         make_negotiation(Config(game_options={"k": 2}), 1, np.random.SeedSequence(0))
 
 
-def test_training_asks_for_training_meanings_unless_the_options_say_otherwise() -> None:
+def test_training_asks_for_training_meanings() -> None:
     def drawn(training: bool, **options: Any) -> str:
         config = Config(env=DOORS, game_options=options)
         return make_negotiation(config, 1, np.random.SeedSequence(0), training).game.meanings  # type: ignore[attr-defined]
 
     assert drawn(training=True) == "training"
     assert drawn(training=False) == "all"
-    assert drawn(training=True, meanings="all") == "all"
+    with pytest.raises(BadInput, match="trained on the training meanings"):
+        drawn(training=True, meanings="all")
 
 
 def test_an_older_configuration_has_no_options(tmp_path: Path) -> None:
