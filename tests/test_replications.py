@@ -183,7 +183,7 @@ def test_committed_results_follow_from_their_runs(name: str, tmp_path: Path) -> 
 
 def test_the_readme_says_what_was_found() -> None:
     if COMMITTED:
-        assert section().strip() in (RESULTS.parent.parent / "README.md").read_text()
+        assert section().strip() in (RESULTS / "replications" / "README.md").read_text()
 
 
 # -- urns --------------------------------------------------------------------------------------------------------------

@@ -40,13 +40,13 @@ def replication(name: str) -> Replication:
 
 
 def section(out: Path = RESULTS) -> str:
-    """The README's table: for each paper what it says, what came out here, and the verdict."""
+    """The table of the page of results: for each paper what it asks, what came out here, and the verdict."""
     lines = ["| paper | question | ours | verdict |", "|---|---|---|---|"]
     for name in names():
         result = result_of(f"replications/{name}", out)
         if result is not None:
             paper = replication(name).paper
-            page = f"[{paper.authors} {paper.year}](experiments/results/replications/{name}/README.md)"
+            page = f"[{paper.authors} {paper.year}]({name}/README.md)"
             lines.append(f"| {page} | {result['question']} | {result['key']} | {result['verdict']} |")
     return "\n".join(lines) + "\n"
 
