@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.agents.players import play_games as play_games
     from analysis.agents.policy_player import PolicyPlayer as PolicyPlayer
     from analysis.automata.protocol_machine import ProtocolMachine as ProtocolMachine
+    from analysis.causal.audit import audit as audit
     from analysis.causal.channel_controls import channel_controls as channel_controls
     from analysis.causal.dialogue_edits import edits as edits
     from analysis.causal.influence import influence as influence
@@ -63,6 +64,7 @@ _ROOMS = {
     "analysis.agents.players": ("play_games",),
     "analysis.agents.policy_player": ("PolicyPlayer",),
     "analysis.automata.protocol_machine": ("ProtocolMachine",),
+    "analysis.causal.audit": ("audit",),
     "analysis.causal.channel_controls": ("channel_controls",),
     "analysis.causal.dialogue_edits": ("edits",),
     "analysis.causal.influence": ("influence", "positive_signalling"),

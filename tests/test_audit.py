@@ -46,7 +46,7 @@ FAULTS = {
     "probabilities in the buffer": ("Probabilities", "thinking", "what is heard follows from the actions"),
     "distributions as messages": ("Distributions", "gives_distributions", "what is heard follows from the actions"),
 }
-QUICK = ("disconnected", "role by padding", "stale messages", "policies share a state")
+QUICK = ("role by padding", "stale messages", "policies share a state")
 SOUND = {
     "honest": ("Duet", "honest"),
     "silent": ("Duet", "silent"),

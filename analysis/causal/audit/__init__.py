@@ -7,7 +7,7 @@ episode again. What it looks at is seen from outside: the observations and actio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -100,6 +100,8 @@ def audit(
         checks.append(environment.at_once(arena, interface, seeds[:40], rng, turns))
     else:
         checks.append(Check(environment.REAL, "what is said reaches another", "the seed is ignored", None))
+        if not hears:  # what was found is chance
+            interface = replace(interface, hears={a: np.zeros_like(mask) for a, mask in interface.hears.items()})
     doing("looking for roles")
     checks += environment.leaks(arena, interface, [*seeds, *(s + 2**25 for s in seeds)], groups)
     for name, team in (teams or {}).items():
@@ -107,9 +109,10 @@ def audit(
         played = agents.record(arena, team, interface, seeds)
         own = agents.fair_play(played, repeats)
         doing(f"changing what {name} sees and hears")
-        own += agents.said(played)
-        own.append(agents.heard(played))
-        own += agents.matters(played, repeats)
+        follows = all(check.p_value == 1.0 for check in own[:2])  # what two replays differ in is then an effect
+        own += agents.said(played, follows)
+        own.append(agents.heard(played, follows))
+        own += agents.matters(played)
         several = len(teams or {}) > 1
         checks += [Check(c.question, f"{name}: {c.name}", *_rest(c)) for c in own] if several else own
     if teams:

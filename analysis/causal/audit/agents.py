@@ -28,6 +28,7 @@ SAID = "Is anything said?"
 HEARD = "Is it heard?"
 MATTERS = "Does it matter?"
 STRANGERS = "Is it private?"
+IGNORED = "replays cannot be compared: a seed is ignored, or a state is shared"
 KINDS = 64
 """Numbers heard in one place from which tokens are no longer the likeliest explanation."""
 
@@ -179,8 +180,11 @@ def _heard_rows(episodes: Sequence[Episode], agent: str, hears: Bools) -> np.nda
 # -- said --------------------------------------------------------------------------------------------------------------
 
 
-def said(played: Record) -> list[Check]:
-    """Whether different things are heard in different episodes, and whether they tell what their speaker knows."""
+def said(played: Record, follows: bool) -> list[Check]:
+    """Whether different things are heard in different episodes, and whether they tell what their speaker knows.
+
+    `follows`: whether all follow their seed, so that replays can be compared.
+    """
     listeners = {agent: hears for agent, hears in played.interface.hears.items() if hears.any()}
     if not listeners:
         return [Check(SAID, name, "no message part is known", None, fault=False)
@@ -194,7 +198,7 @@ def said(played: Record) -> list[Check]:
         if bits:
             evidence += f"; the first that varies has {bits:.2f} bits ({agent}, step {step})"
             break
-    return [Check(SAID, "words vary", evidence, 0.0 if bits > 0 else 1.0, fault=False), _signalling(played)]
+    return [Check(SAID, "words vary", evidence, 0.0 if bits > 0 else 1.0, fault=False), _signalling(played, follows)]
 
 
 def _bits(episodes: Sequence[Episode], agent: str, hears: Bools, step: int) -> float:
@@ -219,8 +223,11 @@ def _talked(episode: Episode, listeners: Mapping[str, Bools]) -> bool:
     return False
 
 
-def _signalling(played: Record) -> Check:
+def _signalling(played: Record, follows: bool) -> Check:
     """Positive signalling: what a speaker knows is exchanged, and what others hear of it changes."""
+    name = "words tell what their speaker knows"
+    if not follows:
+        return Check(SAID, name, IGNORED, None, fault=False)
     changes, tried = 0, 0
     for number, episode in enumerate(played.episodes):
         donor = played.donor(number)
@@ -233,7 +240,6 @@ def _signalling(played: Record) -> Check:
             step = max(acts, default=0)
             if acts and not _same(acts[step], episode.actions[step][agent]):
                 changes += _others_hear(played, episode, step, agent, acts[step])
-    name = "words tell what their speaker knows"
     if not tried:
         return Check(SAID, name, "agents know nothing before they speak that could be exchanged", 1.0, fault=False)
     share = rate(changes, tried)
@@ -286,9 +292,11 @@ def _against_nothing(changes: int, tried: int) -> float:
 # -- heard, and to what end --------------------------------------------------------------------------------------------
 
 
-def heard(played: Record) -> Check:
+def heard(played: Record, follows: bool) -> Check:
     """Positive listening: what an agent has heard is exchanged, and what it does changes."""
     name = "what is heard changes what is done"
+    if not follows:
+        return Check(HEARD, name, IGNORED, None, fault=False)
     tried: Counter[str] = Counter()
     changes: Counter[str] = Counter()
     for number, episode in enumerate(played.episodes):
@@ -323,7 +331,7 @@ def _foreign(episode: Episode, donor: Episode, agent: str, step: int, hears: Boo
     return None if (new == mine).all() else new
 
 
-def matters(played: Record, env_repeats: bool) -> list[Check]:
+def matters(played: Record) -> list[Check]:
     """What is gained with one's own words, with those of other episodes, and with none."""
     controls = {"messages of other episodes": _shuffled, "no messages": _silent}
     own = played.returns()

@@ -213,7 +213,7 @@ def at_once(arena: Arena, interface: Interface, seeds: Sequence[int], rng: np.ra
         one_shot += len(paid) > 1
         for agent, steps in paid.items():
             (step, effects) = next(iter(steps.items()))
-            for other in paid.keys() - {agent}:
+            for other in [a for a in paid if a != agent]:
                 turn = next(iter(paid[other]))
                 if step < turn and any(other in e.heard and e.heard[other][0] <= turn for e in effects):
                     peeks.append((seed, agent, other))

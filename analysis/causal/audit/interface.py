@@ -129,8 +129,7 @@ def find_interface(
     for trial in range(3 * interventions):  # steps without a choice are passed over
         episode = arena.random(seed + trial)
         for seen in episode.raw:
-            for agent in seen.keys() - names.keys():
-                names[agent] = places(seen[agent])
+            names.update({agent: places(what) for agent, what in seen.items() if agent not in names})
         if not len(episode):
             continue
         if len(heard) < WATCHED:
@@ -244,7 +243,7 @@ def differences(one: Episode, other: Episode, start: int = 0) -> dict[str, tuple
     """For each agent whose observations differ the first step from `start` on, and `[F]` the components."""
     found: dict[str, tuple[int, Bools]] = {}
     for step in range(start, min(len(one.raw), len(other.raw))):
-        for agent in one.raw[step].keys() | other.raw[step].keys():
+        for agent in {**one.raw[step], **other.raw[step]}:  # in an order that no hash decides
             mine, its = one.flat(step, agent), other.flat(step, agent)
             if mine is None and its is None:
                 continue

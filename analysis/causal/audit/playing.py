@@ -145,7 +145,8 @@ class CallableSeat:
         self._rng = np.random.default_rng([seed, self._index, 1])
         seed_globals((seed, self._index))
         if self._reset is not None:
-            self._reset(seed * 64 + self._index) if _takes(self._reset, 1) else self._reset()
+            own = int(np.random.SeedSequence((seed, self._index)).generate_state(1)[0]) >> 1  # 31 bits suit everyone
+            self._reset(own) if _takes(self._reset, 1) else self._reset()
 
     def act(self, seen: Any, step: int) -> Any:
         seed_globals((self._seed, self._index, step))
