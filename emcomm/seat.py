@@ -117,8 +117,8 @@ class Seat:
         while True:
             given = self._ask(f"{self._game.agent_names[self._seat]}, {self._words.listed(legal)}: ")
             action = self._words.action(given)
-            if action in legal:
-                return int(action)
+            if action is not None and action in legal:
+                return action
             self._say(f"{_quoted(given)} is not possible now: {self._words.listed(legal)}")
 
     def _tell_what_is_known(self) -> None:

@@ -61,7 +61,7 @@ def passed_over(result: Explanation) -> str:
         passes = one.check.passed and one.accuracy.trials and one.accuracy.value >= AT_LEAST
         if not passes or not (why := why_not(one, result)):
             continue
-        named = one.method
+        named: str = one.method
         if why == _unproven(one, result) and one.strata:  # one reason for all of them, each with its figure
             named, why = f"{one.method} ({_percent(worst(one.strata).share)})", NO_RULES
         reasons.setdefault(why, []).append(named)

@@ -43,12 +43,12 @@ def run_section(findings: Findings, number: int, whole: bool = True) -> str:
     verdict = findings.explanation.verdict if findings.explanation else ""
     badge = SEVERAL if findings.explanation and findings.explanation.rivals else VERDICTS.get(verdict, "")
     says = f'<p class="verdict {verdict}">{badge}</p>' if badge else ""
-    whole = f"<p class=sentence>{text(findings.sentence)}</p>" if findings.sentence != findings.lead else ""
+    sentence = f"<p class=sentence>{text(findings.sentence)}</p>" if findings.sentence != findings.lead else ""
     chapters = list(_chapters(findings, number))
     return (
         f'<article class=run id="run-{number}" data-run="{number}" aria-label="run {text(findings.name)}">'
         f"<header class=hero><p class=eyebrow>run <b>{text(findings.name)}</b> {_setting(findings)}</p>"
-        f"<h2>{text(findings.lead)}</h2>{whole}{says}{_guide(findings)}</header>{_contents(chapters, number)}"
+        f"<h2>{text(findings.lead)}</h2>{sentence}{says}{_guide(findings)}</header>{_contents(chapters, number)}"
         f"{_problems(findings)}<dl class=facts>{''.join(_facts(findings))}</dl>"
         f'{_commonest(findings, number)}<div id="play-{number}"></div>'
         f"{''.join(html for _, _, html in chapters)}"

@@ -48,7 +48,10 @@ def playable(findings: Findings) -> dict[str, Any]:
         if type(study.make_game(1, np.random.default_rng(0))) is not CrossingGame:
             raise NotApplicable(f"the page can play the crossing, and this is {printable(findings.run.env_name, 100)}")
         assert study.trained is not None
-        packed = {"rules": packed_rules(study.trained.config.rules), "network": packed_network(study.trained.policy)}
+        packed: dict[str, Any] = {
+            "rules": packed_rules(study.trained.config.rules),
+            "network": packed_network(study.trained.policy),
+        }
     except (NotApplicable, BadInput) as error:
         return {"absent": " ".join(str(error).split())}
     explanation = findings.explanation
