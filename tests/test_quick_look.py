@@ -106,16 +106,13 @@ def planted(dialogues: int) -> DialogueTable:
 def test_rivals_are_all_named_and_no_machine_is() -> None:
     """Where two rules are left, the sentence has both, and nothing is built upon one of them."""
     table = planted_dialogues("first difference", 3, 1_200)
-    few = explain(table, 5, methods=("first difference", "cyclic order", "integrator"), cautious=True)
+    few = explain(table, 5, methods=("first difference", "integrator"), games=200, cautious=True)
     assert len(few.rivals) > 1
     assert few.machine is None
     assert few.family == few.verdict == "none"
     for rival in few.rivals:
         assert rival in few.sentence.lower()
         assert rival in lead_of(few)
-    bold = explain(table, 5, methods=("first difference", "cyclic order", "integrator"))
-    assert bold.rivals == ()
-    assert bold.family in few.rivals
 
 
 def test_the_lead_is_one_short_sentence() -> None:
