@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import shutil
@@ -56,6 +57,7 @@ def test_command_runs(
         small = ["--workers", "0", "--episodes", "3300", "--evaluation-games", "200"]
     if module.startswith("emcomm."):
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody answers
         said = call(module.removeprefix("emcomm."), *args, *small)
         assert said.code == 0, said.err
         return

@@ -130,7 +130,7 @@ def explain(
     )
     network = _network_figures(arena, judge)
     checked = {c.method: fitted[c.method] for c in competitors if c.check.passed}
-    rivals = _rivals(checked, competitors, judge, network) if cautious else ()
+    rivals = _rivals(fitted, competitors, judge, network) if cautious else ()
     if len(rivals) > 1:
         return Explanation(
             "none", "none", undecided_sentence(rivals), competitors, None, None, None, (), network,
@@ -313,21 +313,24 @@ def _explaining(
 
 
 def _rivals(
-    checked: dict[Method, Fitted], competitors: tuple[Competitor, ...], judge: _Judge, network: NetworkFigures | None
+    fitted: dict[Method, Fitted], competitors: tuple[Competitor, ...], judge: _Judge, network: NetworkFigures | None
 ) -> tuple[Method, ...]:
-    """What may come to be named with more dialogues: the rules that are not separated, and whatever may explain."""
+    """What may come to be named with more dialogues: the rules that are not separated, and whatever may explain.
+
+    A method that fails its planted case with so few dialogues may pass it with more: it is no less a rival.
+    """
     if not len(judge.scoring) or (judge.scoring.n_rounds == 0).mean() >= AT_LEAST:
         return ()
-    open_yet = set(possible(checked, judge.scoring, judge.fresh))
+    open_yet = set(possible(fitted, judge.scoring, judge.fresh))
     for one in competitors:
-        if network is not None and one.method in checked and one.strata and one.self_play is not None:
+        if network is not None and one.strata and one.self_play is not None:
             reached = all(
                 rate(round(s.named * s.queries), s.queries).high >= OF_THE_CEILING * s.ceiling for s in one.strata
             )
             alike = one.self_play.success.high >= network.play.success.low - POINTS
             if reached and alike and one.method != "silent":
                 open_yet.add("vote" if one.method == "vote × clock" else one.method)
-    order = {method: i for i, method in enumerate((*SIMPLEST_FIRST, *checked))}
+    order = {method: i for i, method in enumerate((*SIMPLEST_FIRST, *fitted))}
     return tuple(sorted(open_yet, key=lambda method: order.get(method, len(order))))
 
 
