@@ -22,7 +22,7 @@ from analysis.data.decisions import Decisions, NotApplicable
 from analysis.data.dialogue_text import table_of
 from analysis.data.runs import load
 from analysis.data.utterances import Utterances, that_know, utterances
-from analysis.metrics import lexicon
+from analysis.metrics import form_meaning, lexicon
 from analysis.metrics.context_independence import independence_of
 from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
 from analysis.metrics.entropy import shared_information
@@ -195,6 +195,60 @@ def test_dialogues_are_resampled_and_not_their_utterances() -> None:
     apart = estimated(mean, lambda rng: 0.0, np.arange(400), rng, 400)
     together = estimated(mean, lambda rng: 0.0, np.repeat(np.arange(200), 2), rng, 400)
     assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(math.sqrt(2), rel=0.15)
+
+
+def habits(episodes: int, turns: int, seed: int = 0) -> tuple[DialogueTable, np.ndarray]:
+    """Episodes of several dialogues in which the sender knows one thing, and says one random token again and again."""
+    rng = np.random.default_rng(seed)
+    of = np.repeat(np.arange(episodes), turns)
+    meanings, said = rng.integers(VALUES, size=(episodes, 2))[of], rng.integers(VALUES, size=episodes)[of]
+    table = told(meanings, said[:, None].tolist())
+    success = np.tile(np.arange(turns) == turns - 1, episodes)
+    return replace(table, episode=of, negotiation=np.tile(np.arange(turns), episodes), success=success), meanings
+
+
+def test_what_lasts_an_episode_counts_once() -> None:
+    """Noise that is repeated all the episode tells nothing, however many dialogues the episode has."""
+    above, told_bits = [], []
+    for seed in range(5):
+        table, meanings = habits(300, 6, seed)
+        [said] = utterances(table, game_of(VALUES, VALUES), TOKENS)
+        assert len(said) == len(np.unique(table.episode[said.dialogue])) == 300
+        assert len(np.unique(table.negotiation[said.dialogue])) == 6
+        assert (said.meanings == meanings[said.dialogue]).all()
+        assert said.success.all()  # as the episode ended, whichever dialogue was drawn
+        above += [one.bits.above_chance for one in symbol_information(said, nulls=39) if one.round == 1]
+        told_bits.append(capacity(said, alone=True, nulls=1).told)
+    assert sum(above) <= 2  # 10 asked at 5 %; all of them where dialogues were counted
+    assert max(told_bits) < 0.05
+
+
+def test_of_an_episode_a_dialogue_is_drawn_in_which_the_speaker_may_speak() -> None:
+    table, _ = habits(50, 2)
+    speaks = np.stack([table.negotiation == 0, table.negotiation == 1], axis=1)
+    [said] = utterances(replace(table, speaks=speaks), game_of(VALUES, VALUES), TOKENS)
+    assert said.dialogue.tolist() == list(range(0, 100, 2))
+
+
+def test_a_speaker_that_is_silent_at_first_loses_nothing() -> None:
+    meanings = drawn(400, sizes=(VALUES,))
+    table = told(meanings, [[-1, int(m)] for m in meanings[:, 0]])
+    [said] = utterances(table, game_of(VALUES), TOKENS)
+    assert {one.round: round(one.bits.value) for one in symbol_information(said, nulls=9)} == {2: 2, 3: 0}
+    cells = [(cell.meaning, cell.round, cell.symbol) for cell in lexicon.by_round(said)]
+    assert cells[:2] == [("colour 0", 2, "0"), ("colour 0", 3, "EOT")]
+
+
+def test_units_are_scored_on_all_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the messages name both attributes, half are noise: that the records are many does not cover more."""
+    monkeypatch.setattr(form_meaning, "MOST_RECORDS", 200)
+    rng, meanings = np.random.default_rng(0), drawn(4000)
+    clean = np.stack([meanings[:, 0], 4 + meanings[:, 1]], axis=1)
+    messages = np.where(rng.random((4000, 1)) < 0.5, clean, rng.integers(TOKENS, size=(4000, 2)))
+    [said] = utterances(told(meanings, messages.tolist()), game_of(VALUES, VALUES), TOKENS)
+    found = dictionary(said)
+    assert found.symbols.trials == 4000  # two tokens of half of the dialogues
+    assert found.symbols.value < 0.7
 
 
 # -- the others' values ------------------------------------------------------------------------------------------------
