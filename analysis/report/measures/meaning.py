@@ -107,8 +107,7 @@ SYMBOLS = Measure(
     _symbols,
     "What each round tells",
     "Percent of each attribute that the symbol of one round tells: mutual information over the entropy of the "
-    "attribute. What permuted meanings would give is subtracted, so noise has 0."
-    + ONE_EACH,
+    "attribute. What permuted meanings would give is subtracted, so noise has 0." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"symbol_meaning": symbol_information.to_frame(result)},
@@ -153,8 +152,7 @@ CAPACITY = Measure(
     _capacity,
     "Bits told, and what could be told",
     "How much a whole message tells of what its speaker knows: a lower bound, from a predictor scored on others. "
-    "Beside it the entropy of what is known, and log2 of the number of messages in the rounds used."
-    + ONE_EACH,
+    "Beside it the entropy of what is known, and log2 of the number of messages in the rounds used." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"capacity": told_capacity.to_frame(result)},
@@ -253,8 +251,7 @@ DISENTANGLEMENT = Measure(
     _scored(disentanglement_of, 2),
     "Disentanglement",
     "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. "
-    "2020)."
-    + ONE_EACH,
+    "2020)." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
@@ -279,12 +276,13 @@ def _generalisation(study: Study) -> Generalisation:
     sample = study.sample
     assert sample is not None
     declared = None if study.unplayable else getattr(study.make_game(1, np.random.default_rng(0)), "held_out", None)
-    if declared is not None and sample.private.shape[2]:
-        kinds: Ints = np.asarray(declared(sample.private), np.int64)
-    elif study.training_sample is None:
-        raise NotApplicable("there is no log of training to say which meanings are new")
+    if study.training_sample is not None:
+        kinds: Ints = study.met.kinds(sample)
+    elif declared is not None and sample.private.shape[2]:
+        kind = KINDS.index("new combination" if len(study.game.attributes) > 1 else "new value")
+        kinds = np.where(declared(sample.private), kind, 0)
     else:
-        kinds = study.met.kinds(sample)
+        raise NotApplicable("there is no log of training to say which meanings are new")
     if not kinds.any():
         raise NotApplicable("every meaning of the evaluation was met in training")
     return generalisation(sample, kinds)
@@ -302,7 +300,11 @@ def _generalisation_says(result: Generalisation, study: Study) -> str:
     difference, low, high = (100 * x for x in result.gap)
     if difference != difference:
         return ""
-    return f"New combinations cost {difference:.1f} points of success [{low:.1f}, {high:.1f}]."
+    new, met = result.meanings[KINDS[1]], result.meanings[KINDS[0]]
+    return (
+        f"New combinations cost {difference:.1f} points of success [{low:.1f}, {high:.1f}] ({new} of them, {met} "
+        f"meanings met in training; p = {result.p_value:.3f} by permuting which are new)."
+    )
 
 
 GENERALISATION = Measure(
@@ -310,7 +312,7 @@ GENERALISATION = Measure(
     _generalisation,
     "Success with new combinations",
     "How often the agents succeed with combinations of attributes that training never showed them, and with "
-    "the others.",
+    "the others, at the end of the episode. Intervals are over meanings: those of one meaning end alike.",
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"unseen_meanings": result.to_frame()},
