@@ -461,6 +461,21 @@ def test_consistency_as_jaques_has_it_by_hand() -> None:
     assert jaques(np.array([[3, 1], [1, 3]])) == pytest.approx(0.18872, abs=1e-5)
 
 
+def test_jaques_counts_what_can_be_said_and_done() -> None:
+    """Noise that takes both tokens and both legal moves equally often has 0, of a role that never has the other two."""
+    rng = np.random.default_rng(0)
+    moves, tokens = rng.integers(2, size=(4000, 2)), rng.integers(2, size=(4000, 1))
+    table = table_of([[(t, -1)] for t in tokens[:, 0].tolist()], moves=moves.tolist())
+    legal = np.tile([True, True, False, False], (4000, 2, 1))
+    table = replace(table, private=np.zeros((4000, 2, 1), np.float32), legal=legal)
+    game = replace(game_of(2, moves=4), tokens=(2, 2))
+    [said] = utterances(table, game, 2)
+    for one in consistency(said, table, game, nulls=9, fixed=True):
+        assert (one.jaques, one.jaques_null) == (pytest.approx(0, abs=0.002), pytest.approx(0, abs=0.002))
+    either = 0.5 * (1 - 1 / math.log2(3))  # with an EOT that is never said
+    assert consistency(said, table, game, nulls=9)[0].jaques == pytest.approx(either, abs=0.002)
+
+
 # -- generalisation ----------------------------------------------------------------------------------------------------
 
 

@@ -138,7 +138,7 @@ def utterances(
     succeeded[episode[table.last]] = table.success[table.last]
     found = []
     for name, agents in speakers(game, each_agent):
-        spoken = one_of_each(episode, lot, table.speaks[:, agents].any(axis=1))
+        spoken = one_of_each(episode, lot, np.logical_or.reduce(table.speaks[:, agents], axis=1))
         rows = [np.flatnonzero(spoken & table.speaks[:, agent]) for agent in agents]
         which = np.repeat(agents, [len(r) for r in rows])
         at = np.concatenate(rows)

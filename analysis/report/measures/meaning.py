@@ -324,10 +324,11 @@ GENERALISATION = Measure(
 
 
 def _consistency(study: Study) -> tuple[Consistency, ...]:
+    fixed = study.rules is not None and study.rules.closing == "fixed"
     found = tuple(
         one
         for said in study.utterances
-        for one in speaker_consistency.consistency(said, study.language, study.game, nulls=_nulls(study))
+        for one in speaker_consistency.consistency(said, study.language, study.game, nulls=_nulls(study), fixed=fixed)
     )
     if not found:
         raise NotApplicable("no move varies after talk")
