@@ -1,7 +1,10 @@
 """Dialogues as utterances: what an agent said in one dialogue, and what it knew.
 
 Agents of one role are exchangeable, so their utterances are those of one speaker. Where every agent has a network of
-its own, each agent is a speaker. Axes: `U` utterance, `R` round (padded with SILENT), `P` attribute.
+its own, each agent is a speaker. What is known, and what was said before, may last a whole episode: of an episode with
+several dialogues one is drawn, so that those of different episodes can be permuted and resampled as independent.
+
+Axes: `U` utterance, `R` round (padded with SILENT), `P` attribute.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from envs.game import Attribute, Bools, Declaration, Ints
 
 MOST_ROUNDS = 16
 """Rounds of which the symbols are looked at."""
+SEED = 0
+"""Fixes which dialogue of an episode is drawn."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Utterances:
     agent: Ints
     """`[U]` which agent spoke."""
     success: Bools
-    """`[U]` how the dialogue ended."""
+    """`[U]` how its episode ended."""
     n_rounds: Ints
     """`[U]` rounds of the dialogue, the closing one included."""
     cut: Bools
@@ -95,12 +100,13 @@ def utterances(
 ) -> tuple[Utterances, ...]:
     """For each speaker its utterances, whether or not it knows anything; those who never spoke are left out.
 
+    Of an episode with several dialogues in which the speaker may speak, one is drawn at random, by a fixed seed.
     Raises NotApplicable where the log does not hold the attributes that the game declares, or nobody spoke.
 
     Parameters
     ----------
     table : DialogueTable
-        Dialogues of one frozen policy.
+        Dialogues of one frozen policy, in whole episodes.
     game : Declaration
         What the game declares.
     n_tokens : int
@@ -126,9 +132,14 @@ def utterances(
     private = private_values(table, game)
     longest = max(min(int(table.n_rounds.max(initial=0)), rounds), 1)
     padded = table.padded(longest)
+    lot = np.random.default_rng(SEED).permutation(len(table))
+    episode = np.unique(table.episode, return_inverse=True)[1].reshape(-1)
+    succeeded = np.zeros(int(episode.max(initial=-1)) + 1, np.bool_)
+    succeeded[episode[table.last]] = table.success[table.last]
     found = []
     for name, agents in speakers(game, each_agent):
-        rows = [np.flatnonzero(table.speaks[:, agent]) for agent in agents]
+        spoken = one_of_each(episode, lot, np.logical_or.reduce(table.speaks[:, agents], axis=1))
+        rows = [np.flatnonzero(spoken & table.speaks[:, agent]) for agent in agents]
         which = np.repeat(agents, [len(r) for r in rows])
         at = np.concatenate(rows)
         said = padded[at, :, which]
@@ -142,13 +153,27 @@ def utterances(
         found.append(
             Utterances(
                 name, tuple(game.attributes[p] for p in varied), n_tokens if own is None else own, n_tokens,
-                said.astype(np.int64), known[:, varied], at, which, table.success[at], table.n_rounds[at],
+                said.astype(np.int64), known[:, varied], at, which, succeeded[episode[at]],
+                table.n_rounds[at],
                 table.cut[at],
             )
         )  # fmt: skip
     if not found:
         raise NotApplicable("nobody says anything")
     return tuple(found)
+
+
+def one_of_each(group: Ints, lot: Ints, among: Bools) -> Bools:
+    """`[D]` the row with the first `lot` `[D]` of each `group` `[D]`, of the rows in question.
+
+    >>> one_of_each(np.array([0, 0, 1]), np.array([1, 0, 2]), np.array([True, True, True])).tolist()
+    [False, True, True]
+    """
+    rows = np.flatnonzero(among)
+    rows = rows[np.argsort(lot[rows])]
+    one = np.zeros(len(group), np.bool_)
+    one[rows[np.unique(group[rows], return_index=True)[1]]] = True
+    return one
 
 
 def private_values(table: DialogueTable, game: Declaration) -> Ints:

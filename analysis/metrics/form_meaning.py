@@ -4,7 +4,7 @@ Their algorithm, CSAR: *count* how often each string of symbols and each meaning
 shares the most information, *ablate* both where they stand together, *repeat*. A meaning is a value of an attribute or
 several together. A string may be bound to the round in which it begins. It ends where permuted meanings do as well.
 Pairs in which the string nearly always has that meaning come first, then those in which it has it more often than not.
-Units are those of one half of the dialogues, and their figures those of the other half, where they must occur.
+Units are those of one half of the dialogues, and their figures those of all of the other half, where they must occur.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from envs.game import Attribute, Bools, Ints
 LONGEST = 4
 """Symbols of a string."""
 MOST_RECORDS, MOST_FORMS, MOST_MEANINGS, MOST_UNITS = 1_500, 600, 400, 60
-"""Different pairs of message and meaning, strings, meanings and units; the commonest are kept."""
+"""Different pairs of message and meaning, strings, meanings and units that are looked for; the commonest are kept."""
 TOGETHER = 3
 """Attributes of one meaning."""
 NULLS = 19
@@ -172,20 +172,21 @@ def dictionary(said: Utterances, seed: int = 0) -> Dictionary:
     half = rng.permutation(int(said.dialogue.max(initial=0)) + 1) % 2 == 0
     messages = np.where(said.is_token, said.symbols, SILENT)
     fitting, scored = half[said.dialogue], ~half[said.dialogue]
-    corpus = _corpus(messages[fitting], said.meanings[fitting])
+    corpus = _corpus(messages[fitting], said.meanings[fitting], MOST_RECORDS)
     forms, meanings = _forms(corpus), _meanings(corpus)
     null = 0.0
     for _ in range(NULLS):
-        other = _corpus(messages[fitting], rng.permutation(said.meanings[fitting]))
+        other = _corpus(messages[fitting], rng.permutation(said.meanings[fitting]), MOST_RECORDS)
         null = max(null, float(_shared(other, forms, meanings).max(initial=0)))
     pairs = _selected(corpus, forms, meanings, null)
     return _scored(said, pairs, _corpus(messages[scored], said.meanings[scored]), null)
 
 
-def _corpus(messages: Ints, meanings: Ints) -> _Corpus:
+def _corpus(messages: Ints, meanings: Ints, most: int | None = None) -> _Corpus:
+    """The different pairs of message and meaning; with `most` only so many, the commonest."""
     different, which = numbered(np.concatenate([messages, meanings], axis=1))
     counts = np.bincount(which, minlength=len(different))
-    kept = np.sort(np.argsort(-counts, kind="stable")[:MOST_RECORDS])
+    kept = np.sort(np.argsort(-counts, kind="stable")[:most])
     rounds = messages.shape[1]
     return _Corpus(different[kept, :rounds], different[kept, rounds:], counts[kept])
 

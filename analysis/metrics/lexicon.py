@@ -13,14 +13,14 @@ import pandas as pd
 from analysis.data.utterances import Utterances, meaning_text, message_text, symbol_text
 from emcomm.statistics import Rate, rate
 from envs.channels import SILENT
-from envs.game import Bools
+from envs.game import Bools, Ints
 
 MOST_ENTRIES = 200
 """Meanings with an entry; of more only the commonest."""
 FEW = 24
 """Meanings that are shown round by round; of more only the values of the attributes are."""
 REACHED = 0.05
-"""A round that a smaller share of utterances reaches is left out."""
+"""A round in which a smaller share of utterances has a symbol is left out."""
 
 
 class Entry(NamedTuple):
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     second: str
     """The second commonest message, with its share."""
     success: Rate
-    """How the dialogues ended in which it was said for this meaning."""
+    """How the episodes ended in which it was said for this meaning."""
 
 
 class Cell(NamedTuple):
@@ -102,14 +102,14 @@ def lexicon(said: Utterances) -> tuple[Entry, ...]:
 def by_round(said: Utterances) -> tuple[Cell, ...]:
     """What is said in each round for each meaning, where there are few, and for each value of several attributes.
 
-    Rounds that fewer than 5 % of the utterances reach are left out.
+    Rounds in which fewer than 5 % of the utterances have a symbol are left out.
 
     Examples
     --------
     `[(cell.meaning, cell.round, cell.symbol) for cell in by_round(said)]`
     """
     meanings, meaning = said.meaning_numbers()
-    rounds = int(((said.symbols != SILENT).mean(axis=0) >= REACHED).sum())
+    rounds = np.flatnonzero((said.symbols != SILENT).mean(axis=0) >= REACHED)
     several = len(said.attributes) > 1
     cells = []
     if len(meanings) <= FEW or not several:
@@ -122,14 +122,14 @@ def by_round(said: Utterances) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def _cells(said: Utterances, attribute: str, meaning: str, those: Bools, rounds: int) -> list[Cell]:
-    counts = [np.bincount(said.symbols[those, t] - SILENT) for t in range(rounds)]
+def _cells(said: Utterances, attribute: str, meaning: str, those: Bools, rounds: Ints) -> list[Cell]:
+    counts = {t: np.bincount(said.symbols[those, t] - SILENT) for t in rounds.tolist()}
     return [
         Cell(
             said.speaker, attribute, meaning, t + 1, symbol_text(int(of.argmax()) + SILENT, said.eot),
             rate(int(of.max()), int(of.sum())),
         )
-        for t, of in enumerate(counts)
+        for t, of in counts.items()
     ]  # fmt: skip
 
 

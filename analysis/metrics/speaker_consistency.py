@@ -4,6 +4,9 @@ Speaker consistency is the mutual information of a symbol and its speaker's own 
 et al. 2019 have it, the mean of 1 - H(symbol | move) / H_max and 1 - H(move | symbol) / H_max. Instantaneous
 coordination is the same with the move of another agent. Both see co-occurrence only: an agent that heeds nothing scores
 high where speaker and mover know the same thing. Beside them belongs an intervention (`analysis.causal.listening`).
+
+Noise has 0 bits. Jaques's score it gives the mean of 1 - H(symbol) / H_max and 1 - H(move) / H_max: 0 only where all
+symbols and all moves are taken equally often, and near 1 where one symbol and one move nearly always are.
 """
 
 from __future__ import annotations
@@ -34,9 +37,10 @@ class Consistency(NamedTuple):
     """From 1."""
     bits: Estimate
     jaques: float
-    """0 to 1; high, too, where one symbol or one move is nearly always taken."""
+    """0 to 1; high, too, where one symbol or one move is nearly always taken. H_max is that of the symbols that can be
+    said, and of the moves that are ever legal for the mover."""
     jaques_null: float
-    """The same with permuted moves."""
+    """The same with permuted moves: what noise gives."""
     utterances: int
 
 
@@ -57,7 +61,13 @@ def jaques(counts: Ints) -> float:
 
 
 def consistency(
-    said: Utterances, table: DialogueTable, game: Declaration, seed: int = 0, nulls: int = NULLS, rounds: int = 4
+    said: Utterances,
+    table: DialogueTable,
+    game: Declaration,
+    seed: int = 0,
+    nulls: int = NULLS,
+    rounds: int = 4,
+    fixed: bool = False,
 ) -> tuple[Consistency, ...]:
     """How the symbols of the first `rounds` go with the speaker's own move, and with the moves of the others.
 
@@ -73,6 +83,8 @@ def consistency(
         What the game declares.
     seed, nulls, rounds : int
         What fixes the randomness, permutations behind the null, rounds that are looked at.
+    fixed : bool
+        Whether every talk has a fixed length, so that EOT cannot be said.
 
     Returns
     -------
@@ -85,15 +97,19 @@ def consistency(
     """
     rng, found = np.random.default_rng(seed), []
     row = np.arange(len(said))
-    movers: list[tuple[str, bool, Ints]] = [(said.speaker, True, table.moves[said.dialogue, said.agent])]
+    movers: list[tuple[str, bool, Ints, Ints]] = [
+        (said.speaker, True, np.unique(said.agent), table.moves[said.dialogue, said.agent])
+    ]
     for role, name in enumerate(game.roles):
         agents = np.flatnonzero(np.array(game.role_of) == role)
         others = agents[None] != said.agent[:, None]  # the first agent of the role that is not the speaker
         if not others.any(axis=1).all():
             continue
-        movers.append((name, False, table.moves[said.dialogue, agents[others.argmax(axis=1)]]))
-    n_symbols, n_moves = said.n_tokens + 1, len(game.move_names)
-    for name, own, moves in movers:
+        movers.append((name, False, agents, table.moves[said.dialogue, agents[others.argmax(axis=1)]]))
+    n_symbols = said.n_tokens + (not fixed)
+    for name, own, those, moves in movers:
+        legal = table.legal[:, those]
+        n_moves = int(np.count_nonzero(legal.any(axis=(0, 1)))) if legal.shape[2] else len(game.move_names)
         for t in range(min(rounds, said.symbols.shape[1])):
             there = row[(said.symbols[:, t] != SILENT) & (moves >= 0)]
             if len(there) < SEEN * len(said) or len(np.unique(moves[there])) < 2:
@@ -101,7 +117,7 @@ def consistency(
             symbol = numbered(said.symbols[there, t, None])[1]
             move = numbered(moves[there, None].astype(np.int64))[1]
             bits = information(symbol, move, said.dialogue[there], rng, nulls)
-            shape = (max(n_symbols, int(symbol.max()) + 1), n_moves)
+            shape = (max(n_symbols, int(symbol.max()) + 1), max(n_moves, int(move.max()) + 1))
             score, null = (jaques(_within(shape, counted(symbol, other))) for other in (move, rng.permutation(move)))
             found.append(Consistency(said.speaker, name, own, t + 1, bits, score, null, len(there)))
     return tuple(found)

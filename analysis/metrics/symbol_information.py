@@ -20,7 +20,7 @@ from envs.channels import SILENT
 from envs.game import Ints
 
 SEEN = 0.01
-"""A round that a smaller share of utterances reaches is left out."""
+"""A round in which a smaller share of utterances has a symbol is left out."""
 NULLS = 99
 
 
@@ -94,7 +94,7 @@ def _permuted(joint: Ints, nulls: int, rng: np.random.Generator) -> Ints:
 
 
 def symbol_information(said: Utterances, seed: int = 0, nulls: int = NULLS) -> tuple[SymbolBits, ...]:
-    """Bits about each attribute in the symbol of each round; utterances that ended before are left out.
+    """Bits about each attribute in the symbol of each round; utterances without one are left out.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def by_round(
     for t in range(said.symbols.shape[1]):
         there = said.symbols[:, t] != SILENT
         if there.mean() < SEEN:
-            break
+            continue
         symbol = numbered(said.symbols[there, t, None])[1]
         for name, column in columns.items():
             y = numbered(column[there, None])[1]

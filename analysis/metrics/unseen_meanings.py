@@ -3,6 +3,10 @@
 A game may say which ones were kept from training. Otherwise the log of training does: a dialogue is about an unseen
 meaning where what some agent knew was never known to its role in training. A meaning whose every value was met, each in
 other company, is a new combination; one with a value that was never met has a new value.
+
+An episode counts as it ended. What is drawn at random are meanings: agents that know a word for one say it whenever it
+is meant, so its dialogues are no independent trials. Intervals allow for how much meanings differ, and the null is that
+others might as well have been held out.
 """
 
 from __future__ import annotations
@@ -11,25 +15,28 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from analysis.data.utterances import numbered, private_values
 from emcomm.dialogues import DialogueTable
-from emcomm.statistics import Rate, rate
+from emcomm.statistics import Z95, Rate, rate
 from envs.game import Bools, Declaration, Ints
 
 KINDS = ("met in training", "new combination", "new value")
+PERMUTATIONS = 999
 
 
 class Generalisation(NamedTuple):
     """Success with meanings that were met in training, and with those that were not."""
 
     by_kind: dict[str, Rate]
-    """Kind of the dialogue's meaning, of `KINDS` -> success."""
+    """Kind of the meaning, of `KINDS` -> episodes that ended well; the 95 % interval is over meanings."""
     scores: dict[str, float]
     """The same with the mean score, where the game has degrees of success; else empty."""
     meanings: dict[str, int]
     """How many different meanings there are of each kind."""
+    p_value: float
+    """Two-sided, that others might as well be the new combinations: permuted meanings; NaN where there are none."""
 
     @property
     def gap(self) -> tuple[float, float, float]:
@@ -40,24 +47,14 @@ class Generalisation(NamedTuple):
         above = np.hypot(met.high - met.value, new.value - new.low)
         return difference, float(difference - below), float(difference + above)
 
-    @property
-    def p_value(self) -> float:
-        """Two-sided, that the two succeed alike (two proportions, normal approximation)."""
-        met, new = self.by_kind[KINDS[0]], self.by_kind[KINDS[1]]
-        if not met.trials or not new.trials:
-            return float("nan")
-        pooled = (met.successes + new.successes) / (met.trials + new.trials)
-        spread = np.sqrt(pooled * (1 - pooled) * (1 / met.trials + 1 / new.trials))
-        return float(2 * norm.sf(abs(met.value - new.value) / spread)) if spread > 0 else 1.0
-
     def to_frame(self) -> pd.DataFrame:
-        """One row per kind: kind, meanings, dialogues, success, low, high, and the mean score where there is one."""
+        """One row per kind: kind, meanings, episodes, success, low, high, and the mean score where there is one."""
         rows = [
             (kind, self.meanings[kind], r.trials, r.value, r.low, r.high, self.scores.get(kind))
             for kind, r in self.by_kind.items()
             if r.trials
         ]
-        names = ["meaning", "meanings", "dialogues", "success", "low", "high", "mean_score"]
+        names = ["meaning", "meanings", "episodes", "success", "low", "high", "mean_score"]
         frame = pd.DataFrame(rows, columns=names)
         return frame if self.scores else frame.drop(columns="mean_score")
 
@@ -104,13 +101,58 @@ class MetMeanings:
         return kind
 
 
+def rate_over_meanings(success: Bools, meaning: Ints) -> Rate:
+    """A rate whose interval is over meanings: `success` `[D]` of trials, and the number of the `meaning` `[D]` of each.
+
+    Wilson's interval of as many independent trials as have the spread that is seen between meanings, with the quantile
+    of Student's t for their number (Korn and Graubard 1998). Where all trials end alike a meaning is one trial.
+
+    >>> right = np.repeat([True, True, True, False], 100)  # three of four meanings
+    >>> print(rate_over_meanings(right, np.repeat(np.arange(4), 100)))
+    75.00 % [13.07, 98.36]
+    >>> print(rate_over_meanings(right, np.arange(400)))
+    75.00 % [70.51, 79.01]
+    """
+    uses = np.bincount(meaning)
+    uses, good = uses[uses > 0], np.bincount(meaning, success)[uses > 0]
+    trials, meanings = len(success), len(uses)
+    share = float(success.mean()) if trials else 0.0
+    if not 0 < share < 1 or meanings < 2:
+        return rate(int(success.sum()), trials, meanings)
+    variance = meanings / (meanings - 1) * float(((good - share * uses) ** 2).sum()) / trials**2
+    quantiles = Z95 / float(student.ppf(0.975, meanings - 1))
+    worth = share * (1 - share) / variance * quantiles**2 if variance else trials
+    return rate(int(success.sum()), trials, min(worth, trials))
+
+
+def permuted_p_value(success: Bools, meaning: Ints, new: Bools, seed: int = 0) -> float:
+    """Two-sided p-value of the difference in success, where the meanings that are `new` `[D]` might be any others.
+
+    >>> rng = np.random.default_rng(0)
+    >>> meaning = rng.integers(40, size=2000)
+    >>> permuted_p_value(meaning < 30, meaning, meaning >= 30), permuted_p_value(meaning % 2 == 0, meaning, meaning < 8)
+    (0.001, 0.724)
+    """
+    if new.all() or not new.any():
+        return float("nan")
+    pairs, which = numbered(np.stack([new, meaning], axis=1).astype(np.int64))
+    uses, good = np.bincount(which), np.bincount(which, success)
+
+    def difference(new: Ints) -> float:
+        return abs(float(good @ new / (uses @ new) - good @ (1 - new) / (uses @ (1 - new))))
+
+    rng, found = np.random.default_rng(seed), difference(pairs[:, 0])
+    as_much = sum(difference(rng.permutation(pairs[:, 0])) >= found - 1e-12 for _ in range(PERMUTATIONS))
+    return (1 + as_much) / (1 + PERMUTATIONS)
+
+
 def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None) -> Generalisation:
-    """Success of the dialogues of each kind.
+    """Success with the meanings of each kind, at the end of the episode.
 
     Parameters
     ----------
     table : DialogueTable
-        Dialogues of one frozen policy, with all meanings.
+        Dialogues of one frozen policy, with all meanings, in whole episodes.
     kinds : array `[D]`
         Of `MetMeanings.kinds`, or of what the game held out.
     graded : bool, optional
@@ -126,13 +168,15 @@ def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None
     `generalisation(table, met.kinds(table)).by_kind["new combination"]`
     """
     graded = not np.array_equal(table.score, table.success) if graded is None else graded
+    table, kinds = table[table.last], kinds[table.last]
+    meaning = numbered(table.private.astype(np.int64).reshape(len(table), -1))[1]
     by_kind, scores, meanings = {}, {}, {}
     for k, name in enumerate(KINDS):
         those: Bools = kinds == k
-        by_kind[name] = rate(int(table.success[those].sum()), int(those.sum()))
-        meanings[name] = (
-            len(numbered(table.private[those].astype(np.int64).reshape(int(those.sum()), -1))[0]) if those.any() else 0
-        )
+        by_kind[name] = rate_over_meanings(table.success[those], meaning[those])
+        meanings[name] = len(np.unique(meaning[those]))
         if graded and those.any():
             scores[name] = float(table.score[those].mean())
-    return Generalisation(by_kind, scores, meanings)
+    two = kinds < 2
+    p_value = permuted_p_value(table.success[two], meaning[two], kinds[two] == 1)
+    return Generalisation(by_kind, scores, meanings, p_value)

@@ -55,8 +55,9 @@ def lexicon(cells: Sequence[Cell]) -> str | None:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.spines["bottom"].set_visible(False)
         axes.set_xlabel("round")
-        first = ", ".join(f"{c.meaning}: {c.symbol}" for c in shown if c.round == 1)
-        return svg(figure, f"What is said in round 1: {first}")
+        earliest = min(c.round for c in shown)
+        first = ", ".join(f"{c.meaning}: {c.symbol}" for c in shown if c.round == earliest)
+        return svg(figure, f"What is said in round {earliest}: {first}")
 
 
 def told_by_round(found: Sequence[SymbolBits]) -> str | None:

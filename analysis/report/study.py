@@ -255,8 +255,10 @@ class Study:
 
     @cached_property
     def language(self) -> DialogueTable:
-        """The dialogues behind `utterances`."""
+        """The dialogues behind `utterances`, in whole episodes."""
         assert self.sample is not None
+        if self.sample.negotiation.any():
+            return self.sample
         return self.sample.drawn(self.depth.dialogues, np.random.default_rng(1))
 
     @property

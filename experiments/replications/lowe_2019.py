@@ -37,7 +37,7 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
         found = [
             one
             for said in study.utterances
-            for one in consistency(said, study.language, study.game, nulls=9)
+            for one in consistency(said, study.language, study.game, nulls=9, fixed=run.config.rules.closing == "fixed")
             if one.own
         ]
     except NotApplicable:

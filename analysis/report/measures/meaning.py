@@ -30,6 +30,9 @@ from envs.game import Ints
 KNOWN = (DIALOGUES, ATTRIBUTES)
 """What a measure of meaning needs."""
 
+ONE_EACH = " Of an episode with several dialogues one is drawn."
+"""What lasts the whole episode counts once."""
+
 Scores = dict[str, dict[str, Estimate]]
 """By speaker and name."""
 
@@ -73,7 +76,8 @@ LEXICON = Measure(
     "Lexicon",
     "What is said for which meaning. Figure: the commonest symbol of each round, the darker the more often it is said "
     "(a dash: the talk is over). Table: the commonest message of each meaning, how often it is said for it (with 95 % "
-    "interval), the second commonest, and which share of all uses of that message this meaning has.",
+    "interval), the second commonest, and which share of all uses of that message this meaning has."
+    + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {
@@ -103,7 +107,7 @@ SYMBOLS = Measure(
     _symbols,
     "What each round tells",
     "Percent of each attribute that the symbol of one round tells: mutual information over the entropy of the "
-    "attribute. What permuted meanings would give is subtracted, so noise has 0.",
+    "attribute. What permuted meanings would give is subtracted, so noise has 0." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"symbol_meaning": symbol_information.to_frame(result)},
@@ -148,7 +152,7 @@ CAPACITY = Measure(
     _capacity,
     "Bits told, and what could be told",
     "How much a whole message tells of what its speaker knows: a lower bound, from a predictor scored on others. "
-    "Beside it the entropy of what is known, and log2 of the number of messages in the rounds used.",
+    "Beside it the entropy of what is known, and log2 of the number of messages in the rounds used." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"capacity": told_capacity.to_frame(result)},
@@ -179,7 +183,8 @@ UNITS = Measure(
     _units,
     "Form-meaning units",
     "Strings of symbols and what they mean (after Boldt and Mortensen 2025): the pair that shares most is taken out, "
-    "and so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues.",
+    "and so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues."
+    + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {
@@ -233,7 +238,8 @@ SIMILARITY = Measure(
     _scored(similarity_of, 2),
     "Topographic similarity",
     "Do like meanings have like messages? Spearman correlation of the share of attributes that differ and three "
-    "distances of messages (Brighton and Kirby 2006). The tick is what messages given out at random reach (97.5 %).",
+    "distances of messages (Brighton and Kirby 2006). The tick is what messages given out at random reach (97.5 %)."
+    + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("topographic_similarity"),
@@ -245,7 +251,7 @@ DISENTANGLEMENT = Measure(
     _scored(disentanglement_of, 2),
     "Disentanglement",
     "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. "
-    "2020).",
+    "2020)." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
@@ -256,7 +262,8 @@ INDEPENDENCE = Measure(
     "context_independence",
     _scored(lambda said, **options: {"context independence": independence_of(said, **options)}, 1),
     "Context independence",
-    "Has each value of each attribute a token of its own, in whatever round? 1 where it has (Bogin et al. 2018).",
+    "Has each value of each attribute a token of its own, in whatever round? 1 where it has (Bogin et al. 2018)."
+    + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("context_independence"),
@@ -269,12 +276,13 @@ def _generalisation(study: Study) -> Generalisation:
     sample = study.sample
     assert sample is not None
     declared = None if study.unplayable else getattr(study.make_game(1, np.random.default_rng(0)), "held_out", None)
-    if declared is not None and sample.private.shape[2]:
-        kinds: Ints = np.asarray(declared(sample.private), np.int64)
-    elif study.training_sample is None:
-        raise NotApplicable("there is no log of training to say which meanings are new")
+    if study.training_sample is not None:
+        kinds: Ints = study.met.kinds(sample)
+    elif declared is not None and sample.private.shape[2]:
+        kind = KINDS.index("new combination" if len(study.game.attributes) > 1 else "new value")
+        kinds = np.where(declared(sample.private), kind, 0)
     else:
-        kinds = study.met.kinds(sample)
+        raise NotApplicable("there is no log of training to say which meanings are new")
     if not kinds.any():
         raise NotApplicable("every meaning of the evaluation was met in training")
     return generalisation(sample, kinds)
@@ -292,7 +300,11 @@ def _generalisation_says(result: Generalisation, study: Study) -> str:
     difference, low, high = (100 * x for x in result.gap)
     if difference != difference:
         return ""
-    return f"New combinations cost {difference:.1f} points of success [{low:.1f}, {high:.1f}]."
+    new, met = result.meanings[KINDS[1]], result.meanings[KINDS[0]]
+    return (
+        f"New combinations cost {difference:.1f} points of success [{low:.1f}, {high:.1f}] ({new} of them, {met} "
+        f"meanings met in training; p = {result.p_value:.3f} by permuting which are new)."
+    )
 
 
 GENERALISATION = Measure(
@@ -300,7 +312,7 @@ GENERALISATION = Measure(
     _generalisation,
     "Success with new combinations",
     "How often the agents succeed with combinations of attributes that training never showed them, and with "
-    "the others.",
+    "the others, at the end of the episode. Intervals are over meanings: those of one meaning end alike.",
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"unseen_meanings": result.to_frame()},
@@ -312,10 +324,11 @@ GENERALISATION = Measure(
 
 
 def _consistency(study: Study) -> tuple[Consistency, ...]:
+    fixed = study.rules is not None and study.rules.closing == "fixed"
     found = tuple(
         one
         for said in study.utterances
-        for one in speaker_consistency.consistency(said, study.language, study.game, nulls=_nulls(study))
+        for one in speaker_consistency.consistency(said, study.language, study.game, nulls=_nulls(study), fixed=fixed)
     )
     if not found:
         raise NotApplicable("no move varies after talk")
@@ -327,7 +340,8 @@ CONSISTENCY = Measure(
     _consistency,
     "Speaker consistency and coordination",
     "Bits that a symbol shares with its speaker's own move (speaker consistency) and with the move of another agent "
-    "(coordination; Lowe et al. 2019, Jaques et al. 2019). Co-occurrence only: it can be high where nobody listens.",
+    "(coordination; Lowe et al. 2019, Jaques et al. 2019). Co-occurrence only: it can be high where nobody listens."
+    + ONE_EACH,
     chapter="causes",
     needs=(DIALOGUES,),
     tables=lambda result: {"consistency": speaker_consistency.to_frame(result)},
