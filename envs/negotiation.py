@@ -491,7 +491,7 @@ class Negotiation:
         The channel may let it be heard in a game in which that agent can.
         """
         said = self._said[games]
-        if self._may_speak is None:
+        if speaks.all():
             return said
         first = (~speaks).argsort(axis=1, kind="stable")  # those who could speak, then the others
         turn = np.arange(self.n_agents) % np.maximum(speaks.sum(axis=1), 1)[:, None]
@@ -555,9 +555,9 @@ class Negotiation:
         """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
         at = Round(games, self.n_rounds[games], columns[..., 1:], self._said)
         row[..., 1:] = self.channel.hear(row[..., :1], row[..., 1:], at)
-        if self._may_speak is not None and not self.channel.echo:  # whoever cannot speak is not heard
-            speaks = np.take_along_axis(self._speakers()[games][:, None], columns[..., 1:], 2)
-            row[..., 1:] = np.where(speaks, row[..., 1:], SILENT)
+        there = (self.game.active() if self.channel.echo else self._speakers())[games]
+        if not there.all():  # whoever cannot speak is not heard, and no echo comes from where nobody is
+            row[..., 1:] = np.where(np.take_along_axis(there[:, None], columns[..., 1:], 2), row[..., 1:], SILENT)
         if self._hears is not None:
             reaches = np.take_along_axis(self._hears()[games], columns[..., 1:], 2)
             row[..., 1:] = np.where(reaches, row[..., 1:], SILENT)

@@ -114,6 +114,24 @@ def test_places_without_a_car_neither_speak_nor_move() -> None:
     assert came_back.max() > 2
 
 
+@pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
+@pytest.mark.parametrize("channel", ["constant", "self", "noisy", "shuffled", "delayed"])
+def test_places_without_a_car_are_silent_over_every_channel(channel: str, speaking: str) -> None:
+    rng = np.random.default_rng(0)
+    game = TrafficJunctionGame(32, rng)
+    rules = TalkRules(n_tokens=4, max_rounds=2, opening="talk", closing="fixed", channel=channel, speaking=speaking)
+    talk = Negotiation(game, rules, rng)
+    talk.reset()
+    heard = 0
+    for _ in range(30 if speaking == "simultaneous" else 150):
+        seen, away = talk.observe(), ~game.active()
+        there = np.take_along_axis(away[:, None], talk._columns[..., 1:], 2)[:, :, None].repeat(rules.window, 2)
+        assert (seen.buffer[..., 1:][there] == -1).all()
+        heard += (seen.buffer[..., 1:] >= 0).sum()
+        talk.reset(talk.step((rng.random(seen.mask.shape) * seen.mask).argmax(axis=2)).over)
+    assert heard > 100
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
