@@ -22,7 +22,7 @@ class Naive:
     def play(self, moves: list, arrivals: list, order: list) -> tuple[dict, set, bool, float]:
         """Rewards by car, cars that left, success, score; `arrivals`: routes of the cars that come."""
         self.time += 1
-        left = set()
+        left, there = set(), set(self.cars)
         for i in list(self.cars):
             self.cars[i][2] += 1
             if moves[i] == GO:
@@ -31,16 +31,16 @@ class Naive:
                     del self.cars[i]
                     left.add(i)
         for route in arrivals:
-            free = [i for i in range(len(order)) if i not in self.cars]
+            free = [i for i in range(len(order)) if i not in self.cars and i not in left]
             if route >= 0 and free:
                 self.cars[max(free, key=lambda i: order[i])] = [route, 0, 0, False]
                 self.came += 1
-        rewards = {}
+        rewards, new = {}, set(self.cars) - there
         for i, car in self.cars.items():
             collides = any(self.cell(i) == self.cell(j) for j in self.cars if j != i)
             self.hit += collides and not car[3]
             car[3] |= collides
-            rewards[i] = -0.001 * car[2] - collides
+            rewards[i] = 0.0 if i in new else -0.001 * car[2] - collides
         return rewards, left, self.hit == 0, 1 - self.hit / self.came
 
     def cell(self, i: int) -> tuple:
@@ -112,6 +112,19 @@ def test_places_without_a_car_neither_speak_nor_move() -> None:
         assert ((done.moves == -1) == ~done.speaks).all()
         talk.reset(step.over)
     assert came_back.max() > 2
+
+
+def test_nothing_of_a_car_that_leaves_passes_to_the_next_one() -> None:
+    game = TrafficJunctionGame(64, np.random.default_rng(0), rate=1.0)
+    game.reset(np.ones(64, np.bool_))
+    seen = 0
+    for _ in range(game.steps):
+        outcome = game.play(np.where(game.active(), GO, -1), np.arange(64))
+        assert outcome.left is not None
+        seen += outcome.left.sum()
+        assert not (game.active() & outcome.left).any()
+        assert (outcome.rewards[outcome.left] == 0).all()
+    assert seen > 100
 
 
 @pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
