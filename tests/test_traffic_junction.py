@@ -1,8 +1,15 @@
 """The traffic junction against a second, naive implementation of its rules, and its published sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from emcomm.config import Config
+from emcomm.games import with_talk
+from emcomm.rollout import Rollout
+from emcomm.worlds import make_negotiation, make_policy
 from envs import BadOption, Negotiation, TalkRules, TrafficJunctionGame
 from envs.traffic_junction import BRAKE, GO, LEVELS, roads
 
@@ -112,6 +119,28 @@ def test_places_without_a_car_neither_speak_nor_move() -> None:
         assert ((done.moves == -1) == ~done.speaks).all()
         talk.reset(step.over)
     assert came_back.max() > 2
+
+
+def test_a_car_remembers_nothing_of_the_one_before_in_its_place() -> None:
+    """What a place without a car remembers does not depend on who was there, nor on what is said around it."""
+    config = with_talk(Config(env="emcomm/traffic-junction-v0", workers=0, hidden_size=8, games=16))
+    config = replace(config, rules=replace(config.rules, closing="fixed"))  # each step of the game takes three
+    policy = make_policy(config)
+    play = Rollout(make_negotiation(config, 16, np.random.SeedSequence(0)), np.random.default_rng(0))
+    game, compared = play.negotiation.game, 0
+    empty = np.where(game.active(), -1, 0)  # steps since a place was left, or the episode began
+    for step in range(1, 60):
+        with torch.no_grad():
+            trajectory, again, _ = play.play(policy, 3)
+            np.testing.assert_allclose(again().log_probs, trajectory.log_probs, atol=1e-6)  # [T, B, N, A]
+        assert play.memory is not None
+        memory, away = play.memory.view(16, 5, -1).numpy(), ~game.active()
+        empty = np.where(away, empty + 1 if step % 20 else 0, -1)  # every 20 steps all begin anew
+        for steps in np.unique(empty[away]):
+            places = memory[empty == steps]
+            np.testing.assert_allclose(places, places[:1].repeat(len(places), 0), atol=1e-6)
+            compared += len(places) - 1
+    assert compared > 500
 
 
 def test_nothing_of_a_car_that_leaves_passes_to_the_next_one() -> None:

@@ -69,10 +69,13 @@ def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: D
     for number in range(1, int(table.negotiation.max(initial=0)) + 1):
         later = np.flatnonzero(table.negotiation == number)
         earlier = table[before[later]]
-        _, memory[torch.from_numpy(later)] = _replayed(
+        _, after = _replayed(
             policy, rules, earlier.padded(max(int(earlier.n_rounds.max(initial=0)), 1)), earlier.n_rounds,
             situation[before[later]],
         )  # fmt: skip
+        if (gone := (earlier.moves >= 0) & (table.moves[later] < 0)).any():
+            after = policy.forget(after.flatten(0, 1), gone).view(after.shape)
+        memory[torch.from_numpy(later)] = after
     return situation
 
 
