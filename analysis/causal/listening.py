@@ -59,7 +59,8 @@ def listening(
     """Put foreign talks to the hearers of at most `dialogues`, and watch their moves.
 
     A hearer that never speaks hears a foreign talk whole; one that speaks keeps its own words, and the talk is one of
-    the same length. Raises NotApplicable where that leaves nothing to hear.
+    the same length. Only dialogues count in which the hearer takes part, hears somebody and has a choice of moves.
+    Raises NotApplicable where that leaves nothing to hear, or what is heard does not follow from what is said.
 
     Parameters
     ----------
