@@ -48,11 +48,15 @@ def play(
         nonlocal memory
         memory = policy.restart(memory, over)
 
+    def forget(gone: Bools) -> None:
+        nonlocal memory
+        memory = policy.forget(memory, gone)
+
     def players(done: Dialogues) -> Ints | None:
         return players_of(policy, memory, done, negotiation.n_agents)
 
     with torch.no_grad():
-        yield from episodes(negotiation, act, restart, games, version, players)
+        yield from episodes(negotiation, act, restart, games, version, players, forget)
 
 
 @dataclass(frozen=True)

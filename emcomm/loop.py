@@ -21,12 +21,13 @@ def episodes(
     count: int,
     version: int = 0,
     players: Callable[[Dialogues], Ints | None] = lambda done: None,
+    forget: Callable[[Bools], None] = lambda gone: None,
 ) -> Iterator[DialogueTable]:
     """The dialogues of exactly `count` episodes, a part at a time.
 
     `act` gives everyone's actions `[B, N]`; `restart` is told the games `[B]` that start anew; `players` says which of
-    several networks held the dialogues that have just ended. The episodes counted are the first that were *started*: to
-    count the first that end would favour short talks.
+    several networks held the dialogues that have just ended; `forget` is told who takes part no more, `[B, N]`. The
+    episodes counted are the first that were *started*: to count the first that end would favour short talks.
     """
     collector = EpisodeCollector(negotiation.n_games, worker=-1, limit=count)
     negotiation.reset()
@@ -36,6 +37,8 @@ def episodes(
         collector.add(step.dialogues, version, players(step.dialogues))
         negotiation.reset(step.over)
         restart(step.over)
+        if step.gone.any():
+            forget(step.gone)
         steps += 1
         if steps % EVERY == 0 and (table := collector.take()) is not None:
             yield table

@@ -81,7 +81,10 @@ class Rollout:
             if step.over.any():
                 negotiation.reset(step.over)
                 memory = policy.restart(memory, step.over)
-                starts[-1] = (step.over, memory.detach())
+            if step.gone.any():
+                memory = policy.forget(memory, step.gone)
+            if (anew := step.over[:, None] | step.gone).any():
+                starts[-1] = (anew.ravel(), memory.detach())
         self.memory = memory.detach()
         inputs.append(policy.encode(negotiation.observe()))
         last = policy.remember(inputs[-1], self.memory)
@@ -95,8 +98,8 @@ class Rollout:
                 memory = policy.remember(x, memory if len(memories) < steps else memory.detach())
                 memories.append(memory)
                 if start is not None:  # begins as it did, with whoever plays it
-                    over, begun = start
-                    memory = torch.where(torch.from_numpy(over.repeat(agents)).to(begun.device)[:, None], begun, memory)
+                    anew, begun = start
+                    memory = torch.where(torch.from_numpy(anew).to(begun.device)[:, None], begun, memory)
             return evaluated(memories)
 
         return evaluated([*memories, last]), again, dialogues

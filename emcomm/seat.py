@@ -102,6 +102,8 @@ class Seat:
             if step.over[0]:
                 negotiation.reset(step.over)
                 memory = self._policy.restart(memory, step.over)
+            if step.gone.any():
+                memory = self._policy.forget(memory, step.gone)
             if len(step.dialogues.game):
                 self._tell_what_is_known()
 

@@ -86,7 +86,10 @@ class Game(Protocol):
         """`[B, N, M]`; every agent has at least one."""
 
     def active(self) -> Bools:
-        """`[B, N]` agents that take part now. The others neither talk nor move; they may come, or come back, later."""
+        """`[B, N]` agents that take part now. The others neither talk nor move, and hear nothing.
+
+        They may come later; whoever comes back begins anew, and remembers nothing.
+        """
 
     def play(self, moves: Ints, which: Ints) -> Outcome:
         """Play `moves` `[D, N]` in the `D` games with indices `which`; the others stand still.

@@ -185,6 +185,8 @@ class Step(NamedTuple):
     """The negotiations whose moves were played in this step."""
     left: Bools
     """`[B, N]` the agent leaves, though it may come back as another."""
+    gone: Bools
+    """`[B, N]` the agent takes part no more (`Game.active`); should it come back, it remembers nothing."""
 
 
 class Negotiation:
@@ -471,7 +473,7 @@ class Negotiation:
         games = np.flatnonzero(plays)
         moves = np.where(self.game.active()[games], joint[games] - (self.rules.eot + 1), -1)
         before = self.game.private()[games], self.game.observe()[games], self.game.legal_moves()[games]
-        speaks = self._speakers()[games]
+        speaks, there = self._speakers()[games], self.game.active().copy()
         outcome = self.game.play(moves, games)
         rewards[games] += outcome.rewards
         terminated[games], truncated[games] = outcome.terminated, outcome.truncated
@@ -483,7 +485,8 @@ class Negotiation:
         if len(games):
             self.channel.finished(self._lent(games, speaks), self.n_rounds[games])
             self._begin(plays)
-        return Step(rewards, terminated, truncated, self.over.copy(), dialogues, left)
+        gone = there & ~self.game.active()
+        return Step(rewards, terminated, truncated, self.over.copy(), dialogues, left, gone)
 
     def _lent(self, games: Ints, speaks: Bools) -> Ints:
         """int8 `[D, R, N]` what was said; where an agent could not speak, what one of the others said.
@@ -491,7 +494,7 @@ class Negotiation:
         The channel may let it be heard in a game in which that agent can.
         """
         said = self._said[games]
-        if self._may_speak is None:
+        if speaks.all():
             return said
         first = (~speaks).argsort(axis=1, kind="stable")  # those who could speak, then the others
         turn = np.arange(self.n_agents) % np.maximum(speaks.sum(axis=1), 1)[:, None]
@@ -555,9 +558,11 @@ class Negotiation:
         """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
         at = Round(games, self.n_rounds[games], columns[..., 1:], self._said)
         row[..., 1:] = self.channel.hear(row[..., :1], row[..., 1:], at)
-        if self._may_speak is not None and not self.channel.echo:  # whoever cannot speak is not heard
-            speaks = np.take_along_axis(self._speakers()[games][:, None], columns[..., 1:], 2)
-            row[..., 1:] = np.where(speaks, row[..., 1:], SILENT)
+        active = self.game.active()[games]
+        there = active if self.channel.echo else self._speakers()[games]
+        if not there.all():  # whoever cannot speak is not heard; where nobody is, nothing is heard, and nothing echoes
+            audible = active[..., None] & np.take_along_axis(there[:, None], columns[..., 1:], 2)
+            row[..., 1:] = np.where(audible, row[..., 1:], SILENT)
         if self._hears is not None:
             reaches = np.take_along_axis(self._hears()[games], columns[..., 1:], 2)
             row[..., 1:] = np.where(reaches, row[..., 1:], SILENT)

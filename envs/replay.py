@@ -38,6 +38,8 @@ class Setting:
     """int8 `[D, N, N]` in which order each agent saw the others, itself first."""
     heard: Ints | None = None
     """int8 `[D, R + 1, N, N - 1]` what each agent heard, before the talk and in each round."""
+    said: Ints | None = None
+    """int8 `[D, R, N]` what was said when they `heard` that: nothing else can be put in its place."""
     order: Ints | None = None
     """int8 `[D, R, N]` in which order they spoke; -1 where that is not known."""
     reaches: Bools | None = None
@@ -134,7 +136,7 @@ def _reaching(channel: type[Channel], reaches: Bools) -> type[Channel]:
 class Replay(Negotiation):
     """`D` dialogues, spoken again as `symbols` `[D, R, N]` say, in `n_rounds` `[D]` rounds.
 
-    Raises NotReplayable where the channel is random and what was heard is not in `setting`.
+    Raises NotReplayable where the channel is random and what was heard is not in `setting`, or something else was said.
     """
 
     def __init__(self, symbols: Ints, n_rounds: Ints, rules: TalkRules, setting: Setting) -> None:
@@ -143,7 +145,9 @@ class Replay(Negotiation):
         if channel.random and setting.heard is None:
             raise NotReplayable(f"what was heard over the channel {rules.channel!r} is not in the log")
         if setting.heard is not None:
-            channel = type("OnRecord", (_OnRecord,), {"name": rules.channel, "heard": setting.heard})
+            self._require_as_said(rules.channel)
+            kept = {"name": rules.channel, "heard": setting.heard, "talk": channel.talk, "echo": channel.echo}
+            channel = type("OnRecord", (_OnRecord,), kept)
         elif setting.reaches is not None:
             channel = _reaching(channel, setting.reaches)
         if rules.speaking == "sequential" and setting.order is None:
@@ -156,6 +160,15 @@ class Replay(Negotiation):
         self._ended[:, :1] = False  # there it moved
         super().__init__(_Script(setting), _endless(rules), np.random.default_rng(0), channel)
         self.reset()
+
+    def _require_as_said(self, channel: str) -> None:
+        """What was heard answers to what was said then, and to nothing else."""
+        if (said := self._setting.said) is None:
+            return
+        rounds = min(self._symbols.shape[1], said.shape[1])
+        other = (self._symbols[:, :rounds] != said[:, :rounds]).any(axis=2)
+        if (other & (np.arange(rounds) < self._length[:, None])).any() or self._length.max(initial=0) > said.shape[1]:
+            raise NotReplayable(f"what is heard over the channel {channel!r} does not follow from what is said")
 
     def _deal_columns(self, which: Bools) -> None:
         if self._setting.columns is None:

@@ -138,7 +138,7 @@ class TrafficJunctionGame:
 
     Whether it braked in the step before; its route, its row and its column (0 to 1); its road cell, one-hot; and the
     other cars in each cell up to `vision` cells away, its own included. A car is one of at most N places that are taken
-    again when it has left; while there is no car in it, a place neither talks nor moves.
+    again when it has left, after a step without a car; while there is no car in it, a place neither talks nor moves.
 
     ### Rewards
 
@@ -151,7 +151,8 @@ class TrafficJunctionGame:
     (18 × 18, 20 cars, 80 steps, 0.05). `vision` 0 to 3 (cells). `rate`: probability of an arrival, for each entry and
     step; 0: that of the level. Raises BadOption for what is out of range.
 
-    Chosen here: an episode starts with at least one car, where the published one starts with none.
+    Chosen here: an episode starts with at least one car, where the published one starts with none, and the place of a
+    car that leaves stays empty for a step, so that nothing of it passes to the next one.
 
     Version history: v0.
     """
@@ -184,6 +185,8 @@ class TrafficJunctionGame:
         self.time = np.zeros(n_games, np.int64)
         self.cars = np.zeros(shape, np.bool_)
         """`[B, N]` whether there is a car."""
+        self.vacated = np.zeros(shape, np.bool_)
+        """`[B, N]` places that a car left in the last step; no other comes there at once."""
         self.route, self.at, self.wait = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.braked, self.crashed = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         self.came, self.hit = np.zeros(n_games, np.int64), np.zeros(n_games, np.int64)
@@ -199,7 +202,7 @@ class TrafficJunctionGame:
         games = np.flatnonzero(which)
         self.cars[games] = False
         self.time[games], self.came[games], self.hit[games] = 0, 0, 0
-        for array in (self.route, self.at, self.wait, self.braked, self.crashed):
+        for array in (self.vacated, self.route, self.at, self.wait, self.braked, self.crashed):
             array[games] = 0
         self._deal(games)
         self._arrive(games)
@@ -230,13 +233,14 @@ class TrafficJunctionGame:
         at = self.at[which] + goes
         left = at == self._length[self.route[which]]
         self.at[which] = np.where(left, 0, at)
-        self.cars[which] = on & ~left
+        stays = on & ~left
+        self.cars[which], self.vacated[which] = stays, left
         self.wait[which] *= ~left
         self.crashed[which] &= ~left
         self._arrive(which)
         self._deal(which)
-        collides, cars = self._collides(which), self.cars[which]
-        rewards = np.where(cars, -0.001 * self.wait[which] - collides, 0).astype(np.float32)
+        collides = self._collides(which)
+        rewards = np.where(stays, -0.001 * self.wait[which] - collides, 0).astype(np.float32)
         self.hit[which] += (collides & ~self.crashed[which]).sum(axis=1)
         self.crashed[which] |= collides
         self._look(which)
@@ -252,14 +256,14 @@ class TrafficJunctionGame:
         self._order[which] = self._rng.random((len(which), self.n_agents))
 
     def _arrive(self, which: Ints) -> None:
-        """The cars drawn enter, one entry after the other, while there are fewer than N."""
+        """The cars drawn enter, one entry after the other, while there is a free place."""
         for route in self._next_route[which].T:
-            comes = (route >= 0) & ~self.cars[which].all(axis=1)
+            comes = (route >= 0) & ~(self.cars | self.vacated)[which].all(axis=1)
             self._enter(which[comes], route[comes])
 
     def _enter(self, games: Ints, route: Ints) -> None:
         """One car in each of `games`, in a free place."""
-        place = np.where(self.cars[games], -1, self._order[games]).argmax(axis=1)
+        place = np.where((self.cars | self.vacated)[games], -1, self._order[games]).argmax(axis=1)
         self.cars[games, place], self.route[games, place] = True, route
         for array in (self.at, self.wait, self.braked, self.crashed):
             array[games, place] = 0

@@ -13,6 +13,8 @@ from analysis.agents.policy_player import (
     action_probabilities,
     move_probabilities,
     network_bits,
+    situation_of,
+    tape_of,
     yielding,
 )
 from analysis.agents.random_queries import random_dialogues
@@ -28,6 +30,8 @@ from analysis.data.decisions import Decisions, NotApplicable, decisions
 from analysis.data.dialogue_text import table_of
 from analysis.explanation.verdict import explain
 from emcomm.config import Config
+from emcomm.dialogues import concatenate
+from emcomm.evaluation import play
 from emcomm.statistics import Rate
 from emcomm.worlds import make_negotiation, make_policy
 from envs.negotiation import SILENT, TalkRules
@@ -512,3 +516,20 @@ def test_the_tree_is_scored_on_dialogues_that_it_has_not_met():
     )  # the most frequent answer, 1, everywhere
     with pytest.raises(NotApplicable, match="left to score on"):
         leaks.held_out_right(features, yielded, np.ones(45, np.bool_))
+
+
+def test_over_a_random_channel_no_symbol_is_put_in() -> None:
+    config = Config(workers=0, hidden_size=8, games=32)
+    config = dataclasses.replace(config, rules=dataclasses.replace(config.rules, channel="noisy", opening="talk"))
+    policy = make_policy(config)
+    table = concatenate(list(play(policy, config, 32)))
+    declared = make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+    situation = situation_of(policy, config.rules, table, declared)
+    decided = decisions(table, config.rules.n_tokens)
+    assert (decided.n_rounds >= 2).any()
+    network_bits(policy, config.rules, decided, situation)
+    for measure in (edits, influence):
+        with pytest.raises(NotApplicable, match="over the channel 'noisy' does not follow from what is said"):
+            measure(policy, config.rules, decided, situation=situation)
+    with pytest.raises(NotApplicable, match="what was heard over the channel 'noisy' is not in the log"):
+        tape_of(policy, config.rules, decided.symbols, decided.n_rounds)

@@ -355,7 +355,7 @@ def test_a_replayed_dialogue_shows_the_network_what_it_saw(game: type, kind: str
             for g in step.dialogues.game[step.dialogues.last]:
                 episode[g], number[g], begun = begun, 0, begun + 1
             negotiation.reset(step.over)
-            memory = policy.restart(memory, step.over)
+            memory = policy.forget(policy.restart(memory, step.over), step.gone)
     table, begun_as = written_and_read(collector, rules, negotiation)
     situation = situation_of(policy, rules, table, negotiation.declaration)
     symbols = table.padded(max(int(table.n_rounds.max()), 1))

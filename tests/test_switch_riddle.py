@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from analysis.agents.optimal_prisoners import TELL, all_visited, optimum
-from analysis.agents.policy_player import action_probabilities, situation_of
+from analysis.agents.policy_player import Situation, action_probabilities, situation_of
 from analysis.causal.listening import listening
 from analysis.data.decisions import NotApplicable, any_decisions
 from emcomm.config import Config
-from emcomm.dialogues import concatenate
+from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.errors import BadInput
 from emcomm.evaluation import Tally, evaluate
 from emcomm.games import with_talk
 from emcomm.loop import episodes
+from emcomm.networks.policy import Policy
 from emcomm.worlds import make_negotiation, make_policy
 from envs import BadOption, Negotiation, SwitchRiddleGame, TalkRules
 
@@ -274,14 +275,48 @@ def test_what_is_said_otherwise_is_heard_otherwise_where_not_all_hear_all() -> N
     assert all(one.bits > 0 == one.null for one in heeds)
 
 
-def test_nobody_is_asked_to_heed_what_does_not_follow_from_what_is_said() -> None:
-    config = with_talk(Config(env="emcomm/switch-riddle-v0", games=16))
-    config = replace(config, rules=replace(config.rules, channel="shuffled"))
+def talked(channel: str, games: int = 16) -> tuple[Policy, TalkRules, DialogueTable, Situation]:
+    config = with_talk(Config(env="emcomm/switch-riddle-v0", games=games))
+    config = replace(config, rules=replace(config.rules, channel=channel))
     policy, parts = make_policy(config), []
     evaluate(policy, config, 30, keep=parts.append)
     table = concatenate(parts)
     table = table[np.lexsort((table.negotiation, table.episode))]
     declared = make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
-    situation = situation_of(policy, config.rules, table, declared)
-    with pytest.raises(NotApplicable, match="over the channel 'shuffled' does not follow from what is said"):
-        listening(policy, config.rules, any_decisions(table, 2), situation)
+    return policy, config.rules, table, situation_of(policy, config.rules, table, declared)
+
+
+def test_nothing_else_is_put_in_where_what_is_heard_does_not_follow_from_what_is_said() -> None:
+    policy, rules, table, situation = talked("shuffled")
+    said = table.padded(1)
+    action_probabilities(policy, rules, said, table.n_rounds, situation)
+    for measure in (
+        lambda: listening(policy, rules, any_decisions(table, 2), situation),
+        lambda: action_probabilities(policy, rules, np.where(said >= 0, 1 - said, said), table.n_rounds, situation),
+    ):
+        with pytest.raises(NotApplicable, match="over the channel 'shuffled' does not follow from what is said"):
+            measure()
+
+
+@pytest.mark.parametrize("channel", ["off", "self", "constant", "delayed"])
+def test_what_not_all_hear_is_replayed_over_every_channel(channel: str) -> None:
+    policy, rules, table, situation = talked(channel)
+    odds = action_probabilities(policy, rules, table.padded(1), table.n_rounds, situation)
+    assert np.isfinite(odds[np.arange(len(table)), table.n_rounds]).all()
+
+
+def test_only_those_who_hear_somebody_and_have_a_choice_are_asked_to_heed() -> None:
+    policy, rules, table, situation = talked("open", games=30)
+    hears, legal = situation.setting.reaches, situation.setting.legal
+    assert hears is not None
+    assert legal is not None
+    for found in listening(policy, rules, any_decisions(table, 2), situation, dialogues=10_000):
+        hearer = int(found.hearer[-1])
+        heeds = hears[:, hearer].any(axis=1) & (legal[:, hearer].sum(axis=1) > 1)
+        assert 1 < found.dialogues <= heeds.sum() < len(table)
+    nobody = replace(situation, setting=replace(situation.setting, reaches=np.zeros_like(hears)))
+    with pytest.raises(NotApplicable, match="nobody hears anything and has a choice"):
+        listening(policy, rules, any_decisions(table, 2), nobody)
+    away = replace(situation, setting=replace(situation.setting, active=np.zeros(hears.shape[:2], np.bool_)))
+    with pytest.raises(NotApplicable, match="nobody hears anything and has a choice"):
+        listening(policy, rules, any_decisions(table, 2), away)

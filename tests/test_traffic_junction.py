@@ -1,8 +1,15 @@
 """The traffic junction against a second, naive implementation of its rules, and its published sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from emcomm.config import Config
+from emcomm.games import with_talk
+from emcomm.rollout import Rollout
+from emcomm.worlds import make_negotiation, make_policy
 from envs import BadOption, Negotiation, TalkRules, TrafficJunctionGame
 from envs.traffic_junction import BRAKE, GO, LEVELS, roads
 
@@ -22,7 +29,7 @@ class Naive:
     def play(self, moves: list, arrivals: list, order: list) -> tuple[dict, set, bool, float]:
         """Rewards by car, cars that left, success, score; `arrivals`: routes of the cars that come."""
         self.time += 1
-        left = set()
+        left, there = set(), set(self.cars)
         for i in list(self.cars):
             self.cars[i][2] += 1
             if moves[i] == GO:
@@ -31,16 +38,16 @@ class Naive:
                     del self.cars[i]
                     left.add(i)
         for route in arrivals:
-            free = [i for i in range(len(order)) if i not in self.cars]
+            free = [i for i in range(len(order)) if i not in self.cars and i not in left]
             if route >= 0 and free:
                 self.cars[max(free, key=lambda i: order[i])] = [route, 0, 0, False]
                 self.came += 1
-        rewards = {}
+        rewards, new = {}, set(self.cars) - there
         for i, car in self.cars.items():
             collides = any(self.cell(i) == self.cell(j) for j in self.cars if j != i)
             self.hit += collides and not car[3]
             car[3] |= collides
-            rewards[i] = -0.001 * car[2] - collides
+            rewards[i] = 0.0 if i in new else -0.001 * car[2] - collides
         return rewards, left, self.hit == 0, 1 - self.hit / self.came
 
     def cell(self, i: int) -> tuple:
@@ -112,6 +119,59 @@ def test_places_without_a_car_neither_speak_nor_move() -> None:
         assert ((done.moves == -1) == ~done.speaks).all()
         talk.reset(step.over)
     assert came_back.max() > 2
+
+
+def test_a_car_remembers_nothing_of_the_one_before_in_its_place() -> None:
+    """What a place without a car remembers does not depend on who was there, nor on what is said around it."""
+    config = with_talk(Config(env="emcomm/traffic-junction-v0", workers=0, hidden_size=8, games=16))
+    config = replace(config, rules=replace(config.rules, closing="fixed"))  # each step of the game takes three
+    policy = make_policy(config)
+    play = Rollout(make_negotiation(config, 16, np.random.SeedSequence(0)), np.random.default_rng(0))
+    game, compared = play.negotiation.game, 0
+    empty = np.where(game.active(), -1, 0)  # steps since a place was left, or the episode began
+    for step in range(1, 60):
+        with torch.no_grad():
+            trajectory, again, _ = play.play(policy, 3)
+            np.testing.assert_allclose(again().log_probs, trajectory.log_probs, atol=1e-6)  # [T, B, N, A]
+        assert play.memory is not None
+        memory, away = play.memory.view(16, 5, -1).numpy(), ~game.active()
+        empty = np.where(away, empty + 1 if step % 20 else 0, -1)  # every 20 steps all begin anew
+        for steps in np.unique(empty[away]):
+            places = memory[empty == steps]
+            np.testing.assert_allclose(places, places[:1].repeat(len(places), 0), atol=1e-6)
+            compared += len(places) - 1
+    assert compared > 500
+
+
+def test_nothing_of_a_car_that_leaves_passes_to_the_next_one() -> None:
+    game = TrafficJunctionGame(64, np.random.default_rng(0), rate=1.0)
+    game.reset(np.ones(64, np.bool_))
+    seen = 0
+    for _ in range(game.steps):
+        outcome = game.play(np.where(game.active(), GO, -1), np.arange(64))
+        assert outcome.left is not None
+        seen += outcome.left.sum()
+        assert not (game.active() & outcome.left).any()
+        assert (outcome.rewards[outcome.left] == 0).all()
+    assert seen > 100
+
+
+@pytest.mark.parametrize("speaking", ["simultaneous", "sequential"])
+@pytest.mark.parametrize("channel", ["constant", "self", "noisy", "shuffled", "delayed"])
+def test_places_without_a_car_are_silent_over_every_channel(channel: str, speaking: str) -> None:
+    rng = np.random.default_rng(0)
+    game = TrafficJunctionGame(32, rng)
+    rules = TalkRules(n_tokens=4, max_rounds=2, opening="talk", closing="fixed", channel=channel, speaking=speaking)
+    talk = Negotiation(game, rules, rng)
+    talk.reset()
+    heard = 0
+    for _ in range(30 if speaking == "simultaneous" else 150):
+        seen, away = talk.observe(), ~game.active()
+        there = np.take_along_axis(away[:, None], talk._columns[..., 1:], 2)[:, :, None].repeat(rules.window, 2)
+        assert (seen.buffer[..., 1:][there] == -1).all()
+        heard += (seen.buffer[..., 1:] >= 0).sum()
+        talk.reset(talk.step((rng.random(seen.mask.shape) * seen.mask).argmax(axis=2)).over)
+    assert heard > 100
 
 
 @pytest.mark.parametrize(

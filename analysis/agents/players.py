@@ -120,7 +120,11 @@ def play_games(
         for player in players:
             player.forget(over)
 
-    return concatenate(numbered(episodes(negotiation, act, restart, games)))
+    def forget(gone: Bools) -> None:
+        for player, of_seat in zip(players, gone.T, strict=True):
+            player.forget(of_seat)
+
+    return concatenate(numbered(episodes(negotiation, act, restart, games, forget=forget)))
 
 
 def success_of(table: DialogueTable) -> Rate:

@@ -69,10 +69,13 @@ def situation_of(policy: Policy, rules: TalkRules, table: DialogueTable, game: D
     for number in range(1, int(table.negotiation.max(initial=0)) + 1):
         later = np.flatnonzero(table.negotiation == number)
         earlier = table[before[later]]
-        _, memory[torch.from_numpy(later)] = _replayed(
+        _, after = _replayed(
             policy, rules, earlier.padded(max(int(earlier.n_rounds.max(initial=0)), 1)), earlier.n_rounds,
             situation[before[later]],
         )  # fmt: skip
+        if (gone := (earlier.moves >= 0) & (table.moves[later] < 0)).any():
+            after = policy.forget(after.flatten(0, 1), gone).view(after.shape)
+        memory[torch.from_numpy(later)] = after
     return situation
 
 
@@ -90,12 +93,14 @@ def _rows_before(table: DialogueTable) -> Ints:
 
 def _setting_of(table: DialogueTable, game: Declaration, rules: TalkRules) -> Setting:
     rounds, n_agents = int(table.n_rounds.max(initial=0)), table.moves.shape[1]
-    heard = order = reaches = None
+    heard = said = order = reaches = None
     if len(table.heard):
         heard = np.full((len(table), rounds + 1, n_agents, n_agents - 1), SILENT, np.int8)
         heard[np.arange(rounds + 1) <= table.n_rounds[:, None]] = table.heard.reshape(-1, n_agents, n_agents - 1)
         if not CHANNELS.find(rules.channel).random:  # then it is on record because not all hear all
             heard, reaches = None, np.any(heard != SILENT, axis=1)
+        else:
+            said = table.padded(rounds)
     if rules.speaking == "sequential":
         order = np.tile(np.arange(n_agents, dtype=np.int8), (len(table), max(rounds, 1), 1))
         if rules.order != "fixed":  # in whose order they moved without talk, nobody has noted
@@ -104,7 +109,7 @@ def _setting_of(table: DialogueTable, game: Declaration, rules: TalkRules) -> Se
         order[:, :rounds][np.arange(rounds) < table.n_rounds[:, None]] = table.speakers
     return Setting(
         game, table.features, table.legal, table.speaks, table.moves >= 0,
-        table.columns if table.columns.size else None, heard, order, reaches,
+        table.columns if table.columns.size else None, heard, said, order, reaches,
     )  # fmt: skip
 
 
@@ -244,7 +249,10 @@ def tape_of(policy: Policy, rules: TalkRules, symbols: Ints, n_rounds: Ints) -> 
     if isinstance(policy, Ensemble):
         raise NotApplicable("several networks play, and memories can be exchanged within one")
     dialogues, rounds, n_agents = symbols.shape
-    replay = Replay(symbols, n_rounds, rules, plain_situation(policy, rules, dialogues).setting)
+    try:
+        replay = Replay(symbols, n_rounds, rules, plain_situation(policy, rules, dialogues).setting)
+    except NotReplayable as error:
+        raise NotApplicable(str(error)) from error
     inputs: torch.Tensor | None = None
     for moment in replay.moments():
         seen = policy.encode(moment.seen).cpu().view(len(moment.rows), n_agents, -1)

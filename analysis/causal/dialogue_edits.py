@@ -61,6 +61,8 @@ def edits(
 ) -> tuple[Edit, ...]:
     """The effect of each edit in `EDITS`; dialogues of fewer than two rounds, with nothing to edit, are left out.
 
+    Raises NotApplicable where what was heard over a random channel does not follow from what is said.
+
     Parameters
     ----------
     policy : Policy

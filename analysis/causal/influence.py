@@ -42,7 +42,8 @@ def influence(
 ) -> Influence:  # fmt: skip
     """Replace symbols of the first agent that may speak, in at most `dialogues`, and watch the others.
 
-    NaN where no dialogue has two rounds.
+    NaN where no dialogue has two rounds. Raises NotApplicable where what was heard over a random channel does not
+    follow from what is said.
 
     Parameters
     ----------

@@ -59,7 +59,8 @@ def listening(
     """Put foreign talks to the hearers of at most `dialogues`, and watch their moves.
 
     A hearer that never speaks hears a foreign talk whole; one that speaks keeps its own words, and the talk is one of
-    the same length. Raises NotApplicable where that leaves nothing to hear.
+    the same length. Only dialogues count in which the hearer takes part, hears somebody and has a choice of moves.
+    Raises NotApplicable where that leaves nothing to hear, or what is heard does not follow from what is said.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def listening(
         raise NotApplicable("agents speak in an order that changes, and who spoke when is part of the talk")
     rng = np.random.default_rng(seed)
     setting = situation.setting if situation is not None else None
-    if setting is not None and setting.heard is not None:
+    if setting is not None and setting.heard is not None:  # before it is found by chance that nothing else was said
         raise NotApplicable(f"what is heard over the channel {rules.channel!r} does not follow from what is said")
     n_agents = decided.symbols.shape[2]
     roles = np.array(setting.game.role_of if setting else [0] * n_agents)
@@ -105,7 +106,7 @@ def listening(
                 )
             )  # fmt: skip
     if not found:
-        raise NotApplicable("no two dialogues of one length leave a hearer anything else to hear")
+        raise NotApplicable("nobody hears anything and has a choice in dialogues that leave something else to hear")
     return tuple(found)
 
 
@@ -150,12 +151,19 @@ def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
 
 
 def _may_heed(situation: Situation | None, dialogues: int, hearer: int) -> Bools:
-    """`[D]` whether somebody else speaks, and the hearer has a choice of moves."""
+    """`[D]` whether the hearer takes part, hears somebody who speaks, and has a choice of moves."""
     may = np.ones(dialogues, np.bool_)
-    if situation is not None and situation.setting.speaks is not None:
-        may &= np.delete(situation.setting.speaks, hearer, axis=1).any(axis=1)
-    if situation is not None and situation.setting.legal is not None and situation.setting.legal.size:
-        may &= situation.setting.legal[:, hearer].sum(axis=1) > 1
+    if situation is None:
+        return may
+    setting = situation.setting
+    if setting.active is not None:
+        may &= setting.active[:, hearer]
+    speaks = np.ones(setting.features.shape[:2], np.bool_) if setting.speaks is None else setting.speaks
+    may &= np.delete(speaks if setting.active is None else speaks & setting.active, hearer, axis=1).any(axis=1)
+    if setting.reaches is not None:
+        may &= setting.reaches[:, hearer].any(axis=1)
+    if setting.legal is not None and setting.legal.size:
+        may &= setting.legal[:, hearer].sum(axis=1) > 1
     return may
 
 

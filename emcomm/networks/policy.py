@@ -61,6 +61,10 @@ class Policy(nn.Module):
         """`[R, S]` the memory, with that at the start of an episode in the games marked in `over` `[B]`."""
         return torch.where(_rows_of(over, memory)[:, None], 0.0, memory)
 
+    def forget(self, memory: Tensor, gone: Bools) -> Tensor:
+        """`[R, S]` the memory, empty for the agents marked in `gone` `[B, N]`."""
+        return torch.where(torch.from_numpy(gone.ravel()).to(memory.device)[:, None], 0.0, memory)
+
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
         rows = seen.features.shape[0] * seen.features.shape[1]
@@ -123,6 +127,9 @@ class Ensemble(Policy):
     def require_memory(self, memory: Floats) -> None:
         if not np.isin(memory[:, -1], np.arange(len(self.members))).all():
             raise ValueError("the memory names networks that there are not")
+
+    def forget(self, memory: Tensor, gone: Bools) -> Tensor:
+        return torch.cat([super().forget(memory[:, :-1], gone), memory[:, -1:]], dim=1)
 
     def encode(self, seen: Observation) -> Tensor:
         return self.members[0].encode(seen)
