@@ -67,6 +67,22 @@ def scenes(table: DialogueTable, game: Declaration, n_tokens: int) -> list[Scene
     ]  # fmt: skip
 
 
+def _save_pictures(shown: list[Scene], folder: Path | None) -> None:
+    """One PNG for each game, where a folder was named."""
+    if folder is None:
+        return
+    from PIL import Image
+
+    from envs.pictures import draw
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, scene in enumerate(shown, 1):
+            Image.fromarray(draw(scene)).save(folder / f"game-{number}.png")
+    except OSError as error:
+        raise BadInput(f"the pictures cannot be written: {error}") from error
+
+
 def main() -> int:
     """The command line."""
     options = parse(PlayOptions, sys.argv[1:], "emcomm.play")
@@ -74,11 +90,8 @@ def main() -> int:
         raise BadInput(f"--games must be from 1 to 10, not {options.games}")
     run = Run.open(options.run, options.env, options.code)
 
-    from PIL import Image
-
     from emcomm.evaluation import evaluate
     from emcomm.worlds import declaration, load_policy
-    from envs.pictures import draw
 
     policy, _ = load_policy(run)
     console = Console(highlight=False)
@@ -87,26 +100,21 @@ def main() -> int:
         raise BadInput(
             f"--seat must be from 0 to {game.n_agents - 1}, the agents of {run.config.env}, not {options.seat}"
         )
+    shown: list[Scene] = []
     if options.seat is None:
         watched = evaluate(policy, run.config, 200).shown[: options.games]
-        played = iter(scenes(watched, game, run.config.rules.n_tokens))
-    else:
-        played = _played(policy, run.config, options, console)
-    shown = []
-    for scene in played:
+        shown = scenes(watched, game, run.config.rules.n_tokens)
+        _save_pictures(shown, options.pictures)  # what cannot be written is said before anything else
+    for scene in shown or _played(policy, run.config, options, console):
         console.print(text(scene), end="\n\n", markup=False, soft_wrap=True)
-        shown.append(scene)
+        if options.seat is not None:
+            shown.append(scene)
     if options.seat is not None:
         won = sum(bool(scene.success) for scene in shown)
         count = f"{len(shown)} game{'s' * (len(shown) != 1)}"
         console.print(f"{count}, {won} × {game.words.success}", markup=False, soft_wrap=True)
+        _save_pictures(shown, options.pictures)
     if options.pictures is not None:
-        try:
-            options.pictures.mkdir(parents=True, exist_ok=True)
-            for number, scene in enumerate(shown, 1):
-                Image.fromarray(draw(scene)).save(options.pictures / f"game-{number}.png")
-        except OSError as error:
-            raise BadInput(f"the pictures cannot be written: {error}") from error
         console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
     return 0
 

@@ -35,7 +35,7 @@ def conclude(results: Results) -> Conclusion:
     draw_seeds(right, results, "rounds", [OPEN], scale=1)
     right.set(ylabel="rounds of talk", ylim=(0, None))
     return Conclusion(
-        answer="Yes: nearly always right, within half a round of the shortest talk.",
+        answer="Yes, half a round slower than the shortest talk.",
         key=f"{seeds_of(muted).sentence} → {seeds_of(talk).sentence}",
         headline=f"With talk the more delayed train gets the main line in {seeds_of(talk).sentence}, after "
         f"{number(mean_of(talk.rounds))} rounds (least: {talk.best_rounds.iloc[0]:.2f}); without talk in "
@@ -57,7 +57,7 @@ def conclude(results: Results) -> Conclusion:
 
 
 EXPERIMENT = Experiment(
-    question="Can trains tell each other which of them is more delayed, and how briefly?",
+    question="Can trains tell each other which is later?",
     expected="At least 99 % for five delays, in less than one round more than the least that two agents need "
     "(`analysis.agents.priority_pair`); 50 % without talk.",
     conditions={OPEN: PRICED, OFF: with_rules(PRICED, channel="off")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -114,11 +115,13 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_run_goes_on(whole_log, e
         "--checkpoint-every", 1, "--evaluation-games", 100,
     ) as run:  # fmt: skip
         run.wait_for_updates()
-        assert len(run.workers()) == 2
+        run.wait_for(lambda: len(run.workers()) == 2)
         everyone = run.tree()
         ports = {c.laddr.ip for p in everyone for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
         run.workers()[0].kill()
-        run.wait_for(lambda: "a process with 2 workers died and is being replaced (2 workers so far)" in run.said)
+        run.wait_for(lambda: "died and is being replaced" in run.said)
+        died = int(re.findall(r"being replaced \((\d) workers so far\)", run.said)[-1])
+        assert died in (1, 2)  # as many as had joined in that process
         run.wait_for(lambda: len(run.workers()) == 2)
         everyone += [p for p in run.tree() if p not in everyone]
         os.killpg(run.process.pid, signal.SIGINT)
@@ -130,16 +133,16 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_run_goes_on(whole_log, e
         assert len(gone) > 6
         assert last_line(run.said).endswith(f"continue with: python -m emcomm.train --resume {run.run}")
         summary = run.summary()
-        assert (summary["interrupted"], summary["workers_died"]) == (True, 2)
+        assert (summary["interrupted"], summary["workers_died"]) == (True, died)
         assert 0 < summary["staleness_mean"] <= summary["staleness_max"]
         log = whole_log(run.run / "dialogues")
         assert len(log) == summary["episodes"] > 0
         assert {0, 1} <= set(log.worker) <= {0, 1, 2, 3}
-        assert read_checkpoint(run.checkpoints()[-1]).facts["workers_started"] == 6
+        assert read_checkpoint(run.checkpoints()[-1]).facts["workers_started"] in range(2 + died, 5 + died)
         more = summary["episodes"] + 5000
         done = emcomm("train", "--resume", run.run, "--workers", 2, "--episodes", more)
         assert done.returncode == 0, done.stderr
-        assert "2 workers died and were replaced; 1 resumes" in done.stdout
+        assert f"{died} workers died and were replaced; 1 resumes" in done.stdout
         assert len(whole_log(run.run / "dialogues")) == more
         assert (run.summary()["interrupted"], run.summary()["episodes"]) == (False, more)
 

@@ -148,8 +148,8 @@ def test_the_end_of_a_training_on_the_console(call, whole_log, tmp_path) -> None
     )  # fmt: skip
     assert done.code == 0
     assert len(whole_log(run / "dialogues")) == 301, "the last gradient came with more episodes than were asked for"
-    assert "10 dialogues (5 = EOT)" in done.out
-    assert len(re.findall(r"│ move ", done.out)) == 10
+    assert "10 dialogues (5 = EOT; each round: train_0, train_1)" in done.out
+    assert len(re.findall(r"│ (main|detour), (main|detour) +│ (success|crash) +│", done.out)) == 10
     assert re.search(r"sampled +│ \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\]", done.out)
     *_, last = done.out.splitlines()
     assert last == f"the run lies in '{run}'; next: python -m emcomm.analyze '{run}'"
@@ -196,7 +196,7 @@ def test_evaluation_with_another_channel(small_run, call) -> None:
     assert sampled("--channel", "oracle") != sampled("--channel", "shuffled")
     shown = call("evaluate", small_run, "--channel", "self", "--evaluation-games", 20)
     assert f"{small_run},channelself,3,000episodes" in "".join(shown.out.split())
-    assert "10 dialogues (5 = EOT)" in shown.out
+    assert "10 dialogues (5 = EOT; each round: train_0, train_1)" in shown.out
 
 
 def test_evaluation_needs_a_run_that_fits(small_run, call, tmp_path) -> None:

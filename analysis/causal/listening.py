@@ -222,5 +222,5 @@ def _moves(policy: Policy, rules: TalkRules, talk: Decisions, mine: Situation | 
 
 def to_frame(found: tuple[Listening, ...]) -> pd.DataFrame:
     """One row per role."""
-    names = ["hearer", "bits", "low_bits", "high_bits", "null_bits", "shift_of_move", "share_changed", "dialogues"]
+    names = ["hearer", "bits", "low_bits", "high_bits", "null_bits", "shift", "changed", "dialogues"]
     return pd.DataFrame([tuple(one) for one in found], columns=names)

@@ -154,6 +154,7 @@ LISTENING = Measure(
         "bits heeded", f"{result[0].bits:.2f}", f"of the {result[0].hearer}'s move, decided by what it hears"
     ),
     rows=8,
+    wide=True,
 )
 
 
