@@ -1,4 +1,4 @@
-"""How often does a network collapse, and does a floor prevent it?
+"""How often does a network fall into crashing nearly always, why, and does a floor prevent it?
 
 Thirty seeds of a fifth of the talk's length: the falls that were seen at full length lay in its first part. A fall is a
 stretch of training below 30 %: agents who do not talk reach half, and only agents who all make the same move lose
