@@ -162,22 +162,6 @@ def declared_by(arena: Arena) -> Subject:
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-class RunEnv(NegotiationEnv):
-    """The game of a run, with the parts of an observation apart, as its network takes them."""
-
-    def _observations(self, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-        seen = self._talk.observe()
-        rows = {name: self.possible_agents.index(name) for name in names}
-        return {
-            name: {
-                "observation": seen.features[0, i],
-                "buffer": seen.buffer[0, i],
-                "action_mask": seen.mask[0, i].astype(np.int8),
-            }
-            for name, i in rows.items()
-        }
-
-
 class NetworkSeat:
     """The network of a run in a seat of one game."""
 
@@ -229,7 +213,7 @@ def of_runs(
 
 
 def _run_env(config: Config) -> Env:
-    return RunEnv(game_class(config.env, config.game_options), config.rules)
+    return NegotiationEnv(game_class(config.env, config.game_options), config.rules)
 
 
 def checks_of_runs(subject: Subject, doing: Callable[[str], None] = lambda text: None) -> list[Check]:
