@@ -83,7 +83,8 @@ class Policy(nn.Module):
 
     def log_probs(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` log-probabilities of the actions; -1e9 or less where `mask` forbids one."""
-        return torch.log_softmax(self.logits(memory, mask), dim=-1)
+        actions_first = self.logits(memory, mask).movedim(-1, 0).contiguous()  # a short last axis takes ten times longer
+        return torch.log_softmax(actions_first, dim=0).movedim(0, -1)
 
     def value(self, memory: Tensor) -> Tensor:
         """`[...]` the expected return."""
