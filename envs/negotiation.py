@@ -219,9 +219,8 @@ class Negotiation:
         self._columns = np.tile(_own_column_first(self._role), (games, 1, 1))
         self._game_index, self._agent_index = np.arange(games)[:, None], np.arange(agents)
         self._everyone = np.ones((games, agents), np.bool_)
-        self._phase_mask = _legal_by_phase(rules, len(game.move_names))
+        self._phase_mask = _legal_by_phase(rules, len(game.move_names))[:, None] & self._token_mask()  # [3, N, A]
         self._phase_features = self._constant_features()
-        self._tokens = self._token_mask()
         self._mask: Bools | None = None
         self._may_speak: Callable[[], Bools] | None = getattr(game, "may_speak", None)
         self._hears: Callable[[], Bools] | None = getattr(game, "hears", None)
@@ -259,11 +258,9 @@ class Negotiation:
         role = np.eye(len(self.declaration.roles), dtype=np.float32)[self._role]
         return np.concatenate([np.tile(role, (len(PHASES), 1, 1)), phase], axis=2)
 
-    def _token_mask(self) -> Bools | None:
-        """`[N, A]` the actions that an agent's number of tokens leaves; None where all have all."""
+    def _token_mask(self) -> Bools:
+        """`[N, A]` the actions that an agent's number of tokens leaves."""
         counts = self.declaration.tokens
-        if all(count is None for count in counts):
-            return None
         most = np.array([self.rules.n_tokens if count is None else count for count in counts])
         action = np.arange(self.n_actions)
         return (action < most[:, None]) | (action >= self.rules.eot)
@@ -272,16 +269,15 @@ class Negotiation:
 
     def observe(self) -> Observation:
         """What every agent of every game sees now."""
-        features = np.concatenate([self.game.observe(), self._phase_features[self.phase]], axis=2)
+        features, phase = self.game.observe(), self._phase_features[self.phase]
+        features = np.concatenate([features, phase], axis=2) if features.shape[2] else phase
         return Observation(features, self._heard.copy(), self.mask())
 
     def mask(self) -> Bools:
         """`[B, N, A]` the legal actions; never empty."""
         if self._mask is None:
-            mask = self._phase_mask[self.phase][:, None].repeat(self.n_agents, axis=1)
+            mask = self._phase_mask[self.phase]
             mask[..., self.rules.eot + 1 :] &= self.game.legal_moves()
-            if self._tokens is not None:
-                mask &= self._tokens
             taking_part = self._acting() & self.game.active()
             if self._may_speak is not None or self._closed.any():
                 talking = self._talking()
@@ -363,10 +359,12 @@ class Negotiation:
             require_in_range(self.game.private()[which], self.declaration)
         start = ACT if not self.channel.talk else TALK if self.rules.opening == "talk" else OPEN
         self.phase[which] = start
-        self.phase[which & ~self._speakers().any(axis=1)] = ACT
+        speakers = self._speakers()
+        if not speakers.all():
+            self.phase[which & ~speakers.any(axis=1)] = ACT
         self._closed[which] = False
         if self._hears is not None:
-            self._groups[which] = _groups(self._hears()[which], self._speakers()[which])
+            self._groups[which] = _groups(self._hears()[which], speakers[which])
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT
@@ -390,13 +388,13 @@ class Negotiation:
         self._check(actions)
         rules, turn = self.rules, self._acting()
         rewards = np.zeros((self.n_games, self.n_agents), np.float32)
-        spoken = turn & self._talking() & (actions <= rules.eot)
-        self._row[spoken] = actions[spoken]
+        np.copyto(self._row, actions, "unsafe", where=turn & self._talking() & (actions <= rules.eot))
         self._hear(turn)
         joint, complete = self._take_turns(actions, turn)
         talks = complete & (self._row != SILENT).any(axis=1)
         if talks.any():
-            rewards[talks] -= self.round_cost
+            if self.round_cost:
+                rewards[talks] -= self.round_cost
             self._write(talks)
         self._mask = None
         return self._play(complete & ~talks, joint, rewards)
@@ -408,7 +406,7 @@ class Negotiation:
             )
         if actions.shape != (self.n_games, self.n_agents):
             raise IllegalAction(f"actions must have shape {(self.n_games, self.n_agents)}, not {actions.shape}")
-        known = np.clip(actions, 0, self.n_actions - 1)
+        known = np.maximum(np.minimum(actions, self.n_actions - 1), 0)  # many times faster than np.clip
         legal = (known == actions) & self.mask()[self._game_index, self._agent_index, known]
         if not legal.all():
             game, agent = map(int, np.argwhere(~legal)[0])
