@@ -72,39 +72,6 @@ class Torso(nn.Module):
         return memory
 
 
-class GruStep(torch.autograd.Function):
-    """A step of a gated recurrent unit, as `torch.nn.GRUCell` computes it, with its gradient in fewer operations.
-
-    With x the input, h the memory and σ the logistic function: reset r = σ(W_r x + U_r h), update z = σ(W_z x + U_z h),
-    new n = tanh(W_n x + r ∘ U_n h), all with biases; the memory becomes n + z ∘ (h - n).
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, h: Tensor, w_x: Tensor, w_h: Tensor, bias_x: Tensor, bias_h: Tensor
-    ) -> Tensor:
-        n_units = h.shape[1]
-        of_x, of_h = torch.addmm(bias_x, x, w_x.t()), torch.addmm(bias_h, h, w_h.t())  # [R, 3S] for r, z, n
-        rz = (of_x[:, : 2 * n_units] + of_h[:, : 2 * n_units]).sigmoid_()
-        r, z = rz.chunk(2, dim=1)
-        h_n = of_h[:, 2 * n_units :].clone()
-        n = torch.addcmul(of_x[:, 2 * n_units :], r, h_n).mul_(2).sigmoid_().mul_(2).sub_(1)  # tanh a = 2 σ(2a) - 1
-        ctx.save_for_backward(x, h, w_x, w_h, rz, n, h_n)
-        return torch.lerp(n, h, z)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, h, w_x, w_h, rz, n, h_n = ctx.saved_tensors
-        n_units, (r, z) = h.shape[1], rz.chunk(2, dim=1)
-        d_n = (grad - grad * z) * (1 - n * n)
-        d = torch.cat([d_n * h_n, grad * (h - n), d_n], dim=1)
-        d[:, : 2 * n_units] *= rz - rz * rz
-        d_x = d @ w_x if ctx.needs_input_grad[0] else None
-        d_w_x, d_bias_x = d.t() @ x, d.sum(0)
-        d[:, 2 * n_units :] *= r
-        return d_x, torch.addmm(grad * z, d, w_h), d_w_x, d.t() @ h, d_bias_x, d.sum(0)
-
-
 class Gru(Torso):
     """Recurrent: a gated recurrent unit (Cho et al. 2014)."""
 
@@ -113,8 +80,7 @@ class Gru(Torso):
         self.cell = nn.GRUCell(sizes.n_inputs, sizes.hidden_size)
 
     def forward(self, inputs: Tensor, memory: Tensor) -> Tensor:
-        cell = self.cell
-        return GruStep.apply(inputs, memory, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+        return self.cell(inputs, memory)
 
 
 class Lstm(Torso):
