@@ -126,8 +126,8 @@ class Rollout:
 def entropy_of(log_probs: Tensor) -> Tensor:
     """`[...]` the entropy of each distribution in `log_probs` `[..., A]` (nats).
 
-    >>> entropy_of(torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]).log().clamp(min=-1e9))
-    tensor([0.6931, -0.0000])
+    >>> entropy_of(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]).log().clamp(min=-1e9))
+    tensor([0.6931, 1.0397])
     """
     actions_first = log_probs.movedim(-1, 0)
     return -(torch.softmax(actions_first, 0) * actions_first).sum(0)  # exp is slow where it is 0

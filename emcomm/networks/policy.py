@@ -83,7 +83,7 @@ class Policy(nn.Module):
 
     def log_probs(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` log-probabilities of the actions; -1e9 or less where `mask` forbids one."""
-        actions_first = self.logits(memory, mask).movedim(-1, 0).contiguous()  # a short last axis takes ten times longer
+        actions_first = self.logits(memory, mask).movedim(-1, 0).contiguous()  # ten times faster than a short last axis
         return torch.log_softmax(actions_first, dim=0).movedim(0, -1)
 
     def value(self, memory: Tensor) -> Tensor:
