@@ -69,7 +69,7 @@ class Policy(nn.Module):
         """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
         rows = seen.features.shape[0] * seen.features.shape[1]
         buffer = seen.buffer if self.torso.sees_talk else np.full_like(seen.buffer, SILENT)
-        symbols = self._one_hot[buffer.reshape(rows, -1)].reshape(rows, -1)
+        symbols = self._one_hot.take(buffer.reshape(rows, -1), axis=0, mode="wrap").reshape(rows, -1)
         inputs = np.concatenate([seen.features.reshape(rows, -1), symbols], axis=1)
         return torch.from_numpy(inputs).to(self.device)
 
