@@ -251,7 +251,8 @@ WEIGHTS = Measure(
     "weights",
     lambda study: study.result("explanation"),
     "Weights of the symbols",
-    "Each symbol that a {agent} says adds its weight. The {agent} with the larger score yields: it takes {yields}.",
+    "Each symbol that a {agent} says adds its weight. The {agent} with the larger score yields: it takes {yields}. Of "
+    "several running numbers it is what a symbol of the first round adds to the decision.",
     chapter="mechanism",
     needs=FITTED,
     tables=lambda result: {},
