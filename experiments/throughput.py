@@ -124,9 +124,9 @@ def rival_rate(config: Config, seconds: float) -> float:
 
 def _rival_rate_here(config: Config, seconds: float) -> float:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from experiments import jax_rival
+    from experiments.rivals import jax_a3c
 
-    return jax_rival.rate(config, seconds)
+    return jax_a3c.rate(config, seconds)
 
 
 _RIVAL_FOLLOWS = {

@@ -37,7 +37,7 @@ def test_a_setting_that_the_rival_does_not_know_is_named(unknown, monkeypatch) -
 @needs_jax
 def test_the_rival_plays_by_the_rules_of_the_negotiation() -> None:
     """Random legal actions in both: phases, rounds, what was heard last, rewards and ends are the same."""
-    from experiments.jax_rival import fresh_games, play
+    from experiments.rivals.jax_a3c import fresh_games, play
 
     rng = np.random.default_rng(0)
     negotiation = Negotiation(CrossingGame(SMALL.games, rng), SMALL.rules, rng)
@@ -66,7 +66,7 @@ def test_the_rival_plays_by_the_rules_of_the_negotiation() -> None:
 @needs_jax
 @pytest.mark.slow
 def test_the_rival_learns_the_crossing() -> None:
-    from experiments.jax_rival import compiled, learner_of
+    from experiments.rivals.jax_a3c import compiled, learner_of
 
     learner = learner_of(Config(workers=0))
     learn = compiled(Config(workers=0))
