@@ -123,7 +123,7 @@ def test_places_without_a_car_neither_speak_nor_move() -> None:
 
 def test_a_car_remembers_nothing_of_the_one_before_in_its_place() -> None:
     """What a place without a car remembers does not depend on who was there, nor on what is said around it."""
-    config = with_talk(Config(env="emcomm/traffic-junction-v0", workers=0, hidden_size=8, games=16))
+    config = with_talk(Config(env="emcomm/traffic-junction-v1", workers=0, hidden_size=8, games=16))
     config = replace(config, rules=replace(config.rules, closing="fixed"))  # each step of the game takes three
     policy = make_policy(config)
     play = Rollout(make_negotiation(config, 16, np.random.SeedSequence(0)), np.random.default_rng(0))

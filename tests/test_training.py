@@ -422,7 +422,7 @@ def test_memory_does_not_grow_with_the_episodes(tmp_path) -> None:
 def test_two_trainings_without_names_in_the_same_second_both_run(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("time.strftime", lambda *_: "20260101-000000")
     names = [Run.create(tmp_path, default_name(Config()), Config(), another=True).path.name for _ in range(3)]
-    assert names == [f"crossing-v0-seed0-20260101-000000{ending}" for ending in ("", "-2", "-3")]
+    assert names == [f"crossing-v1-seed0-20260101-000000{ending}" for ending in ("", "-2", "-3")]
     assert not list(tmp_path.glob(".*"))
 
 
