@@ -23,7 +23,7 @@ from envs.negotiation import TalkRules
 from envs.registry import outside
 
 CONFIG_VERSION = 5
-"""5: window None, envs v1; 4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
+"""5: window None, v1; 4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
 

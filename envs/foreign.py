@@ -189,8 +189,8 @@ def negotiable(
 
     Agents keep their names, and their moves are the environment's own actions, counted from 0. See `NegotiationEnv` for
     the spaces, and `TalkRules` and `View` for `options`. `success` tells from the rewards `[N]` whether a joint move
-    succeeded, for the record only (default: their sum is above 0). `render_mode` is by default that of `env`: `ansi` adds its text to
-    the dialogue, `rgb_array` and `human` put its picture beside the dialogue where it makes pictures.
+    succeeded, for the record only (default: their sum is above 0). `render_mode` is by default that of `env`: `ansi`
+    adds its text to the dialogue, `rgb_array` and `human` put its picture beside the dialogue where it makes pictures.
     Options given to `reset` are handed on.
 
     Raises TypeError if `env` is no ParallelEnv, or for an unknown option; ValueError if its spaces do not fit.

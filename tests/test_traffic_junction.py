@@ -167,7 +167,7 @@ def test_places_without_a_car_are_silent_over_every_channel(channel: str, speaki
     heard = 0
     for _ in range(30 if speaking == "simultaneous" else 150):
         seen, away = talk.observe(), ~game.active()
-        there = np.take_along_axis(away[:, None], talk._columns[..., 1:], 2)[:, :, None].repeat(rules.window, 2)
+        there = np.take_along_axis(away[:, None], talk._columns[..., 1:], 2)[:, :, None].repeat(rules.visible_rounds, 2)
         assert (seen.buffer[..., 1:][there] == -1).all()
         heard += (seen.buffer[..., 1:] >= 0).sum()
         talk.reset(talk.step((rng.random(seen.mask.shape) * seen.mask).argmax(axis=2)).over)

@@ -217,16 +217,17 @@ def test_the_state_has_all_agents_in_a_fixed_order_number_by_number() -> None:
         heard = [*silence * 3, *zero, *one, *eot]  # as agent 0, 1, 2 said it, for each of them
         mask = [1, 1, 1, 0, 0]
         agents = [[feature, 0, 1, 0, *heard, *mask] for feature in (3, 4, 5)]
-        assert env.state().tolist() == [*sum(agents, []), 0.5]
+        assert env.state().tolist() == [*np.ravel(agents), 0.5]
         assert env.state() in env.state_space
         orders.add(tuple(seen["agent_0"]["observation"][-12:].tolist()))
     assert len(orders) == 2  # what agent 0 itself sees is permuted
 
 
 @every_game
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_pettingzoo_accepts_the_state(env_id: str) -> None:
     parallel = make(env_id, channel="noisy", noise=0.5, max_rounds=3, illegal="penalise")  # it looks at no masks
-    state_test(pettingzoo.make("aec", env_id), parallel)
+    state_test(pettingzoo.make("aec", env_id, illegal="penalise"), parallel)
     assert parallel.state().dtype == np.float32
     assert pickle.loads(pickle.dumps(parallel)).state_space == parallel.state_space
 
@@ -323,7 +324,7 @@ def test_a_wrong_option_of_the_view_is_named(options: dict[str, Any], message: s
 def test_a_game_may_not_have_an_option_of_the_view() -> None:
     def game(n_games: int, rng: np.random.Generator, penalty: float = 0.0) -> Any: ...
 
-    with pytest.raises(BadGame, match="^penalty is an option of the view, and so cannot be one of the game$"):
+    with pytest.raises(BadGame, match=r"^penalty is an option of the view, and so cannot be one of the game$"):
         parallel_env(game)
 
 
