@@ -82,7 +82,7 @@ def test_the_summary_has_figures_with_intervals_and_the_command(small_run, whole
 
 def test_the_configuration_repeats_the_run(small_run) -> None:
     assert Run.open(small_run).config == Config(
-        rules=TalkRules(max_rounds=8, window=1), workers=0, episodes=3000, games=32, evaluation_games=500
+        rules=TalkRules(max_rounds=8), workers=0, episodes=3000, games=32, evaluation_games=500
     )
     odd = Config(rules=TalkRules(n_tokens=3, max_rounds=None, channel="noisy", noise=0.3), seed=7, device="cpu")
     assert Config.from_json(json.loads(json.dumps(odd.to_json()))) == odd
