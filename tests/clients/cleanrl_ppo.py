@@ -94,7 +94,7 @@ def advantages(reward: Tensor, value: Tensor, over: Tensor, last_value: Tensor) 
 
 def main() -> None:
     """Train, then test."""
-    args = common.arguments(120_000, __doc__)
+    args = common.arguments(45_000, __doc__)
     torch.manual_seed(args.seed)
     games = Games(ENVS, args.channel, args.seed)
     seen, mask = games.observe()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,13 +39,18 @@ def arguments(steps: int, about: str | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="fixes the networks and the games")
     parser.add_argument("--steps", type=int, default=steps, help="length of the training (steps of one game)")
     parser.add_argument("--games", type=int, default=2_000, help="games of the test (games)")
+    parser.add_argument("--at-least", type=float, default=0.0, help="fail below this success (0 to 1)")
+    parser.add_argument("--at-most", type=float, default=1.0, help="fail above this success (0 to 1)")
     args = parser.parse_args()
     args.started = time.monotonic()
     return args
 
 
 def tell(tool: str, act: Act, args: argparse.Namespace) -> None:
-    """Play games with the learned policy, sampled as in training, and print the share that succeeded."""
+    """Play games with the learned policy, sampled as in training, and print the share that succeeded.
+
+    Leaves with a line and code 1 where that is not what `--at-least` and `--at-most` ask for.
+    """
     trained = time.monotonic() - args.started
     env, won = make(args.channel), 0
     observations, _ = env.reset(seed=args.seed + 1_000_000)
@@ -54,11 +60,14 @@ def tell(tool: str, act: Act, args: argparse.Namespace) -> None:
         assert env.dialogue is not None
         won += bool(env.dialogue.success)
         observations, _ = env.reset()
+    success = rate(won, args.games)
     print(
-        f"{tool}, channel {args.channel}, seed {args.seed}: success {rate(won, args.games)} in {args.games:,} games, "
+        f"{tool}, channel {args.channel}, seed {args.seed}: success {success} in {args.games:,} games, "
         f"after {args.steps // STEPS_PER_GAME:,} games of training in {trained:.0f} s",
         flush=True,
     )
+    if not args.at_least <= success.value <= args.at_most:
+        sys.exit(f"{tool}: success must be from {100 * args.at_least:.0f} % to {100 * args.at_most:.0f} %")
 
 
 def stacked(observations: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
     python tests/clients/rllib_ppo.py --channel open
     python tests/clients/rllib_ppo.py --channel shuffled
 
-RLlib's masking module reads `observations` where PettingZoo has `observation`; `Renamed` is all that lies between them.
+RLlib's check of an environment takes actions without a mask, which `illegal="penalise"` allows. Its masking module
+reads `observations` where PettingZoo has `observation`: `Renamed` is all that lies between them.
 """
 
 from __future__ import annotations
@@ -57,14 +58,19 @@ def renamed(seen: Mapping[str, Any]) -> dict[str, Any]:
     return {a: {"observations": s["observation"], "action_mask": s["action_mask"]} for a, s in seen.items()}
 
 
+def game(channel: str) -> ParallelPettingZooEnv:
+    """The game as RLlib takes it."""
+    return ParallelPettingZooEnv(Renamed(common.make(channel, illegal="penalise")))
+
+
 def main() -> None:
     """Train, then test."""
-    args = common.arguments(60_000, __doc__)
+    args = common.arguments(45_000, __doc__)
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
         object_store_memory=200 * 2**20, _node_ip_address="127.0.0.1",
     )  # fmt: skip
-    register_env("crossing", lambda config: ParallelPettingZooEnv(Renamed(common.make(args.channel, illegal="penalise"))))
+    register_env("crossing", lambda config: game(args.channel))
     module = RLModuleSpec(
         module_class=ActionMaskingTorchRLModule,
         model_config=DefaultModelConfig(fcnet_hiddens=[64, 64], fcnet_activation="tanh"),
@@ -94,9 +100,11 @@ def main() -> None:
             logits = learned.forward_exploration({Columns.OBS: given})[Columns.ACTION_DIST_INPUTS]
         return dict(zip(observations, distribution.from_logits(logits).sample().tolist(), strict=True))
 
-    common.tell("RLlib PPO", act, args)
-    algorithm.stop()
-    ray.shutdown()
+    try:
+        common.tell("RLlib PPO", act, args)
+    finally:
+        algorithm.stop()
+        ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def vector_env(channel: str, seed: int) -> Masked:
 
 def main() -> None:
     """Train, then test."""
-    args = common.arguments(60_000, __doc__)
+    args = common.arguments(45_000, __doc__)
     torch.set_num_threads(1)
     set_random_seed(args.seed)
     model = MaskablePPO(

@@ -3,9 +3,9 @@
     python tests/clients/tianshou_ppo.py --channel open
     python tests/clients/tianshou_ppo.py --channel shuffled
 
-Tianshou's own `PettingZooEnv` plays one agent after the other and ends an episode at the last one's step, so that of two
-who move at once the first never sees its reward. Here a `Row` is a worker for one agent, and a game steps when all of
-its rows have sent their actions.
+Tianshou's own `PettingZooEnv` plays one agent after the other and ends an episode at the last one's step, so that of
+two who move at once the first never sees its reward. Here a `Row` is a worker for one agent, and a game steps when all
+of its rows have sent their actions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tianshou.data import Batch, Collector, VectorReplayBuffer
 from tianshou.env import BaseVectorEnv
 from tianshou.env.worker import EnvWorker
 from tianshou.trainer import OnPolicyTrainerParams
-from tianshou.utils.net.common import AbstractDiscreteActor, MLP
+from tianshou.utils.net.common import MLP, AbstractDiscreteActor
 from torch import Tensor, nn
 
 ENVS, UNROLL = 32, 32
@@ -127,7 +127,7 @@ class Critic(nn.Module):
 
 def main() -> None:
     """Train, then test."""
-    args = common.arguments(60_000, __doc__)
+    args = common.arguments(45_000, __doc__)
     torch.set_num_threads(1)
     np.random.seed(args.seed)  # noqa: NPY002  # Tianshou shuffles its minibatches with it
     torch.manual_seed(args.seed)
@@ -142,9 +142,14 @@ def main() -> None:
     algorithm.run_training(
         OnPolicyTrainerParams(
             training_collector=Collector(algorithm, many, VectorReplayBuffer(per_update, len(many))),
-            max_epochs=1, epoch_num_steps=2 * args.steps, collection_step_num_env_steps=per_update,
-            update_step_num_repetitions=4, batch_size=512, show_progress=False, verbose=False,
-        )  # fmt: skip
+            max_epochs=1,
+            epoch_num_steps=2 * args.steps,
+            collection_step_num_env_steps=per_update,
+            update_step_num_repetitions=4,
+            batch_size=512,
+            show_progress=False,
+            verbose=False,
+        )
     )
 
     def act(observations: Mapping[str, Any]) -> Mapping[str, int]:

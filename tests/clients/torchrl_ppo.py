@@ -40,7 +40,7 @@ def network(inputs: int, outputs: int) -> MultiAgentMLP:
 
 def main() -> None:
     """Train, then test."""
-    args = common.arguments(60_000, __doc__)
+    args = common.arguments(45_000, __doc__)
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     warnings.filterwarnings("ignore", message="PettingZoo in TorchRL")
@@ -78,7 +78,10 @@ def main() -> None:
     def act(observations: Mapping[str, Any]) -> Mapping[str, int]:
         seen, mask = map(torch.from_numpy, common.stacked(observations))
         given = TensorDict({SEEN: seen[None], MASK: mask.bool()[None]}, batch_size=[1])
-        with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):  # outside the collector it would be the mode
+        with (
+            torch.no_grad(),
+            set_exploration_type(ExplorationType.RANDOM),
+        ):  # outside the collector it would be the mode
             chosen = policy(given)[ACTION][0]
         return dict(zip(observations, chosen.tolist(), strict=True))
 
