@@ -18,7 +18,7 @@ from envs.item_split import ItemSplitGame
 from envs.line import LineGame
 from envs.matrix import MatrixGame
 from envs.negotiation import SILENT, GameOver, IllegalAction, Negotiation, TalkRules
-from envs.parallel import NegotiationEnv, env, parallel_env
+from envs.parallel import NegotiationEnv, View, env, parallel_env
 from envs.registry import Registry, Unknown
 from envs.rendering import Scene
 from envs.signalling import SignallingGame
@@ -90,6 +90,7 @@ __all__ = [
     "TaskAndTalkGame",
     "TrafficJunctionGame",
     "Unknown",
+    "View",
     "Words",
     "declared",
     "env",

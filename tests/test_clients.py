@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -61,10 +60,9 @@ def test_what_the_clients_need_is_pinned() -> None:
         assert (pin.operator, needed.specifier.contains(pin.version)) == ("==", True)
 
 
-@pytest.mark.parametrize("limits", [(), ("--at-least", "1")])
-def test_ours_trains_and_says_what_it_has_reached(limits: tuple[str, ...]) -> None:
+def test_ours_trains_and_says_what_it_has_reached() -> None:
     done = subprocess.run(
-        [sys.executable, CLIENTS / "cleanrl_ppo.py", "--steps", "2048", "--games", "40", *limits],
+        [sys.executable, CLIENTS / "cleanrl_ppo.py", "--steps", "2048", "--games", "40", "--at-least", "1"],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert re.fullmatch(
@@ -72,5 +70,4 @@ def test_ours_trains_and_says_what_it_has_reached(limits: tuple[str, ...]) -> No
         r"after 682 games of training in \d+ s\n",
         done.stdout,
     )
-    refused = "CleanRL-style PPO: success must be from 100 % to 100 %\n" if limits else ""
-    assert (done.returncode, done.stderr) == (bool(limits), refused)
+    assert (done.returncode, done.stderr) == (1, "CleanRL-style PPO: success must be from 100 % to 100 %\n")
