@@ -50,8 +50,8 @@ class LoadedRun:
 
     path: Path
     settings: dict[str, Any] | None
-    """The `config` of config.json as plain values, complete or not, an older one as it reads today; None where it cannot
-    be read."""
+    """The `config` of config.json as plain values, complete or not, an older one as it reads today; None where it
+    cannot be read."""
     facts: LogFacts | None
     """Number of tokens and names of the moves; None where no part can be read."""
     problems: list[str]
