@@ -1,7 +1,7 @@
 """Is your channel real? `python -m emcomm.audit ENVIRONMENT --policies module:Name`, or `python -m emcomm.audit RUN`.
 
 Nothing is trained and nothing is written. The environment is a PettingZoo ParallelEnv: `module:Name` of something that
-makes one when it is called (`mpe2.simple_reference_v3:parallel_env`), or a game of emcomm (`emcomm/crossing-v0`). A
+makes one when it is called (`mpe2.simple_reference_v3:parallel_env`), or a game of emcomm (`emcomm/crossing-v1`). A
 policy is `module:Name` of a function `policy(observation) -> action` or `policy(observation, rng) -> action`, where
 `rng` is a numpy generator, or of a class: one instance for each agent, which is called so; its `reset(seed)` is called
 when an episode starts, and without it a new instance is made. A run is played by the network of its newest checkpoint.

@@ -18,14 +18,18 @@ from typing import Any, Literal
 from emcomm import files
 from emcomm.errors import BadInput
 from emcomm.schemas import RunFile, converted
+from envs import GAMES
 from envs.negotiation import TalkRules
 from envs.registry import outside
 
-CONFIG_VERSION = 4
-"""4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
+CONFIG_VERSION = 5
+"""5: window None, v1; 4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
 
+
+READ_NEWEST = {"gru", "lstm", "none"}
+"""The torsos of emcomm that read one round of the buffer where `window` is None (`emcomm.worlds.network_rules`)."""
 
 GameOptions = dict[str, bool | int | float | str | None]
 """Settings of a game's own by name: the arguments of its constructor behind `n_games` and `rng`."""
@@ -35,11 +39,11 @@ GameOptions = dict[str, bool | int | float | str | None]
 class Config:
     """Everything needed to repeat a run."""
 
-    env: str = "emcomm/crossing-v0"
+    env: str = "emcomm/crossing-v1"
     """The game: a registered id, or module:Name of a class like envs.game.Game."""
     game_options: GameOptions = field(default_factory=dict)
     """Settings of the game's own, name=value; its class says which there are."""
-    rules: TalkRules = field(default_factory=lambda: TalkRules(window=1))
+    rules: TalkRules = field(default_factory=TalkRules)
     seed: int = 0
     """Fixes all randomness of the run, bit for bit with --workers 0."""
     episodes: int = 1_000_000
@@ -173,10 +177,15 @@ def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
     if version >= CONFIG_VERSION or not isinstance(saved.get("rules"), dict):
         return saved
     saved = {"move_entropy_floor": 0.0, "game_options": {}, **saved}
-    if version >= 2:
-        return saved
-    renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
-    return {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}
+    if version < 2:
+        renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
+        saved = {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}
+    if isinstance(env := saved.get("env"), str):
+        saved["env"] = GAMES.present(env)
+    reads_newest = isinstance(torso := saved.get("torso"), str) and {*torso.split(",")} <= READ_NEWEST
+    if reads_newest and saved["rules"].get("window") == 1:  # what was the default, and is what None means for them
+        saved["rules"] = {**saved["rules"], "window": None}
+    return saved
 
 
 def _require_names(saved: Any, settings: Any) -> None:
@@ -225,7 +234,7 @@ PRESETS: dict[str, Config] = {
     "talk": Config(),
     # The price comes once there is a talk to shorten: from the start it often ends all talk. The bonus stays longer:
     # a round is saved only if both agents try EOT in it at the same time.
-    "terse": Config(rules=TalkRules(window=1, round_cost=0.05), cost_until=0.1, entropy_bonus=0.02, entropy_until=0.7),
-    "silent": Config(rules=TalkRules(window=1, channel="off")),
+    "terse": Config(rules=TalkRules(round_cost=0.05), cost_until=0.1, entropy_bonus=0.02, entropy_until=0.7),
+    "silent": Config(rules=TalkRules(channel="off")),
 }
 """Named starting points for the command line: the talk's game, a price on talking, and the baseline without talk."""

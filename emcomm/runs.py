@@ -33,6 +33,7 @@ from emcomm.config import CONFIG_VERSION, Config, read_config, require_named, up
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
 from emcomm.schemas import LARGEST_JSON, Summary
+from envs import GAMES
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from emcomm.checkpoints import Checkpoint
@@ -114,7 +115,7 @@ class Run:
         named them on the command line: the game as `env`, any of them in `code`.
         """
         config = read_config(path)
-        if env is not None and env != config.env:
+        if env is not None and GAMES.present(env) != config.env:
             raise BadInput(f"{path} was trained on {config.env}, not on {env}")
         require_named(path, config.env, (env, *code), "--env")
         for name in (config.rules.channel, *config.torsos, config.algorithm):

@@ -23,6 +23,7 @@ from emcomm.errors import BadInput
 from emcomm.runs import Run
 from emcomm.schemas import Summary
 from emcomm.signals import Stopped, raise_stopped
+from envs import GAMES
 
 if TYPE_CHECKING:  # torch takes seconds to import, and neither --help nor a wrong flag needs it
     from emcomm.training import Training
@@ -33,7 +34,7 @@ class TrainOptions:
     """Train actor-critics on games with talk, by A3C or another algorithm, and log every dialogue.
 
     Examples: python -m emcomm.train --workers 32 · python -m emcomm.train --workers 0 --episodes 2e4 --seed 1 ·
-    python -m emcomm.train --env emcomm/signalling-v0 --game-options n_values=8 ·
+    python -m emcomm.train --env emcomm/signalling-v1 --game-options n_values=8 ·
     python -m emcomm.train --resume logs/RUN
     """
 
@@ -96,6 +97,8 @@ def options_from(args: list[str]) -> TrainOptions:
         raise BadInput(f"--workers-per-process must not be negative, not {options.workers_per_process}")
     if start.resume is None:
         return options
+    config = dataclasses.replace(options.config, env=GAMES.present(options.config.env))
+    options = dataclasses.replace(options, config=config)
     for name in ("env", "game_options", "rules", "hidden_size", "torso", "policies", "algorithm", "population", "seed"):
         if getattr(options.config, name) != getattr(saved, name):
             raise BadInput(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from emcomm.runs import Run
 from envs.capacity import more_than_can_be_told
 from envs.channels import CHANNELS
 from envs.game import BadGame, BadOption, Declaration
-from envs.negotiation import Negotiation
+from envs.negotiation import Negotiation, TalkRules
 
 
 def make_algorithm(config: Config) -> Algorithm:
@@ -38,15 +39,30 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
     if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
         options = {"meanings": "training", **options}
     make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)
+    rules = network_rules(config)
     rng = np.random.default_rng(seed)
     try:
-        return Negotiation(make_game(n_games, rng), config.rules, rng, channel)
+        return Negotiation(make_game(n_games, rng), rules, rng, channel)
     except BadOption as error:
         raise BadInput(f"{config.env}: {error}") from error
     except BadGame as error:
         raise BadInput(f"the declarations of {config.env} contradict each other: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"{config.env} cannot be built as a game like envs.game.Game ({error})") from error
+
+
+def network_rules(config: Config) -> TalkRules:
+    """The rules of talk with the rounds that the networks of a run read.
+
+    Where `window` does not say how many: the newest, if all of them remember the others or see no talk; else all.
+    Raises BadInput where a torso is unknown.
+    """
+    rules = config.rules
+    if rules.window is None:
+        torsos = [named(TORSOS, name) for name in config.torsos]
+        if all(torso.recurrent or not torso.sees_talk for torso in torsos):
+            return replace(rules, window=1)
+    return rules
 
 
 def declaration(config: Config) -> Declaration:

@@ -17,7 +17,7 @@ MAIN, DETOUR = 0, 1
 class CrossingGame:
     """`n_games` crossings at once; one move each, then the episode ends.
 
-    Version history: v0 is the game of the 2022 talk.
+    Version history: v1, as `envs.NegotiationEnv`; v0, the game of the 2022 talk.
     """
 
     n_agents = 2

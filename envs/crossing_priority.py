@@ -23,7 +23,7 @@ class CrossingPriorityGame:
 
     A train sees its own delay, one-hot. Raises BadOption for fewer than 2 or more than 100 delays.
 
-    Version history: v0.
+    Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     n_agents = 2

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from pettingzoo import ParallelEnv
 
 from envs.game import Bools, Floats, Ints, Outcome
-from envs.parallel import NegotiationEnv, talk_rules
+from envs.parallel import NegotiationEnv, taken_view, talk_rules
 from envs.rendering import RENDER_MODES, Picture, RenderMode
 
 Success: TypeAlias = Callable[[Floats], bool]
@@ -159,9 +159,17 @@ class NegotiableEnv(NegotiationEnv):
 
         return side_by_side(np.asarray(self.wrapped.render()), dialogue)
 
+    def _state_space(self) -> Box:
+        own, wrapped = super()._state_space(), getattr(self.wrapped, "state_space", None)
+        if not isinstance(wrapped, Box):
+            return own
+        low, high = np.append(own.low, wrapped.low), np.append(own.high, wrapped.high)
+        return Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+
     def state(self) -> np.ndarray:
-        """The wrapped environment's global view; it knows nothing of the talk."""
-        return self.wrapped.state()
+        """The global view of the talk, and behind it that of the wrapped environment, flat, where it has one."""
+        own = super().state()
+        return own if self.state_space.shape == own.shape else np.append(own, self.wrapped.state()).astype(np.float32)
 
     def close(self) -> None:
         """Close the window and the wrapped environment."""
@@ -180,17 +188,18 @@ def negotiable(
     """Put the talk around a PettingZoo ParallelEnv with discrete actions.
 
     Agents keep their names, and their moves are the environment's own actions, counted from 0. See `NegotiationEnv` for
-    the spaces and `TalkRules` for `options`. `success` tells from the rewards `[N]` whether a joint move succeeded, for
-    the record only (default: their sum is above 0). `render_mode` is by default that of `env`: `ansi` adds its text to
-    the dialogue, `rgb_array` and `human` put its picture beside the dialogue where it makes pictures.
+    the spaces, and `TalkRules` and `View` for `options`. `success` tells from the rewards `[N]` whether a joint move
+    succeeded, for the record only (default: their sum is above 0). `render_mode` is by default that of `env`: `ansi`
+    adds its text to the dialogue, `rgb_array` and `human` put its picture beside the dialogue where it makes pictures.
     Options given to `reset` are handed on.
 
     Raises TypeError if `env` is no ParallelEnv, or for an unknown option; ValueError if its spaces do not fit.
     """
     _require_parallel(env)
+    view = taken_view(options)
     rules = talk_rules({"n_tokens": n_tokens, **options}, others=("success",))
     own_mode = _mode(env) if _mode(env) in RENDER_MODES else None
-    return NegotiableEnv(env, success, rules=rules, render_mode=render_mode or own_mode)
+    return NegotiableEnv(env, success, rules=rules, render_mode=render_mode or own_mode, view=view)
 
 
 def _mode(env: ParallelEnv[Any, Any, Any]) -> Any:

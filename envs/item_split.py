@@ -37,7 +37,7 @@ class ItemSplitGame:
     of the largest possible sum. Rewards come with the agreement. `prosocial`: that share, to both; `selfish`: to each
     the value of what it gets, as a share of its value of the whole pool.
 
-    Version history: v0.
+    Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     talk: ClassVar[dict[str, Any]] = {"n_tokens": 10, "max_rounds": 6, "opening": "talk"}

@@ -107,7 +107,7 @@ class LineGame:
     siding, at least 2; `headway`: steps between departures from one end; `margin`: reserve beyond the plan (steps);
     `sight` (moves). Raises BadOption for what is out of range.
 
-    Version history: v0.
+    Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     move_names: tuple[str, ...] = ("go", "wait")

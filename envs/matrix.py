@@ -27,7 +27,7 @@ class MatrixGame:
     the score is 0 for the smallest sum and 1 for the largest. Where all sums are equal, as with opposed interests,
     every joint move is as good as any: success, score 1.
 
-    Version history: v0.
+    Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     talk: ClassVar[dict[str, Any]] = {"max_rounds": 1, "opening": "talk", "closing": "fixed"}

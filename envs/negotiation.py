@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
@@ -30,6 +31,8 @@ from envs.saving import fitting, restore_game, save_game
 
 LONGEST_TALK = 32_767
 """The most rounds that `max_rounds` may allow (rounds)."""
+MOST_VISIBLE = 32
+"""Rounds of the buffer that an agent sees at most, where `window` does not say how many (rounds)."""
 LONGEST_UNBOUNDED_TALK = 4_096
 """Rounds after which even a talk without `max_rounds` is cut, so that agents who never end it do not talk for ever."""
 
@@ -77,8 +80,9 @@ class TalkRules:
     """With --channel noisy: probability that a heard symbol is replaced by a random one (0 to 1)."""
     round_cost: float = 0.0
     """Subtracted from every agent's reward for each round of talk (reward)."""
-    window: int = 8
-    """Rounds of the buffer that an agent sees (rounds)."""
+    window: int | None = None
+    """Rounds of the buffer that an agent sees (rounds). None: the whole talk, of a longer one its last 32 rounds; a
+    recurrent network reads the newest of them, for it remembers the others."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -90,7 +94,7 @@ class TalkRules:
         CHANNELS.require(self.channel)
         for name in ("n_tokens", "max_rounds", "window"):
             value = getattr(self, name)
-            unbounded = name == "max_rounds" and value is None
+            unbounded = name in ("max_rounds", "window") and value is None
             if not unbounded and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
                 raise ValueError(f"{name} must be a whole number, not {value!r}")
         if not 1 <= self.n_tokens <= 126:
@@ -106,13 +110,18 @@ class TalkRules:
             raise ValueError(f"noise is a probability from 0 to 1, not {self.noise}")
         if not 0 <= self.round_cost < float("inf"):
             raise ValueError(f"round_cost must be a number from 0 up, not {self.round_cost}")
-        if not 1 <= self.window <= 1024:
+        if self.window is not None and not 1 <= self.window <= 1024:
             raise ValueError(f"window must be from 1 to 1024 rounds, not {self.window}")
 
     @property
     def eot(self) -> int:
         """The end-of-talk symbol."""
         return self.n_tokens
+
+    @property
+    def visible_rounds(self) -> int:
+        """`W`: rounds of the buffer that an agent sees (rounds)."""
+        return self.window or min(self.max_rounds or MOST_VISIBLE, MOST_VISIBLE)
 
     @property
     def n_sayable(self) -> int:
@@ -129,6 +138,31 @@ class Observation(NamedTuple):
     """int8 `[B, N, W, N]` the last rounds, newest last, own column first, then by role; SILENT where empty."""
     mask: Bools
     """`[B, N, A]` the legal actions."""
+
+
+def encoded(buffer: Ints, n_symbols: int) -> Floats:
+    """Rounds of the buffer `[..., W, N]` as one vector `[..., W * N * (n_symbols + 1)]`, one-hot.
+
+    Round after round, the newest last, and in it column after column; in each cell the symbols, and last SILENT.
+
+    >>> encoded(np.array([[0, 2], [SILENT, 1]], np.int8), 3).reshape(2, 2, 4).astype(int).tolist()
+    [[[1, 0, 0, 0], [0, 0, 1, 0]], [[0, 0, 0, 1], [0, 1, 0, 0]]]
+    """
+    return _one_hot(n_symbols + 1).take(buffer, axis=0, mode="wrap").reshape(*buffer.shape[:-2], -1)
+
+
+def decoded(vector: Floats, n_agents: int, n_symbols: int) -> Ints:
+    """The inverse of `encoded`: int8 `[..., W, N]`."""
+    cell = vector.reshape(*vector.shape[:-1], -1, n_agents, n_symbols + 1).argmax(axis=-1)
+    return np.where(cell == n_symbols, SILENT, cell).astype(np.int8)
+
+
+@lru_cache(maxsize=16)
+def _one_hot(kinds: int) -> Floats:
+    """`[K, K]`; its last row is that of SILENT = -1."""
+    rows = np.eye(kinds, dtype=np.float32)
+    rows.flags.writeable = False
+    return rows
 
 
 _ABSENT: Any = None
@@ -215,7 +249,7 @@ class Negotiation:
         capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
         self._said: Ints = np.full((games, capacity, agents), SILENT, np.int8)
         self._row = np.full((games, agents), SILENT, np.int8)  # the round in progress
-        self._heard: Ints = np.full((games, agents, rules.window, agents), SILENT, np.int8)  # own column first
+        self._heard: Ints = np.full((games, agents, rules.visible_rounds, agents), SILENT, np.int8)  # own column first
         self.cut = np.zeros(games, np.bool_)
         self._role = np.array(self.declaration.role_of)
         self._columns = np.tile(_own_column_first(self._role), (games, 1, 1))
@@ -251,6 +285,11 @@ class Negotiation:
     def n_features(self) -> int:
         """Length of an agent's `features`."""
         return len(self.game.feature_bounds[0]) + self._phase_features.shape[2]
+
+    @property
+    def columns(self) -> Ints:
+        """`[B, N, N]` whom an agent sees in each column of its buffer, itself first."""
+        return self._columns
 
     def _constant_features(self) -> Floats:
         """float32 `[3, N, ·]` what the phase and the role add to the features."""

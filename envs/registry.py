@@ -18,6 +18,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """Entries by their names, in the order of the list.
 
     `kind` is what an entry is, for messages. `check` says what is wrong with something from outside, or nothing.
+    `replaced` are former names with the present ones, and `why` is the reason, for messages.
     Raises ValueError where two entries have one name.
 
     >>> Registry("letter", {"a": 1, "b": 2})["a"]
@@ -29,8 +30,11 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: str,
         entries: Mapping[str, T] | Iterable[tuple[str, T]],
         check: Callable[[Any], str | None] = lambda thing: None,
+        replaced: Mapping[str, str] | None = None,
+        why: str = "",
     ) -> None:
-        self.kind, self._check = kind, check
+        self.kind, self._check, self.why = kind, check, why
+        self.replaced = dict(replaced or {})
         self._entries: dict[str, T] = {}
         for name, entry in entries.items() if isinstance(entries, Mapping) else entries:
             if name in self._entries:
@@ -53,6 +57,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
+        if name in self.replaced:
+            raise Unknown(self.replacement(name))
         module, colon, attribute = name.partition(":")
         try:
             if not colon:
@@ -65,6 +71,18 @@ class Registry(Mapping[str, T], Generic[T]):
         if problem := self._check(thing):
             raise Unknown(f"unknown {self.kind} {name!r} ({problem}): {self._instead(name)}")
         return thing  # type: ignore[return-value]
+
+    def present(self, name: str) -> str:
+        """The name that is used today for what was once called `name`; all other names stay as they are."""
+        return self.replaced.get(name, name)
+
+    def replacement(self, name: str) -> str:
+        """One line that says what has replaced a former name, and why.
+
+        >>> Registry("letter", {"b": 2}, replaced={"a": "b"}, why="it comes later").replacement("a")
+        'a is now b: it comes later'
+        """
+        return f"{name} is now {self.replaced[name]}: {self.why}"
 
     def require(self, name: str) -> None:
         """Raise Unknown for a name that is neither registered nor of the form `module:Name`; nothing is imported."""

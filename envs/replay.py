@@ -236,7 +236,8 @@ class Replay(Negotiation):
 @lru_cache(maxsize=64)
 def _endless(rules: TalkRules) -> TalkRules:
     """The rules for a replay: the record says when a talk ends, and in which order agents speak."""
-    return replace(rules, max_rounds=None, order="round" if rules.speaking == "sequential" else rules.order)
+    order = "round" if rules.speaking == "sequential" else rules.order
+    return replace(rules, max_rounds=None, window=rules.visible_rounds, order=order)
 
 
 def _given(array: Bools | None, otherwise: Bools) -> Bools:

@@ -45,7 +45,7 @@ class SignallingGame:
     The sender sees its object, the receiver the objects to choose from, in random order: each attribute one-hot.
     Raises BadOption, which names the option that cannot be played with.
 
-    Success: +1 each; otherwise -1 each. Version history: v0.
+    Success: +1 each; otherwise -1 each. Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     n_agents = 2

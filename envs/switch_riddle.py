@@ -33,7 +33,7 @@ class SwitchRiddleGame:
     Features: in the room today, was in the room yesterday, and the day, one-hot. The attribute `visited` says whether a
     prisoner has been in the room, today included.
 
-    Version history: v0.
+    Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     talk: ClassVar[dict[str, Any]] = {"n_tokens": 2, "max_rounds": 1, "opening": "talk", "closing": "fixed"}

@@ -42,7 +42,7 @@ class TaskAndTalkGame:
     remembers nothing of the first round: `--policies by-role --torso gru,window --window 1`.
 
     The score is the share of the two values that are right; success needs both. Raises BadOption, naming the option
-    that cannot be played with. Version history: v0.
+    that cannot be played with. Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     n_agents = 2

@@ -154,7 +154,7 @@ class TrafficJunctionGame:
     Chosen here: an episode starts with at least one car, where the published one starts with none, and the place of a
     car that leaves stays empty for a step, so that nothing of it passes to the next one.
 
-    Version history: v0.
+    Version history: v1, as `envs.NegotiationEnv`; v0.
     """
 
     move_names: tuple[str, ...] = ("go", "brake")

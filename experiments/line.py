@@ -75,7 +75,7 @@ COLUMNS = {
     "where only token 0 is heard": "score_constant",
 }
 
-FOUR_TRAINS = with_talk(Config(env="emcomm/line-v0", workers=0, episodes=EPISODES, evaluation_games=5_000))
+FOUR_TRAINS = with_talk(Config(env="emcomm/line-v1", workers=0, episodes=EPISODES, evaluation_games=5_000))
 
 EXPERIMENT = Experiment(
     question="Does talk bring the trains of a single-track line home in time?",

@@ -12,7 +12,7 @@ from experiments.running import main
 from experiments.writing import by_condition, draw_seeds, mean_of, number, panels, percent, seeds_of
 
 DELAYS = 5
-GAME = dataclasses.replace(TERSE, env="emcomm/crossing-priority-v0", game_options={"n_delays": DELAYS}, cost_until=0.4)
+GAME = dataclasses.replace(TERSE, env="emcomm/crossing-priority-v1", game_options={"n_delays": DELAYS}, cost_until=0.4)
 PRICED = with_rules(GAME, opening="talk", round_cost=0.08)
 OPEN, OFF = "with talk", "without talk"
 

@@ -42,6 +42,8 @@ from emcomm.config import Config
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from emcomm.train import TrainOptions, train
+from emcomm.worlds import network_rules
+from envs import GAMES
 from experiments.experiment import Experiment, Results
 from experiments.writing import write
 
@@ -145,9 +147,15 @@ def smaller(config: Config) -> Config:
 
 def _folder(config: Config) -> str:
     """A name that two configurations share only if they are the same but for what cannot change the result."""
-    settings = _changed({**config.to_json(), "checkpoint_every": None}, Config(workers=0).to_json())
+    settings = _changed({**_settled(config).to_json(), "checkpoint_every": None}, _settled(Config(workers=0)).to_json())
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
     return f"{digest}-seed{config.seed}"
+
+
+def _settled(config: Config) -> Config:
+    """The settings as the first versions had them: a game's first id, and as many rounds as the networks read."""
+    first = {present: former for former, present in GAMES.replaced.items()}
+    return dataclasses.replace(config, env=first.get(config.env, config.env), rules=network_rules(config))
 
 
 def _changed(settings: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
@@ -411,7 +419,7 @@ def _revision(folder: Path) -> str | None:
 def best_possible(config: Config) -> Optimum | None:
     """What identical agents can reach at best; None where the theory does not reach."""
     rules = config.rules
-    same = (Config.env, "emcomm/crossing-priority-v0")  # delays cost no round more: analysis.agents.priority_pair
+    same = (Config.env, "emcomm/crossing-priority-v1")  # delays cost no round more: analysis.agents.priority_pair
     if config.env not in same or rules.closing != "mutual":
         return None
     if rules.channel == "off" or config.torso == "none":  # nothing tells the agents apart when they move

@@ -32,7 +32,7 @@ def make_run(path: Path, moves: tuple[str, str] = ("main", "detour"), dialogues:
     writer = DialogueWriter(path / "evaluation", 5, moves)
     writer.add(planted_dialogues("vote", 0, dialogues))
     writer.close()
-    whole = {"env": "emcomm/crossing-v0", "rules": {"n_tokens": 5, "window": 1}, **config}
+    whole = {"env": "emcomm/crossing-v1", "rules": {"n_tokens": 5, "window": 1}, **config}
     (path / "config.json").write_text(json.dumps({"version": 1, "config": whole}))
     return path
 

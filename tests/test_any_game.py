@@ -509,7 +509,7 @@ def test_a_word_of_the_game_is_its_own() -> None:
 
 
 def test_what_is_code_has_to_be_named(tmp_path: Path) -> None:
-    require_named(tmp_path, "emcomm/crossing-v0", ())
+    require_named(tmp_path, "emcomm/crossing-v1", ())
     require_named(tmp_path, "a:B", ("c:D", "a:B"))
     with pytest.raises(BadInput, match=r"uses a:B, which is code outside emcomm .* --env a:B"):
         require_named(tmp_path, "a:B", ("c:D", None), "--env")

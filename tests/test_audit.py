@@ -62,15 +62,15 @@ SOUND = {
     "arrays written again": ("Sloppy", "honest"),
 }
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
-    "crossing": ("emcomm/crossing-v0", {}),
-    "no talk": ("emcomm/crossing-v0", {"channel": "off"}),
-    "noise": ("emcomm/crossing-v0", {"channel": "noisy", "max_rounds": 6}),
-    "late words": ("emcomm/crossing-v0", {"channel": "delayed", "max_rounds": 6}),
-    "names of tokens": ("emcomm/crossing-v0", {"channel": "relabelled", "max_rounds": 6}),
+    "crossing": ("emcomm/crossing-v1", {}),
+    "no talk": ("emcomm/crossing-v1", {"channel": "off"}),
+    "noise": ("emcomm/crossing-v1", {"channel": "noisy", "max_rounds": 6}),
+    "late words": ("emcomm/crossing-v1", {"channel": "delayed", "max_rounds": 6}),
+    "names of tokens": ("emcomm/crossing-v1", {"channel": "relabelled", "max_rounds": 6}),
     "order drawn each round": (
-        "emcomm/crossing-v0", {"speaking": "sequential", "order": "round", "max_rounds": 6, "opening": "talk"}
+        "emcomm/crossing-v1", {"speaking": "sequential", "order": "round", "max_rounds": 6, "opening": "talk"}
     ),
-    **{name: (name, {}) for name in GAMES if name not in ("emcomm/crossing-v0", "emcomm/traffic-junction-v0")},
+    **{name: (name, {}) for name in GAMES if name not in ("emcomm/crossing-v1", "emcomm/traffic-junction-v1")},
 }  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_a_game_of_ours_raises_no_alarm(system: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channel", ["constant", "shuffled", "self"])
 def test_a_control_is_found_to_be_one(channel: str) -> None:
-    arena = Arena(partial(parallel_env, GAMES["emcomm/crossing-v0"], channel=channel, max_rounds=6))
+    arena = Arena(partial(parallel_env, GAMES["emcomm/crossing-v1"], channel=channel, max_rounds=6))
     own = declared_by(arena)
     found = audit(arena, games=GAMES_EACH, says=own.says, hears=own.hears, roles=own.roles, turns=own.turns)
     assert verdicts(found)["what is said reaches another"] == "FAULT"
@@ -223,7 +223,7 @@ def test_a_table_or_json_and_an_exit_code(call: Call) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["nowhere"], "unknown environment 'nowhere': name a run's folder, module:Name, or one of emcomm/crossing-v0"),
+        (["nowhere"], "unknown environment 'nowhere': name a run's folder, module:Name, or one of emcomm/crossing-v1"),
         (["nowhere:Env"], "unknown environment 'nowhere:Env'"),
         (["tests.audited:TOKENS"], "tests.audited:TOKENS must be a ParallelEnv or make one, and is a int"),
         (["tests.audited:honest"], "the environment cannot be made: TypeError"),

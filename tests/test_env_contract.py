@@ -126,7 +126,6 @@ def test_observations_are_in_their_spaces_over_whole_episodes(env_id, options):
             assert seen in spaces[agent]
             assert {key: part.dtype for key, part in seen.items()} == {
                 "observation": np.float32,
-                "buffer": np.int8,
                 "action_mask": np.int8,
             }
         assert all(isinstance(reward, float) for reward in rewards.values())
@@ -178,7 +177,7 @@ def test_one_seed_is_one_history(env_id, options):
 def test_seeds_differ_where_chance_plays(env_id):
     heard = []
     for seed in range(8):
-        env = make(env_id, {"channel": "oracle"})
+        env = make(env_id, {"channel": "oracle", "observation_parts": True})
         observations, _ = env.reset(seed=seed)
         heard.append(observations[env.agents[0]]["buffer"][-1, 1])
     assert len(set(heard)) > 1
@@ -236,7 +235,7 @@ def share(batch, singles):
 @cases([*DETERMINISTIC, {"speaking": "sequential"}], [{}, {"channel": "off"}, {"speaking": "sequential"}])
 def test_a_batch_and_single_games_are_the_same_game(env_id, options):
     games, rng = 13, np.random.default_rng(17)
-    singles = [make(env_id, options) for _ in range(games)]
+    singles = [make(env_id, {**options, "observation_parts": True}) for _ in range(games)]
     for env in singles:
         env.reset()
     talks = [env.unwrapped._talk for env in singles]
@@ -418,7 +417,7 @@ class Sized:
 def test_the_options_of_a_game_are_options_of_its_environment():
     env = parallel_env(Sized, size=4, n_tokens=2)
     assert env._talk.game.size == 4
-    with pytest.raises(TypeError, match=r"unknown option 'length': .*, size, render_mode"):
+    with pytest.raises(TypeError, match=r"unknown option 'length': .*, size, observation_parts, .*, render_mode"):
         parallel_env(Sized, length=4)
 
 

@@ -108,7 +108,7 @@ def test_an_environment_has_the_talk_of_its_game() -> None:
 
 
 def test_a_game_without_options_says_so() -> None:
-    with pytest.raises(BadInput, match="emcomm/crossing-v0 has no option 'k': it has none"):
+    with pytest.raises(BadInput, match="emcomm/crossing-v1 has no option 'k': it has none"):
         make_negotiation(Config(game_options={"k": 2}), 1, np.random.SeedSequence(0))
 
 
@@ -146,7 +146,7 @@ def test_an_option_that_the_talk_has_too_is_refused() -> None:
 def test_a_policy_is_trained_on_the_training_meanings() -> None:
     """Else the report would call meanings new that were trained."""
     seed = np.random.SeedSequence(0)
-    config = Config(env="emcomm/signalling-v0", game_options={"held_out": 0.5, "meanings": "all"})
+    config = Config(env="emcomm/signalling-v1", game_options={"held_out": 0.5, "meanings": "all"})
     with pytest.raises(BadInput, match="trained on the training meanings"):
         make_negotiation(config, 1, seed, training=True)
     make_negotiation(config, 1, seed)

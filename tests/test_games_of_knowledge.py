@@ -95,7 +95,7 @@ def test_numbers_and_values_are_inverse() -> None:
 
 
 def test_a_lewis_game_is_one_signal_and_one_act() -> None:
-    env = parallel_env(SignallingGame, n_values=3)
+    env = parallel_env(SignallingGame, n_values=3, observation_parts=True)
     seen, _ = env.reset(seed=0)
     assert np.flatnonzero(seen["sender"]["action_mask"]).tolist() == [0, 1, 2]  # three signals, no EOT
     assert seen["receiver"]["action_mask"].sum() == 1
@@ -141,7 +141,7 @@ def test_in_training_neither_objects_nor_distractors_are_held_out() -> None:
 
 
 def test_q_bot_asks_and_a_bot_answers_twice() -> None:
-    env = parallel_env(TaskAndTalkGame, q_tokens=3, a_tokens=4)
+    env = parallel_env(TaskAndTalkGame, q_tokens=3, a_tokens=4, observation_parts=True)
     seen, _ = env.reset(seed=0)
     game = env.unwrapped._talk.game
     for _ in range(2):
@@ -230,7 +230,7 @@ def test_a_sender_alone_has_as_many_messages(n_tokens: int, rounds: int, opening
 
 def test_what_cannot_be_told_is_said_with_the_bound() -> None:
     def says(env: str, rules: TalkRules, **options: Any) -> list[str]:
-        return bounds_of_talk(Config(env=f"emcomm/{env}-v0", rules=rules, game_options=options))
+        return bounds_of_talk(Config(env=f"emcomm/{env}-v1", rules=rules, game_options=options))
 
     one = TalkRules(n_tokens=4, max_rounds=1, opening="talk", closing="fixed")
     assert says("signalling", one) == []
@@ -273,7 +273,7 @@ def test_an_option_that_cannot_be_played_with_is_named(game: type, options: dict
 
 
 def test_a_role_with_more_tokens_than_there_are_is_one_line() -> None:
-    config = Config(env="emcomm/task-and-talk-v0", rules=TalkRules(n_tokens=3))
+    config = Config(env="emcomm/task-and-talk-v1", rules=TalkRules(n_tokens=3))
     with pytest.raises(BadInput, match="a_bot has 4 tokens, and there are 3: --n-tokens 4"):
         make_negotiation(config, 1, np.random.SeedSequence(0))
 
@@ -286,7 +286,7 @@ def test_training_never_draws_what_evaluation_is_asked_about(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = call(
-        "train", "--env", "emcomm/task-and-talk-v0", "--game-options", "held_out=0.2", "--workers", 0,
+        "train", "--env", "emcomm/task-and-talk-v1", "--game-options", "held_out=0.2", "--workers", 0,
         "--episodes", 600, "--games", 32, "--evaluation-games", 600, "--hidden-size", 8, "--run-name", "talk",
         "--policies", "by-role", "--torso", "gru,window", "--window", 1,
     )  # fmt: skip
@@ -308,7 +308,7 @@ def test_training_never_draws_what_evaluation_is_asked_about(
 
 def test_each_role_has_a_torso_of_its_own() -> None:
     rules = TalkRules(n_tokens=4, max_rounds=2)
-    config = Config(env="emcomm/task-and-talk-v0", rules=rules, policies="by-role", torso="gru,window")
+    config = Config(env="emcomm/task-and-talk-v1", rules=rules, policies="by-role", torso="gru,window")
     policy = make_policy(config)
     assert [policy.seat(agent).recurrent for agent in range(2)] == [True, False]
     assert not policy.recurrent
@@ -319,6 +319,6 @@ def test_each_role_has_a_torso_of_its_own() -> None:
         ("gru,windo", "by-role", "unknown torso 'windo'"),
     ):
         with pytest.raises(BadInput, match=says):
-            make_policy(Config(env="emcomm/task-and-talk-v0", rules=rules, policies=policies, torso=torso))  # type: ignore[arg-type]
+            make_policy(Config(env="emcomm/task-and-talk-v1", rules=rules, policies=policies, torso=torso))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="names 2 torsos: give policies by-role or separate"):
         Config(torso="gru,window")

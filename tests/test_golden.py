@@ -68,7 +68,7 @@ def alike(name: str, then: list[dict[str, Any]], now: list[dict[str, Any]]) -> b
 def test_the_rules_of_the_crossing_are_what_they_were(options, digest):
     """600 steps of 8 games with random legal actions: all that the agents saw and got."""
     rng = np.random.default_rng(7)
-    talk = Negotiation(CrossingGame(8, rng), TalkRules(max_rounds=6, **options), rng)
+    talk = Negotiation(CrossingGame(8, rng), TalkRules(max_rounds=6, window=8, **options), rng)
     choose = np.random.default_rng(8)
     talk.reset()
     seen_and_got = hashlib.sha256()

@@ -170,4 +170,4 @@ def test_bad_options_are_named(options: dict, says: str) -> None:
     with pytest.raises(BadOption, match=says):
         split(1, **options)
     with pytest.raises(BadInput, match=next(iter(options))):
-        make_negotiation(Config(env="emcomm/item-split-v0", game_options=options), 1, np.random.SeedSequence(0))
+        make_negotiation(Config(env="emcomm/item-split-v1", game_options=options), 1, np.random.SeedSequence(0))

@@ -83,4 +83,4 @@ def test_bad_options_are_named(options: dict, says: str) -> None:
     with pytest.raises(BadOption, match=says):
         matrix(1, **options)
     with pytest.raises(BadInput, match=r"n_moves|alignment|speakers"):
-        make_negotiation(Config(env="emcomm/matrix-v0", game_options=options), 1, np.random.SeedSequence(0))
+        make_negotiation(Config(env="emcomm/matrix-v1", game_options=options), 1, np.random.SeedSequence(0))

@@ -110,7 +110,7 @@ def test_pettingzoo_accepts_wrapped_environments(make, rules):
 
 
 def test_different_agents_share_one_layout():
-    env = negotiable(mpe("simple_speaker_listener_v4"), n_tokens=4)
+    env = negotiable(mpe("simple_speaker_listener_v4"), n_tokens=4, observation_parts=True)
     observations, _ = env.reset(seed=0)
     assert env.agents == ["speaker_0", "listener_0"]
     assert env.action_space("speaker_0").n == env.action_space("listener_0").n == 4 + 1 + 5
@@ -150,7 +150,7 @@ def test_talk_leaves_the_wrapped_environment_alone():
 
 
 def test_observations_are_flattened_without_their_mask():
-    env, seen, _ = ferry()
+    env, seen, _ = ferry(observation_parts=True)
     luck = np.float32(env.wrapped.luck)
     act = [0, 0, 1]
     assert seen["pilot"]["observation"].tolist() == [luck, luck, luck, 0, *act]
@@ -341,7 +341,9 @@ def test_what_cannot_be_wrapped_is_named():
         negotiable(Hermit())
     with pytest.raises(ValueError, match=r"^the observations of ann have no fixed length: Sequence"):
         negotiable(Wordy())
-    with pytest.raises(TypeError, match=r"^unknown option 'tokens': .* window, success, render_mode$"):
+    with pytest.raises(
+        TypeError, match=r"^unknown option 'tokens': .* window, success, observation_parts, .*, render_mode$"
+    ):
         negotiable(Ferry(), tokens=2)
     with pytest.raises(TypeError, match=r"^talk needs a PettingZoo ParallelEnv, not int"):
         ParallelGame(1, np.random.default_rng(0), lambda: 3)

@@ -65,7 +65,7 @@ def test_the_end_of_the_input_ends_politely(typed: Callable[..., Any]) -> None:
 def test_a_seat_that_there_is_not(typed: Callable[..., Any], seat: int, code: int) -> None:
     said = typed(b"", "--seat", seat)
     assert said.code == code
-    assert said.err == (f"emcomm: --seat must be from 0 to 1, the agents of emcomm/crossing-v0, not {seat}\n")
+    assert said.err == (f"emcomm: --seat must be from 0 to 1, the agents of emcomm/crossing-v1, not {seat}\n")
 
 
 def test_a_hint_is_what_the_network_would_do() -> None:
@@ -96,7 +96,7 @@ def test_agents_that_speak_in_turn_are_heard_before_the_answer() -> None:
     assert [round_[1] for round_ in scene.symbols] == [1, 2]
 
 
-@pytest.mark.parametrize("env", ["emcomm/crossing-priority-v0", "emcomm/signalling-v0", "emcomm/matrix-v0"])
+@pytest.mark.parametrize("env", ["emcomm/crossing-priority-v1", "emcomm/signalling-v1", "emcomm/matrix-v1"])
 def test_a_seat_in_other_games(env: str) -> None:
     """Whatever is legal is taken, and a person is told what only it knows."""
     config = Config(env=env, hidden_size=4, rules=TalkRules(max_rounds=3))

@@ -203,7 +203,7 @@ def test_other_talk_is_named(changes: dict[str, Any], says: str) -> None:
         ({"torso": "lstm"}, "this network has lstm"),
         ({"population": 2}, "several networks play"),
         ({"hidden_size": 512}, "its weights take 3 MB"),
-        ({"env": "emcomm/crossing-priority-v0"}, "sees more than the phase and the talk"),
+        ({"env": "emcomm/crossing-priority-v1"}, "sees more than the phase and the talk"),
     ],
 )
 def test_other_networks_are_named(changes: dict[str, Any], says: str) -> None:

@@ -237,7 +237,7 @@ def test_bad_options_are_named(options: dict, says: str) -> None:
     with pytest.raises(BadOption, match=says):
         riddle(1, **options)
     with pytest.raises(BadInput, match=says):
-        make_negotiation(Config(env="emcomm/switch-riddle-v0", game_options=options), 1, np.random.SeedSequence(0))
+        make_negotiation(Config(env="emcomm/switch-riddle-v1", game_options=options), 1, np.random.SeedSequence(0))
     with pytest.raises(ValueError, match="at least 2 prisoners and 1 day, not 1 and 3"):
         optimum(1, 3)
 
@@ -249,7 +249,7 @@ def test_prisoners_know_their_number_or_are_exchangeable() -> None:
 
 def test_what_is_said_otherwise_is_heard_otherwise_where_not_all_hear_all() -> None:
     """The log holds what was heard; put other symbols into it, and today's visitor, it alone, sees another bulb."""
-    config = with_talk(Config(env="emcomm/switch-riddle-v0", games=32))
+    config = with_talk(Config(env="emcomm/switch-riddle-v1", games=32))
     policy, parts = make_policy(config), []
     evaluate(policy, config, 60, keep=parts.append)
     table = concatenate(parts)
@@ -276,7 +276,7 @@ def test_what_is_said_otherwise_is_heard_otherwise_where_not_all_hear_all() -> N
 
 
 def talked(channel: str, games: int = 16) -> tuple[Policy, TalkRules, DialogueTable, Situation]:
-    config = with_talk(Config(env="emcomm/switch-riddle-v0", games=games))
+    config = with_talk(Config(env="emcomm/switch-riddle-v1", games=games))
     config = replace(config, rules=replace(config.rules, channel=channel))
     policy, parts = make_policy(config), []
     evaluate(policy, config, 30, keep=parts.append)

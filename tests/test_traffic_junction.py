@@ -123,7 +123,7 @@ def test_places_without_a_car_neither_speak_nor_move() -> None:
 
 def test_a_car_remembers_nothing_of_the_one_before_in_its_place() -> None:
     """What a place without a car remembers does not depend on who was there, nor on what is said around it."""
-    config = with_talk(Config(env="emcomm/traffic-junction-v0", workers=0, hidden_size=8, games=16))
+    config = with_talk(Config(env="emcomm/traffic-junction-v1", workers=0, hidden_size=8, games=16))
     config = replace(config, rules=replace(config.rules, closing="fixed"))  # each step of the game takes three
     policy = make_policy(config)
     play = Rollout(make_negotiation(config, 16, np.random.SeedSequence(0)), np.random.default_rng(0))
@@ -167,7 +167,7 @@ def test_places_without_a_car_are_silent_over_every_channel(channel: str, speaki
     heard = 0
     for _ in range(30 if speaking == "simultaneous" else 150):
         seen, away = talk.observe(), ~game.active()
-        there = np.take_along_axis(away[:, None], talk._columns[..., 1:], 2)[:, :, None].repeat(rules.window, 2)
+        there = np.take_along_axis(away[:, None], talk._columns[..., 1:], 2)[:, :, None].repeat(rules.visible_rounds, 2)
         assert (seen.buffer[..., 1:][there] == -1).all()
         heard += (seen.buffer[..., 1:] >= 0).sum()
         talk.reset(talk.step((rng.random(seen.mask.shape) * seen.mask).argmax(axis=2)).over)

@@ -82,7 +82,7 @@ def test_the_summary_has_figures_with_intervals_and_the_command(small_run, whole
 
 def test_the_configuration_repeats_the_run(small_run) -> None:
     assert Run.open(small_run).config == Config(
-        rules=TalkRules(max_rounds=8, window=1), workers=0, episodes=3000, games=32, evaluation_games=500
+        rules=TalkRules(max_rounds=8), workers=0, episodes=3000, games=32, evaluation_games=500
     )
     odd = Config(rules=TalkRules(n_tokens=3, max_rounds=None, channel="noisy", noise=0.3), seed=7, device="cpu")
     assert Config.from_json(json.loads(json.dumps(odd.to_json()))) == odd
@@ -422,7 +422,7 @@ def test_memory_does_not_grow_with_the_episodes(tmp_path) -> None:
 def test_two_trainings_without_names_in_the_same_second_both_run(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("time.strftime", lambda *_: "20260101-000000")
     names = [Run.create(tmp_path, default_name(Config()), Config(), another=True).path.name for _ in range(3)]
-    assert names == [f"crossing-v0-seed0-20260101-000000{ending}" for ending in ("", "-2", "-3")]
+    assert names == [f"crossing-v1-seed0-20260101-000000{ending}" for ending in ("", "-2", "-3")]
     assert not list(tmp_path.glob(".*"))
 
 

@@ -288,8 +288,7 @@ class PolicyPlayer:
 
     def act(self, seen: Seen) -> Ints:
         with torch.no_grad():
-            buffer = seen.buffer[:, None, -self.policy.sizes.window :]
-            one_seat = Observation(seen.features[:, None], buffer, seen.mask[:, None])
+            one_seat = Observation(seen.features[:, None], seen.buffer[:, None], seen.mask[:, None])
             self._memory = self.policy.remember(self.policy.encode(one_seat), self._memory)
             log_probs = self.policy.log_probs(self._memory, torch.from_numpy(seen.mask).to(self.policy.device))
         probabilities = log_probs.exp().cpu().numpy().astype(np.float64)

@@ -10,13 +10,13 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emcomm.config import read_config, read_run_file, require_named
+from emcomm.config import read_config, read_run_file, require_named, upgraded
 from emcomm.dialogues import DialogueTable, LogFacts, concatenate, facts_of, parts_of, read_part, rows_of
 from emcomm.errors import BadInput
 from emcomm.files import no_folder
@@ -50,7 +50,8 @@ class LoadedRun:
 
     path: Path
     settings: dict[str, Any] | None
-    """The `config` of config.json as plain values, complete or not; None where it cannot be read."""
+    """The `config` of config.json as plain values, complete or not, an older one as it reads today; None where it
+    cannot be read."""
     facts: LogFacts | None
     """Number of tokens and names of the moves; None where no part can be read."""
     problems: list[str]
@@ -106,7 +107,8 @@ class LoadedRun:
         except (BadInput, OSError, ValueError, TypeError) as error:
             self._note(f"no policy: {error}")
             return None
-        return TrainedPolicy(policy, run.config, int(saved.facts.get("version", 0)))
+        rules = replace(run.config.rules, window=policy.sizes.window)
+        return TrainedPolicy(policy, replace(run.config, rules=rules), int(saved.facts.get("version", 0)))
 
     def _version(self) -> int | None:
         """The updates that the policy of the evaluation had seen, which a training that goes on leaves behind."""
@@ -309,7 +311,8 @@ def _config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     if not os.path.lexists(path / "config.json"):
         return None, f"{path} has no config.json"
     try:
-        return read_run_file(path).config, None
+        saved = read_run_file(path)
+        return upgraded(saved.config, saved.version), None
     except BadInput as error:
         return None, " ".join(str(error).split())
 

@@ -84,7 +84,7 @@ def packed_rules(rules: TalkRules) -> dict[str, Any]:
     return {
         "nTokens": rules.n_tokens,
         "maxRounds": rules.max_rounds or LONGEST_UNBOUNDED_TALK,
-        "window": rules.window,
+        "window": rules.visible_rounds,
         "start": start,
         "legal": legal,
         "succeeds": CrossingGame.succeeds(moves, np.zeros((4, 2, 0), np.float32)).reshape(2, 2).astype(int).tolist(),

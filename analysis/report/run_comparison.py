@@ -120,7 +120,7 @@ def compare(studied: Sequence[Findings], games: int = 2_000) -> Comparison | Non
     playing = _who_can_play(independent, problems)
     if len(playing) < 2:
         return comparison
-    rules = replace(_rules(playing[0]), window=max(_rules(f).window for f in playing))
+    rules = replace(_rules(playing[0]), window=max(_rules(f).visible_rounds for f in playing))
     try:
         world, game = playing[0].run.game(), playing[0].run.declaration()
         if game.n_agents != 2:

@@ -18,6 +18,7 @@ from analysis.report.findings import Findings
 from analysis.report.html import embedded, text
 from analysis.report.playable import playable
 from analysis.report.run_comparison import distinct_names
+from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.printable import printable
 from envs.game import Words, plain_declaration
@@ -143,7 +144,7 @@ def _packed(findings: Findings) -> dict[str, Any]:
         "named": bool(game and game.agent_names != plain_declaration(game.n_agents, ()).agent_names),
         "names": [printable(name, 60) for name in game.agent_names] if game else [],
         "outcomes": [printable(word, 60) for word in (words.failure, words.success)],
-        "onTrack": config.get("env") == "emcomm/crossing-v0",
+        "onTrack": config.get("env") == Config.env,
         "channel": rules.get("channel", "open") if isinstance(rules, dict) else "open",
         "attributes": [
             {"name": printable(a.name, 60), "values": [printable(v, 60) for v in a.values]} for a in attributes

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from emcomm.networks.torsos import Gru, Sizes, Torso
 from envs.game import Bools, Floats, Ints
-from envs.negotiation import SILENT, Observation
+from envs.negotiation import SILENT, Observation, encoded
 
 
 class Policy(nn.Module):
@@ -30,7 +30,6 @@ class Policy(nn.Module):
         # the other's. Strong initial leanings leave it tens of thousands of episodes sooner than the usual small ones.
         nn.init.orthogonal_(self.actor.weight, gain=3.0)
         nn.init.zeros_(self.actor.bias)
-        self._one_hot = np.eye(sizes.n_symbols + 1, dtype=np.float32)
 
     @property
     def recurrent(self) -> bool:
@@ -66,12 +65,11 @@ class Policy(nn.Module):
         return memory.index_fill(0, torch.from_numpy(np.flatnonzero(gone)).to(memory.device), 0.0)
 
     def encode(self, seen: Observation) -> Tensor:
-        """`[R, I]` the input: the features, and the symbols of the window one-hot (the last column for SILENT = -1)."""
-        rows = seen.features.shape[0] * seen.features.shape[1]
-        buffer = seen.buffer if self.torso.sees_talk else np.full_like(seen.buffer, SILENT)
-        symbols = self._one_hot.take(buffer.reshape(rows, -1), axis=0, mode="wrap").reshape(rows, -1)
-        inputs = np.concatenate([seen.features.reshape(rows, -1), symbols], axis=1)
-        return torch.from_numpy(inputs).to(self.device)
+        """`[R, I]` the input: the features, and the newest rounds that the network reads, as `encoded`."""
+        buffer = seen.buffer[:, :, -self.sizes.window :]
+        symbols = encoded(buffer if self.torso.sees_talk else np.full_like(buffer, SILENT), self.sizes.n_symbols)
+        inputs = np.concatenate([seen.features, symbols], axis=2)
+        return torch.from_numpy(inputs.reshape(-1, inputs.shape[2])).to(self.device)
 
     def remember(self, inputs: Tensor, memory: Tensor) -> Tensor:
         """`[R, S]` the memory after seeing `inputs` `[R, I]`."""

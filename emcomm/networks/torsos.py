@@ -21,6 +21,7 @@ class Sizes(NamedTuple):
     n_features: int
     n_agents: int
     window: int
+    """Rounds of the buffer that it reads, the newest."""
     n_symbols: int
     """Free tokens and EOT."""
     n_actions: int
@@ -31,8 +32,8 @@ class Sizes(NamedTuple):
         """The sizes that fit the observations and actions of `negotiation`."""
         rules = negotiation.rules
         return cls(
-            negotiation.n_features, negotiation.n_agents, rules.window, rules.n_tokens + 1, negotiation.n_actions,
-            hidden_size,
+            negotiation.n_features, negotiation.n_agents, rules.visible_rounds, rules.n_tokens + 1,
+            negotiation.n_actions, hidden_size,
         )  # fmt: skip
 
     @property

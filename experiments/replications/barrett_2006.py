@@ -175,7 +175,7 @@ def _table(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def _a3c(states: int, bonus: float) -> Config:
     return with_talk(
         Config(
-            workers=0, env="emcomm/signalling-v0", game_options={"n_values": states}, policies="by-role",
+            workers=0, env="emcomm/signalling-v1", game_options={"n_values": states}, policies="by-role",
             episodes=50_000, evaluation_games=5_000, games=32, unroll=4, discount=1.0, learning_rate=1e-2,
             entropy_bonus=bonus, entropy_until=0.8,
         )
@@ -212,7 +212,7 @@ EXPERIMENT = Replication(
     simulations={name: partial(urns, states=n, plays=plays) for name, (n, plays) in URNS.items()},
     conclude=conclude,
     paper=Paper("Barrett", 2006, "Numerical simulations of the Lewis signaling game"),
-    game=f"`emcomm/signalling-v0` (Lewis 1969): n states, all equally often, n signals and n acts. Urns: one ball of "
+    game=f"`emcomm/signalling-v1` (Lewis 1969): n states, all equally often, n signals and n acts. Urns: one ball of "
     "each kind at first, one more after each success (Roth and Erev 1995). Sub-optimal: a pair that succeeds in less "
     f"than {100 * PERFECT:.0f} % with its urns as they are; the criterion of the paper is not known here, and its "
     "shares are quoted from memory.",

@@ -131,7 +131,7 @@ def _bargains(motive: str) -> Config:
     }  # fmt: skip
     config = with_talk(
         Config(
-            env="emcomm/item-split-v0", game_options=options, workers=0, episodes=EPISODES, evaluation_games=10_000,
+            env="emcomm/item-split-v1", game_options=options, workers=0, episodes=EPISODES, evaluation_games=10_000,
             discount=1.0,
         )
     )  # fmt: skip

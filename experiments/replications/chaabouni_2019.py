@@ -185,7 +185,7 @@ def _table(results: Results) -> pd.DataFrame:
 
 def _condition(price: float) -> Config:
     config = Config(
-        workers=0, env="emcomm/signalling-v0", policies="by-role",
+        workers=0, env="emcomm/signalling-v1", policies="by-role",
         game_options={"n_values": STATES, "frequencies": "zipf"}, episodes=EPISODES, evaluation_games=5_000,
         games=32, unroll=8, discount=1.0, learning_rate=1e-2, entropy_bonus=0.2, entropy_until=0.8,
         cost_until=0.3 if price else 0.0,
@@ -207,7 +207,7 @@ EXPERIMENT = Replication(
         "Anti-efficient encoding in emergent communication",
         "https://arxiv.org/abs/1905.12561",
     ),
-    game=f"`emcomm/signalling-v0`: {STATES} states, the r-th drawn in proportion to 1 / r; the sender says up to "
+    game=f"`emcomm/signalling-v1`: {STATES} states, the r-th drawn in proportion to 1 / r; the sender says up to "
     f"{LONGEST} of {TOKENS} tokens and ends its message with EOT. Much smaller than the paper's, which has 1 000 "
     "objects, 5 to 1 000 symbols and messages of up to 30; trained with A3C on both sides instead of REINFORCE for the "
     "speaker alone; and the listener pays the price, too, which changes nothing that it can choose.",

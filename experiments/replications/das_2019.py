@@ -96,7 +96,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 EPISODES = 8_000
 
 JUNCTION = with_rules(
-    with_talk(Config(env="emcomm/traffic-junction-v0", workers=0, episodes=EPISODES, evaluation_games=1_000, games=32)),
+    with_talk(Config(env="emcomm/traffic-junction-v1", workers=0, episodes=EPISODES, evaluation_games=1_000, games=32)),
     closing="fixed",
 )
 

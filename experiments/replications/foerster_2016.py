@@ -159,7 +159,7 @@ def _share(condition: str) -> Any:
 EPISODES = 120_000
 
 PRISON = with_talk(
-    Config(env="emcomm/switch-riddle-v0", workers=0, episodes=EPISODES, evaluation_games=20_000, discount=1.0)
+    Config(env="emcomm/switch-riddle-v1", workers=0, episodes=EPISODES, evaluation_games=20_000, discount=1.0)
 )
 
 EXPERIMENT = Replication(

@@ -16,7 +16,7 @@ from analysis.data.runs import LoadedRun
 from emcomm.config import Config
 from emcomm.games import with_talk
 from envs.task_and_talk import TaskAndTalkGame
-from experiments.experiment import Conclusion, Results
+from experiments.experiment import Conclusion, Results, with_rules
 from experiments.measures import evaluation_of, under_channels
 from experiments.replication import Paper, Published, Replication, Verdict
 from experiments.running import main
@@ -140,7 +140,7 @@ EPISODES = 60_000
 def _condition(q_tokens: int, a_tokens: int, torso: str) -> Config:
     return with_talk(
         Config(
-            workers=0, env="emcomm/task-and-talk-v0", policies="by-role", torso=torso,
+            workers=0, env="emcomm/task-and-talk-v1", policies="by-role", torso=torso,
             game_options={"q_tokens": q_tokens, "a_tokens": a_tokens, "held_out": 0.2},
             episodes=EPISODES, evaluation_games=10_000, games=64, unroll=5, discount=1.0, trace=1.0,
             learning_rate=1e-2, entropy_bonus=0.1, entropy_until=0.8,
@@ -151,7 +151,7 @@ def _condition(q_tokens: int, a_tokens: int, torso: str) -> Config:
 CONDITIONS = {
     OVERCOMPLETE: _condition(64, 64, "gru"),
     VALUES: _condition(3, 12, "gru"),
-    MEMORYLESS: _condition(3, 4, "gru,window"),
+    MEMORYLESS: with_rules(_condition(3, 4, "gru,window"), window=1),
 }
 
 EXPERIMENT = Replication(
@@ -167,7 +167,7 @@ EXPERIMENT = Replication(
         "Natural Language Does Not Emerge 'Naturally' in Multi-Agent Dialog",
         "https://arxiv.org/abs/1706.08502",
     ),
-    game="`emcomm/task-and-talk-v0`: 64 objects, of which 13 are held out at random, the same for all seeds. Done "
+    game="`emcomm/task-and-talk-v1`: 64 objects, of which 13 are held out at random, the same for all seeds. Done "
     "otherwise here: A3C with a gated recurrent unit of 64 for each bot instead of REINFORCE with an LSTM of 50; "
     "+1 and -1 as rewards; 64 games in a batch and no oversampling of failures; and tokens and answers are sampled in "
     "the evaluation, where the paper takes the likeliest.",

@@ -166,11 +166,11 @@ def _text(condition: str, column: str, digits: int = 2) -> Any:
 def _games(moves: int) -> Config:
     config = with_talk(
         Config(
-            env="emcomm/matrix-v0", game_options={"n_moves": moves}, workers=0, episodes=200_000,
+            env="emcomm/matrix-v1", game_options={"n_moves": moves}, workers=0, episodes=200_000,
             evaluation_games=20_000, torso="window", policies="separate",
         )
     )  # fmt: skip
-    return with_rules(config, n_tokens=4)
+    return with_rules(config, n_tokens=4, window=1)
 
 
 EXPERIMENT = Replication(

@@ -32,8 +32,9 @@ from emcomm.evaluation import play
 from emcomm.games import game_class, named
 from emcomm.networks.policy import Policy
 from emcomm.runs import Run
-from emcomm.worlds import load_policy
+from emcomm.worlds import load_policy, network_rules
 from envs import GAMES
+from envs.negotiation import decoded
 from envs.parallel import NegotiationEnv, parallel_env
 from envs.registry import Registry
 
@@ -151,11 +152,10 @@ def declared_by(arena: Arena) -> Subject:
         return Subject(arena, {})
     eot, declared = env.rules.eot, env.declaration
     roles = {agent: declared.roles[role] for agent, role in zip(arena.agents, declared.role_of, strict=True)}
-    seen = env.reset(seed=0)[0]
-    hears: tuple[str, ...] = ()
-    if env.agents and isinstance(seen[env.agents[0]], dict) and "buffer" in seen[env.agents[0]]:
-        cells, n_agents = np.size(seen[env.agents[0]]["buffer"]), len(arena.agents)
-        hears = tuple(f"buffer[{i}]" for i in range(cells) if i % n_agents)
+    hears = tuple(f"observation[{words.start}:{words.stop}]" for words in env.heard)
+    if env.view.observation_parts:
+        n_agents = len(arena.agents)
+        hears = tuple(f"buffer[{i}]" for i in range(env.rules.visible_rounds * n_agents) if i % n_agents)
     return Subject(arena, {}, lambda agent, action: int(action) <= eot, hears, roles, turns=True)
 
 
@@ -166,7 +166,7 @@ class NetworkSeat:
     """The network of a run in a seat of one game."""
 
     def __init__(self, policy: Policy, index: int) -> None:
-        self._player, self._index = PolicyPlayer(policy), index
+        self._policy, self._player, self._index = policy, PolicyPlayer(policy), index
         self._player.take_seat(index)
 
     def begin(self, seed: int) -> None:
@@ -174,9 +174,10 @@ class NetworkSeat:
 
     def act(self, seen: Any, step: int) -> int:
         del step
-        mask = mask_of(seen, None)
+        mask, sizes = mask_of(seen, None), self._policy.sizes
         assert mask is not None
-        return int(self._player.act(Seen(seen["observation"][None], seen["buffer"][None], mask[None]))[0])
+        features, words = np.split(seen["observation"][None], [sizes.n_features], axis=1)
+        return int(self._player.act(Seen(features, decoded(words, sizes.n_agents, sizes.n_symbols), mask[None]))[0])
 
 
 def network_team(policy: Policy) -> Team:
@@ -213,7 +214,7 @@ def of_runs(
 
 
 def _run_env(config: Config) -> Env:
-    return NegotiationEnv(game_class(config.env, config.game_options), config.rules)
+    return NegotiationEnv(game_class(config.env, config.game_options), network_rules(config))
 
 
 def checks_of_runs(subject: Subject, doing: Callable[[str], None] = lambda text: None) -> list[Check]:
