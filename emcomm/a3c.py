@@ -31,6 +31,7 @@ from emcomm.errors import BadInput, Fault
 from emcomm.networks.policy import Policy
 from emcomm.rollout import Rollout
 from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy
+from envs.game import BadEnvironment, BadGame
 from envs.saving import fitting
 
 State = dict[str, Any]
@@ -390,7 +391,7 @@ class OnRay:
                 with self._cluster.calling():
                     contribution = self._ray.get(done, timeout=PATIENCE)
             except self._ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, (BadInput, Fault)):
+                if isinstance(error.cause, (BadInput, Fault, BadGame, BadEnvironment)):
                     raise error.cause from None
                 raise error.as_instanceof_cause() from None
             except self._ray.exceptions.RayError:  # it, its node or its machine's memory

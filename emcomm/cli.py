@@ -158,10 +158,10 @@ def run_command(command: Callable[[], int | None]) -> None:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """Read when something was raised, and not before: the worlds take half a second to import."""
-    from envs.game import BadGame
+    from envs.game import BadEnvironment, BadGame
     from envs.registry import Unknown
 
-    return BadInput, BadGame, Unknown
+    return BadInput, BadEnvironment, BadGame, Unknown
 
 
 def _say(message: object, code: int) -> int:

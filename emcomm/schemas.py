@@ -50,7 +50,7 @@ def converted(value: Any, kind: type[T]) -> T:
 class PartFacts(Struct, frozen=True, forbid_unknown_fields=True):
     """The metadata of a part of the dialogue log."""
 
-    schema_version: Annotated[int, Meta(ge=1, le=3)]
+    schema_version: Annotated[int, Meta(ge=1, le=4)]
     n_tokens: Annotated[int, Meta(ge=1, le=126)]
     move_names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32_767)]
     part: Count | None = None

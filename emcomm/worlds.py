@@ -12,13 +12,13 @@ from emcomm.algorithms import ALGORITHMS, Algorithm
 from emcomm.checkpoints import Checkpoint, load_weights
 from emcomm.config import Config
 from emcomm.errors import BadInput
-from emcomm.games import game_class, named
+from emcomm.games import build, game_class, named
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
 from envs.capacity import more_than_can_be_told
 from envs.channels import CHANNELS
-from envs.game import BadGame, BadOption, Declaration
+from envs.game import BadGame, Declaration
 from envs.negotiation import Negotiation
 
 
@@ -35,14 +35,13 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
     options = config.game_options
     if training and options.get("meanings", "training") != "training":
         raise BadInput("a policy is trained on the training meanings: leave out meanings, and give held_out=0 for all")
-    if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
+    if training and "meanings" in inspect.signature(game_class(config.env, options)).parameters:
         options = {"meanings": "training", **options}
     make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)
     rng = np.random.default_rng(seed)
+    game = build(make_game, config.env, n_games, rng)
     try:
-        return Negotiation(make_game(n_games, rng), config.rules, rng, channel)
-    except BadOption as error:
-        raise BadInput(f"{config.env}: {error}") from error
+        return Negotiation(game, config.rules, rng, channel)
     except BadGame as error:
         raise BadInput(f"the declarations of {config.env} contradict each other: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
