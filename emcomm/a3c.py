@@ -64,6 +64,12 @@ class Contribution(NamedTuple):
     entropy: float
     """Of the policy where there was a choice (nats)."""
     value_error: float
+    joint_moves: int = 0
+    """Joint moves that were played, those of episodes under way included."""
+    longest: int = 0
+    """Joint moves of the longest episode under way."""
+    return_so_far: float = 0.0
+    """Of the episodes under way (mean over games and agents)."""
 
 
 # -- the worker ------------------------------------------------------------------------------------------------------
@@ -92,7 +98,8 @@ class Worker:
             self._collector.add(dialogues, assignment.version, players)
         return Contribution(
             gradient.vector.cpu().numpy(), assignment.version, self._collector.take(), played.reward.numel(),
-            gradient.entropy, gradient.value_error,
+            gradient.entropy, gradient.value_error, sum(len(dialogues.game) for dialogues, _ in finished),
+            *self._collector.under_way,
         )  # fmt: skip
 
     # -- saved between two contributions -----------------------------------------------------------------------------

@@ -239,6 +239,7 @@ class EpisodeCollector:
         self._begun = n_games
         self._waiting: list[DialogueTable] = []
         self._ended: list[Ints] = []
+        self._gained = np.zeros(n_games)
 
     def add(self, done: Dialogues, policy_version: int, players: Ints | None = None) -> None:
         """Take the negotiations that ended in one step; `players` `[D, N]`: which of several networks held them."""
@@ -269,6 +270,9 @@ class EpisodeCollector:
         )
         self._negotiation[done.game] += 1
         ended = done.game[done.last]
+        if len(ended) < count:
+            self._gained += np.bincount(done.game, done.rewards.mean(axis=1), len(self._gained))
+            self._gained[ended] = 0.0
         finished = self._episode[ended]
         if self._limit is not None and self._left is not None:
             finished = finished[finished < self._limit]
@@ -277,6 +281,11 @@ class EpisodeCollector:
         self._negotiation[ended] = 0
         self._episode[ended] = self._begun + np.arange(len(ended))
         self._begun += len(ended)
+
+    @property
+    def under_way(self) -> tuple[int, float]:
+        """Of the episodes under way: joint moves of the longest, and the mean return so far (over games and agents)."""
+        return int(self._negotiation.max()), float(self._gained.mean())
 
     @property
     def complete(self) -> bool:
@@ -316,6 +325,10 @@ class EpisodeCollector:
             _require_waiting(table, agents, begun)
         self._episode, self._negotiation, self._begun = episode, negotiation, begun
         self._waiting = [table] if table is not None else []
+        self._gained[:] = 0.0
+        if table is not None:
+            own = episode[:, None] == table.episode
+            self._gained[:] = own @ table.rewards.mean(axis=1)
 
 
 def _require_waiting(table: DialogueTable, agents: int, begun: int) -> None:
@@ -381,7 +394,7 @@ class DialogueWriter:
     """Writes dialogues as Parquet parts, in the order in which they come, in the background.
 
     A part appears whole or not at all, and then lies on the disk itself. `next_episode` is the number that the next
-    episode gets, `rows` counts the dialogues that wait for the next part. A failed write is raised, as OSError, by the
+    episode gets, `dialogues` counts all in the log, `rows` those that wait for the next part. A failed write is raised, as OSError, by the
     next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A folder that holds
     parts already is continued behind `start`, by default its end. `game` is what the game declares.
     """
@@ -395,7 +408,7 @@ class DialogueWriter:
         for unfinished in folder.glob("*.tmp"):
             files.remove(unfinished)
         self._position = start or end_of(folder)
-        self.next_episode = self._position.episodes
+        self.next_episode, self.dialogues = self._position.episodes, self._position.rows
         self._facts = {
             "schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names,
             "game": game and game.to_json(),
@@ -409,8 +422,8 @@ class DialogueWriter:
         """Append episodes, numbered from 0 within `table`."""
         self._tables.append(DialogueTable(**{**table.__dict__, "episode": table.episode + self.next_episode}))
         self.next_episode += int(table.episode.max()) + 1
-        self.rows += len(table)
-        self._values += table.symbols.size
+        self.rows, self.dialogues = self.rows + len(table), self.dialogues + len(table)
+        self._values += table.symbols.size + table.features.size + table.legal.size
         if self._part_rows is not None and (self.rows >= self._part_rows or self.full):
             self.end_part()
 

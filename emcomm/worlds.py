@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from emcomm.algorithms import ALGORITHMS, Algorithm
+from emcomm.cli import NO_SUCCESS
 from emcomm.checkpoints import Checkpoint, load_weights
 from emcomm.config import Config
 from emcomm.errors import BadInput
@@ -51,6 +52,13 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
 def declaration(config: Config) -> Declaration:
     """What the game declares; raises BadInput for what is no game."""
     return make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+
+
+def notes_of_game(config: Config) -> list[str]:
+    """What a person should know of how the game is played, one line each (`notes` of the game)."""
+    negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    undeclared = [] if negotiation.declaration.has_success else [NO_SUCCESS]
+    return [*map(str, getattr(negotiation.game, "notes", ())), *undeclared]
 
 
 def bounds_of_talk(config: Config) -> list[str]:
