@@ -3,11 +3,12 @@
 One row per dialogue. Columns: `episode` (unique in the run), `negotiation` (index within the episode), `worker`,
 `policy_version` (updates the weights had seen), `symbols` list<list<int8>> [rounds][agents], `speakers` (the agents in
 the order in which they spoke; null where all speak at once), `moves` and `rewards` [agents], `outcome` (success or
-failure; null in all rows where the game declares no success), `cut` (the talk ran into max_rounds), `n_rounds`, `private` [agents][attributes]. What is not there, or is as
-a reader expects, is null in all rows of a part: `score` (how well), `players` (which of several networks played),
-`features` [agents][features], `legal` [agents][moves], `speaks` [agents] (who could speak), `columns` [agents][agents]
-(in which order each saw the others, from three agents on) and `heard` [rounds + 1][agents × others] (before the talk
-and in each round, where it does not follow from what was said): with them a dialogue can be replayed to a network.
+failure; null in all rows where the game declares no success), `cut` (the talk ran into max_rounds), `n_rounds`,
+`private` [agents][attributes]. What is not there, or is as a reader expects, is null in all rows of a part: `score`
+(how well), `players` (which of several networks played), `features` [agents][features], `legal` [agents][moves],
+`speaks` [agents] (who could speak), `columns` [agents][agents] (in which order each saw the others, from three agents
+on) and `heard` [rounds + 1][agents × others] (before the talk and in each round, where it does not follow from what was
+said): with them a dialogue can be replayed to a network.
 
 Version history: 1 calls a failure "crash" and has no checksums. 2 checks every page, and each part names the SHA-256 of
 the part before it, so that a log is one chain whose end a checkpoint names. 3 has the columns from `score` on, and its
@@ -30,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from emcomm import files
 from emcomm.errors import BadInput
@@ -225,6 +227,14 @@ def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:
     return DialogueTable(**{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
+def returns_of(table: DialogueTable) -> NDArray[np.float64]:
+    """`[E, N]` the sum of each agent's rewards in each episode of `table`, by their numbers; no cost of talk."""
+    _, episode = np.unique(table.episode, return_inverse=True)
+    returns = np.zeros((int(episode.max(initial=-1)) + 1, table.rewards.shape[1]))
+    np.add.at(returns, episode, table.rewards)
+    return returns
+
+
 class EpisodeCollector:
     """Turns the negotiations of `B` endless games into tables of whole episodes.
 
@@ -394,9 +404,9 @@ class DialogueWriter:
     """Writes dialogues as Parquet parts, in the order in which they come, in the background.
 
     A part appears whole or not at all, and then lies on the disk itself. `next_episode` is the number that the next
-    episode gets, `dialogues` counts all in the log, `rows` those that wait for the next part. A failed write is raised, as OSError, by the
-    next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A folder that holds
-    parts already is continued behind `start`, by default its end. `game` is what the game declares.
+    episode gets, `dialogues` counts all in the log, `rows` those that wait for the next part. A failed write is raised,
+    as OSError, by the next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A
+    folder that holds parts already is continued behind `start`, by default its end. `game` is what the game declares.
     """
 
     def __init__(

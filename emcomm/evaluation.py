@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emcomm.config import Config
-from emcomm.dialogues import DialogueTable, concatenate
+from emcomm.dialogues import DialogueTable, concatenate, returns_of
 from emcomm.loop import episodes
 from emcomm.networks.policy import Policy
 from emcomm.rollout import draw_races, players_of, sample
@@ -23,7 +22,12 @@ from envs.negotiation import Dialogues, Observation
 
 
 def play(
-    policy: Policy, config: Config, games: int, greedy_moves: bool = False, batch: int = 4096, version: int = 0,
+    policy: Policy,
+    config: Config,
+    games: int,
+    greedy_moves: bool = False,
+    batch: int = 4096,
+    version: int = 0,
     tick: Callable[[int], None] = lambda joint_moves: None,
 ) -> Iterator[DialogueTable]:
     """The dialogues of exactly `games` games, a part at a time; `tick` as of `emcomm.loop.episodes`.
@@ -109,14 +113,6 @@ class Figures:
 def known(figure: float) -> float | None:
     """None for what is no finite number: JSON has none."""
     return figure if math.isfinite(figure) else None
-
-
-def returns_of(table: DialogueTable) -> NDArray[np.float64]:
-    """`[E, N]` the sum of each agent's rewards in each of the episodes of `table`, without the cost of talking."""
-    _, episode = np.unique(table.episode, return_inverse=True)
-    returns = np.zeros((int(episode.max(initial=-1)) + 1, table.rewards.shape[1]))
-    np.add.at(returns, episode, table.rewards)
-    return returns
 
 
 class Tally:

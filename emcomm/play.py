@@ -61,7 +61,8 @@ def scenes(table: DialogueTable, game: Declaration, n_tokens: int) -> list[Scene
             game.agent_names, game.move_names, n_tokens, "ACT", words=game.words,
             symbols=tuple(map(tuple, one.symbols.tolist())), order=tuple(map(tuple, one.speakers.tolist())),
             moves=tuple(one.moves[0].tolist()), rewards=tuple(one.rewards[0].tolist()),
-            success=bool(one.success[0]), cut=bool(one.cut[0]), knows=game.knows(one.private[0]),
+            success=bool(one.success[0]) if one.judged else None, cut=bool(one.cut[0]),
+            knows=game.knows(one.private[0]),
         )
         for one in (table[d] for d in range(len(table)))
     ]  # fmt: skip
@@ -110,13 +111,20 @@ def main() -> int:
         if options.seat is not None:
             shown.append(scene)
     if options.seat is not None:
-        won = sum(bool(scene.success) for scene in shown)
-        count = f"{len(shown)} game{'s' * (len(shown) != 1)}"
-        console.print(f"{count}, {won} × {game.words.success}", markup=False, soft_wrap=True)
+        console.print(_tally(shown, game, options.seat), markup=False, soft_wrap=True)
         _save_pictures(shown, options.pictures)
     if options.pictures is not None:
         console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
     return 0
+
+
+def _tally(shown: list[Scene], game: Declaration, seat: int) -> str:
+    """What a person has reached: successes, or where the game declares none what was gained."""
+    count = f"{len(shown)} joint move{'s' * (len(shown) != 1)}"
+    if not game.has_success:
+        return f"{count}, {sum(scene.rewards[seat] for scene in shown):+g} for you"
+    won = sum(bool(scene.success) for scene in shown)
+    return f"{count}, {won} × {game.words.success}"
 
 
 def _played(policy: Policy, config: Config, options: PlayOptions, console: Console) -> Iterator[Scene]:

@@ -18,8 +18,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from emcomm import files
 from emcomm.a3c import Contribution, Learner
-from emcomm.dialogues import DialogueTable
-from emcomm.evaluation import returns_of
+from emcomm.dialogues import DialogueTable, returns_of
 from emcomm.statistics import Mean, Rate, mean_of, rate
 
 RECENT = 1000
@@ -164,7 +163,7 @@ class Curves:
         }
         if not success.trials:  # before the first episode has ended, or where the game declares no success
             points = {name: value for name, value in points.items() if not name.startswith("success")}
-        if not returned.count:
+        if not returned.n:
             points = {name: value for name, value in points.items() if not name.startswith("mean")}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in points.items()]
         self._write(step=course.episodes, summary=Summary(value=values))

@@ -151,7 +151,8 @@ class Seat:
             game.agent_names, game.move_names, self._negotiation.rules.n_tokens, "ACT", words=game.words,
             symbols=tuple(map(tuple, done.symbols.tolist())), order=tuple(map(tuple, done.order.tolist())),
             moves=tuple(done.moves[0].tolist()), rewards=tuple(done.rewards[0].tolist()),
-            success=bool(done.success[0]), cut=bool(done.cut[0]), knows=game.knows(done.private[0]),
+            success=bool(done.success[0]) if len(done.success) else None, cut=bool(done.cut[0]),
+            knows=game.knows(done.private[0]),
         )  # fmt: skip
 
 

@@ -36,11 +36,15 @@ class Mean(NamedTuple):
     value: float
     low: float
     high: float
-    count: int
+    n: int
 
     def __str__(self) -> str:
         digits = _decimals((self.high - self.low) / 2)
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+NO_MEAN = Mean(math.nan, math.nan, math.nan, 0)
+"""Of no values."""
 
 
 def mean_of(values: NDArray[np.floating]) -> Mean:
@@ -50,7 +54,7 @@ def mean_of(values: NDArray[np.floating]) -> Mean:
     0.00 [-0.20, 0.20]
     """
     if not len(values):
-        return Mean(math.nan, math.nan, math.nan, 0)
+        return NO_MEAN
     return mean_from(float(values.mean(dtype=float)), float(np.square(values, dtype=float).mean()), len(values))
 
 

@@ -109,12 +109,14 @@ def _shares(tokens: TokenReport) -> Table:
 def _dialogues(tokens: TokenReport) -> Table:
     """The commonest dialogues."""
     twins = tokens.twins.distinct < tokens.dialogues.distinct
-    table = _plain_table(f"commonest dialogues{' (mirror images as one)' if twins else ''}", "share", "success")
+    frame = tokens.twin_frame().head(MOST_DIALOGUES)
+    figures = [name for name in ("share", "success") if name in frame]
+    table = _plain_table(f"commonest dialogues{' (mirror images as one)' if twins else ''}", *figures)
     for column in table.columns[1:]:
         column.justify = "right"
-    for _, row in tokens.twin_frame().head(MOST_DIALOGUES).iterrows():
+    for _, row in frame.iterrows():
         text = printable(row["dialogue"], 60)
-        table.add_row(escape(text), shown(row["share"], share=True), shown(row["success"], share=True))
+        table.add_row(escape(text), *(shown(row[name], share=True) for name in figures))
     return table
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from emcomm.algorithms import ALGORITHMS, Algorithm
-from emcomm.cli import NO_SUCCESS
 from emcomm.checkpoints import Checkpoint, load_weights
+from emcomm.cli import NO_SUCCESS
 from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.games import build, game_class, named

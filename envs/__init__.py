@@ -14,7 +14,18 @@ from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
 from envs.crossing_priority import CrossingPriorityGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
-from envs.game import Attribute, BadEnvironment, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
+from envs.game import (
+    Attribute,
+    BadEnvironment,
+    BadGame,
+    BadOption,
+    Decision,
+    Declaration,
+    Game,
+    Outcome,
+    Words,
+    declared,
+)
 from envs.item_split import ItemSplitGame
 from envs.line import LineGame
 from envs.matrix import MatrixGame

@@ -73,7 +73,7 @@ def maker(thing: Any, options: Mapping[str, Any]) -> Callable[..., Any] | None:
             return None
         raise BadEnvironment(f"cannot be made: {type(error).__name__}: {error}") from error
     if isinstance(made, ParallelEnv | AECEnv):
-        return thing  # type: ignore[no-any-return]
+        return thing
     if as_game:
         return None
     raise BadEnvironment(
@@ -100,7 +100,7 @@ def as_parallel(env: Any) -> ParallelEnv[Any, Any, Any]:
         together = getattr(env, "metadata", {}).get("is_parallelizable", False)
         return aec_to_parallel(env) if together else turn_based_aec_to_parallel(env)
     _require_parallel(env)
-    return env  # type: ignore[no-any-return]
+    return env
 
 
 def foreign_game(make_env: Callable[..., Any], options: Mapping[str, Any], bins: int = BINS) -> Callable[..., Any]:
@@ -242,7 +242,7 @@ class ParallelGame:
     def _require_finite(self, rewards: Floats, env: Any) -> None:
         if not np.isfinite(rewards).all():
             at = int(np.argmin(np.isfinite(rewards)))
-            raise BadEnvironment(f"the reward of {self._names[at]} in {env} is {rewards[at]}: it must be a finite number")
+            raise BadEnvironment(f"the reward of {self._names[at]} in {env} is {rewards[at]}, and must be finite")
 
     def _note(self, game: int, observations: dict[Any, Any], infos: dict[Any, dict[str, Any]]) -> None:
         """Keep what an environment told its agents."""
@@ -350,9 +350,9 @@ def negotiable(
     Agents keep their names, and their moves are the environment's own actions, counted from 0 as `envs.moves` lists
     them, with `bins` values for each number of a Box. See `NegotiationEnv` for the spaces and `TalkRules` for
     `options`. `success` tells from the rewards `[N]` whether a joint move succeeded, for the record only (default: what
-    the method `success` of `env` says; without one, nothing is said of success). `render_mode` is by default that of `env`: `ansi` adds its text to
-    the dialogue, `rgb_array` and `human` put its picture beside the dialogue where it makes pictures.
-    Options given to `reset` are handed on.
+    the method `success` of `env` says; without one, nothing is said of success). `render_mode` is by default that of
+    `env`: `ansi` adds its text to the dialogue, `rgb_array` and `human` put its picture beside the dialogue where it
+    makes pictures. Options given to `reset` are handed on.
 
     Raises TypeError if `env` is no ParallelEnv, or for an unknown option; BadEnvironment (a ValueError) if its
     spaces do not fit.

@@ -55,8 +55,8 @@ class Game(Protocol):
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all). Each group ends its talk by itself.
     - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
       option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
-    - `has_success`: whether it says what success is (True). Where it is False, `Outcome.success` is None, the log has no
-      outcome, and the mean return takes the place of the success rate.
+    - `has_success`: whether it says what success is (True). Where it is False, `Outcome.success` is None, the log has
+      no outcome, and the mean return takes the place of the success rate.
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
       `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 

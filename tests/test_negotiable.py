@@ -342,7 +342,8 @@ def test_what_cannot_be_wrapped_is_named():
     ):
         negotiable(spread.env())
     with pytest.raises(
-        ValueError, match=r"^the actions of agent_0 in simple_spread_v3: Box.* with 5 values .* 3125 moves, more than 1,024"
+        ValueError,
+        match=r"^the actions of agent_0 in simple_spread_v3: Box.* with 5 values .* 3125 moves, more than 1,024",
     ):
         negotiable(mpe("simple_spread_v3", continuous_actions=True), bins=5)
     with pytest.raises(ValueError, match=r"^talk takes two: ferry_v0 has 1 agent$"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from analysis.data.decisions import NO_SUCCESS
 from analysis.data.dialogue_text import line
 from analysis.report import figures
 from analysis.report.findings import Findings
@@ -64,7 +65,9 @@ def _setting(findings: Findings) -> str:
     if run.seed is not None:
         parts.append(f"seed {run.seed}")
     if findings.training is not None:
-        parts.append(f"{shown(findings.training.overall.trials)} dialogues of training")
+        training = findings.training
+        several = f" with {shown(training.dialogues)} joint moves" if training.dialogues > training.episodes else ""
+        parts.append(f"{shown(training.episodes)} games of training{several}")
     return "".join(f" · {text(part)}" for part in parts if part)
 
 
@@ -110,7 +113,8 @@ def words_of(study: Study) -> dict[str, str]:
         "agent": printable(words.agent, 100),
         "agents": printable(words.agents, 100),
         "failure": printable(words.failure, 100),
-        "goal": printable(words.goal, 400) or "Success is what the game says it is.",
+        "goal": printable(words.goal, 400)
+        or ("Success is what the game says it is." if study.judged else f"{NO_SUCCESS.capitalize()}: see the return."),
         "eot": str(study.facts.n_tokens),
         "yields": printable(moves[-1], 100),
         "stays": printable(moves[0], 100),
@@ -156,7 +160,8 @@ def _commonest(findings: Findings, number: int) -> str:
     tally, words = findings.tokens.twins, words_of(findings.study)
     eot = findings.study.facts.n_tokens
     rows = [
-        {"dialogue": line(f.symbols, eot), "share": f.uses / tally.dialogues, "success": f.successes / f.uses}
+        {"dialogue": line(f.symbols, eot), "share": f.uses / tally.dialogues}
+        | ({} if f.successes is None else {"success": f.successes / f.uses})
         for f in tally.frequent[:MOST_COMMON]
     ]
     two = len(findings.study.game.agent_names) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Discrete, Space
 from pettingzoo import ParallelEnv
-from scipy.stats import binomtest, fisher_exact
+from scipy.stats import binomtest, fisher_exact, norm
 
 from analysis.agents.players import Seen
 from analysis.agents.policy_player import PolicyPlayer
@@ -32,6 +33,7 @@ from emcomm.evaluation import play
 from emcomm.games import game_class, named
 from emcomm.networks.policy import Policy
 from emcomm.runs import Run
+from emcomm.statistics import Z95, Mean
 from emcomm.worlds import load_policy
 from envs import GAMES
 from envs.parallel import NegotiationEnv, parallel_env
@@ -232,11 +234,29 @@ def _controls(policy: Policy, config: Config, prefix: str) -> list[Check]:
     own, *others = channel_controls(policy, config, CONTROL_GAMES, (config.rules.channel, *CONTROLS))
     checks = []
     for control in others:
-        table = [[c.success.successes, c.success.trials - c.success.successes] for c in (own, control)]
-        p = float(fisher_exact(table).pvalue)
-        evidence = f"{own.success}, with {control.channel} {control.success} ({control.meaning})"
-        checks.append(Check(MATTERS, f"{prefix}success changes with channel {control.channel}", evidence, p, False))
+        if own.success is None or control.success is None:  # the game declares no success
+            what, p = "mean return", _differ(own.returned, control.returned)
+            evidence = f"{own.returned}, with {control.channel} {control.returned} ({control.meaning})"
+        else:
+            table = [[c.successes, c.trials - c.successes] for c in (own.success, control.success)]
+            what, p = "success", float(fisher_exact(table).pvalue)
+            evidence = f"{own.success}, with {control.channel} {control.success} ({control.meaning})"
+        checks.append(Check(MATTERS, f"{prefix}{what} changes with channel {control.channel}", evidence, p, False))
     return checks
+
+
+def _differ(one: Mean, other: Mean) -> float:
+    """Two-sided p-value of the difference of two means (normal).
+
+    >>> round(_differ(Mean(1.0, 0.8, 1.2, 500), Mean(1.0, 0.8, 1.2, 500)), 3)
+    1.0
+    >>> _differ(Mean(1.0, 0.9, 1.1, 500), Mean(2.0, 1.9, 2.1, 500)) < 1e-9
+    True
+    """
+    spread = math.hypot(*((mean.high - mean.low) / 2 / Z95 for mean in (one, other)))
+    if not spread:
+        return 1.0 if one.value == other.value else 0.0
+    return float(2 * norm.sf(abs(one.value - other.value) / spread))
 
 
 def _told_roles(policy: Policy, config: Config, prefix: str) -> list[Check]:

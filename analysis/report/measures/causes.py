@@ -33,10 +33,21 @@ def _controls(study: Study) -> Any:
 
 
 def _control_line(result: Any, study: Study) -> Line | None:
-    rate = next((c.success for c in result if c.channel == "shuffled"), None)
-    if rate is None:
+    control = next((c for c in result if c.channel == "shuffled"), None)
+    if control is None:
         return None
-    return Line("shuffled channel", shown(rate.value, share=True), "success with messages of other games")
+    if control.success is None:
+        figure, _, interval = str(control.returned).partition(" ")
+        return Line("shuffled channel", figure, f"{interval} mean return with messages of other games")
+    says = f"success with messages of other games; mean return {control.returned}"
+    return Line("shuffled channel", shown(control.success.value, share=True), says)
+
+
+def _control_figure(result: Any) -> str | None:
+    named = {c.channel + (" (as trained)" if c.as_trained else ""): c for c in result}
+    if any(c.success is None for c in result):
+        return figures.means({name: c.returned for name, c in named.items()})
+    return figures.rates({name: c.success for name, c in named.items()})
 
 
 CONTROLS = Measure(
@@ -48,9 +59,7 @@ CONTROLS = Measure(
     chapter="causes",
     needs=(NETWORK, PLAYABLE),
     tables=lambda result: Causes(controls=result).tables(),
-    figure=lambda result, study: figures.rates(
-        {c.channel + (" (as trained)" if c.as_trained else ""): c.success for c in result}
-    ),
+    figure=lambda result, study: _control_figure(result),
     remark=lambda result, study: (
         "" if study.run.channel == "oracle" else "Not retrained, so oracle is no upper bound here."
     ),
