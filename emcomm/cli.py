@@ -195,21 +195,22 @@ def print_figures(console: Console, rows: dict[str, Figures], title: str) -> Non
     """
     judged = any(f.success is not None for f in rows.values())
     graded = any(abs(f.score - (f.success.value if f.success else math.inf)) > 1e-6 for f in rows.values())
-    wide = console.width >= WIDE
-
-    def apart(estimate: str) -> str:
-        """The interval below the figure, where there is no room beside it."""
-        return estimate if wide else estimate.replace(" [", "\n[", 1).replace("] (", "]\n(")
-
     counts = {counted(f.games, f.joint_moves) for f in rows.values()}
+    estimates = {
+        "success [95 % Wilson]": [str(f.success) for f in rows.values()] if judged else [],
+        "mean return [95 %]": list(map(_returns, rows.values())),
+    }
+    columns = {name: cells for name, cells in estimates.items() if cells}
+    if console.width < WIDE:  # one below the other
+        cells = ["\n".join(each) for each in zip(*columns.values(), strict=True)]
+        columns = {"\n".join(columns): [cell.replace("] (", "]\n(") for cell in cells]}
     table = Table(
-        "play", *["success [95 %]"] * judged, *["score"] * graded, "mean return [95 %]", "rounds", "cut",
-        "no talk", title=escape(printable(f"{title}, {' and '.join(sorted(counts))}")), title_justify="left",
+        "play", *columns, *["score"] * graded, "mean rounds", "talks cut", "no talk", title_justify="left",
+        title=escape(printable(f"{title}, {' and '.join(sorted(counts))}")),
     )  # fmt: skip
-    for name, figures in rows.items():
+    for i, (name, figures) in enumerate(rows.items()):
         table.add_row(
-            name, *[apart(str(figures.success or ""))] * judged, *[f"{figures.score:.3f}"] * graded,
-            apart(_returns(figures)),
+            name, *(escape(cells[i]) for cells in columns.values()), *[f"{figures.score:.3f}"] * graded,
             f"{figures.mean_rounds:.2f}", f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)
@@ -231,7 +232,7 @@ def counted(games: int, joint_moves: int) -> str:
 
 
 WIDE = 100
-"""Columns of a terminal from which an interval stands beside its figure."""
+"""Columns of a terminal from which the mean return stands beside the success, and not below it."""
 
 
 def _returns(figures: Figures) -> str:

@@ -248,8 +248,8 @@ class LiveLine:
         success = f"success {100 * course.success:6.2f} %  " if course.succeeded.trials else ""
         speed = self.rate(course)
         return (
-            f"{course.episodes:>9,} episodes{several}  {success}return {course.returned}  "
-            f"{course.rounds:5.2f} rounds  {speed:6,.{0 if speed >= 10 else 1}f} episodes/s"
+            f"{course.episodes:>9,} episodes{several}  {success}"
+            f"{course.rounds:5.2f} rounds  return {course.returned}  {speed:6,.{0 if speed >= 10 else 1}f} episodes/s"
         )
 
     def note(self, text: str) -> None:

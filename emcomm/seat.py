@@ -74,6 +74,8 @@ class Seat:
         self._policy, self._seat, self._ask, self._say, self._hints = policy, seat, ask, say, hints
         self._negotiation = make_negotiation(config, 1, worlds)
         self._game, self._rng = self._negotiation.declaration, np.random.default_rng(draws)
+        self.finished = 0
+        """Games that have come to their end."""
         self._words = Words(self._game.move_names, config.rules.n_tokens)
 
     @torch.no_grad()
@@ -97,6 +99,7 @@ class Seat:
             step = negotiation.step(actions[None])
             if int(negotiation.n_rounds[0]) > before:
                 self._tell_what_is_heard(negotiation)
+            self.finished += int(step.over[0])
             if len(step.dialogues.game):
                 yield self._scene(step.dialogues)
             if step.over[0]:

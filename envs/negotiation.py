@@ -530,8 +530,8 @@ class Negotiation:
             ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
         return Dialogues(
             games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, _successes(outcome),
-            self.cut[games], private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal, speaks,
-            columns, ears,
+            self.cut[games], private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal,
+            speaks, columns, ears,
         )  # fmt: skip
 
     # -- hearing -------------------------------------------------------------------------------------------------
