@@ -82,7 +82,10 @@ def _print_tokens(console: Console, tokens: TokenReport) -> None:
 def _shares(tokens: TokenReport) -> Table:
     """One line for each symbol: its share, by what its speaker then does or by role, and by round."""
     frame = tokens.frequency_frame() if len(tokens.roles) < 2 else tokens.role_tables()["roles"]
-    groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))][:3]
+    groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))]
+    if len(groups) == len(tokens.by_move) > 3:  # the moves that are taken most
+        groups = [groups[m] for m in np.sort(np.argsort(-tokens.by_move.sum(axis=(1, 2)), kind="stable")[:3])]
+    groups = groups[:3]
     by_round = tokens.by_move.sum(axis=0)[: MOST_COLUMNS - len(groups)]
     by_round = by_round[by_round.sum(axis=1) > 0]
     table = _plain_table(

@@ -22,7 +22,7 @@ VERDICTS = {
 }
 SEVERAL = "several rules are possible: this quick look does not tell them apart"
 CHAPTERS = {
-    "success": ("Do they succeed?", "{goal}"),
+    "success": ("{succeed}", "{goal}"),
     "meaning": (
         "What does it mean?",
         'What the agents know and the others do not, and how the talk tells it. Whether it is heeded, "positive '
@@ -115,6 +115,7 @@ def words_of(study: Study) -> dict[str, str]:
         "failure": printable(words.failure, 100),
         "goal": printable(words.goal, 400)
         or ("Success is what the game says it is." if study.judged else f"{NO_SUCCESS.capitalize()}: see the return."),
+        "succeed": "Do they succeed?" if study.judged else "What do they gain?",
         "eot": str(study.facts.n_tokens),
         "yields": printable(moves[-1], 100),
         "stays": printable(moves[0], 100),
@@ -130,10 +131,11 @@ def _guide(findings: Findings) -> str:
     closing = ends.get(rules.closing, "the talk lasts a fixed number of rounds") if rules else ends["mutual"]
     turns = "one after the other" if rules and rules.speaking == "sequential" else "all at once"
     tokens = findings.study.facts.n_tokens
+    asked = "whether they succeed" if findings.study.judged else "what they gain"
     says = (
         f"{words['goal']} Before they move, the {words['agents']} talk: in each round everyone says, {turns}, one of "
         f"{tokens} token{'s' * (tokens != 1)} that mean nothing at first, or EOT; {closing}. Below are what they say, "
-        "a game against the network, and chapter by chapter whether they succeed, by which rule, and what the talk "
+        f"a game against the network, and chapter by chapter {asked}, by which rule, and what the talk "
         "causes: each figure says how to read it and has its numbers under it, and what does not apply is named at "
         "the end with the reason."
     )
@@ -185,6 +187,7 @@ def _chapters(findings: Findings, number: int) -> Iterator[tuple[str, str, str]]
         cards = [
             _card(measure, findings, findings.study, words) for measure in findings.measures if _place(measure) == key
         ]
+        title = title.format(**words)
         if html := chapter(title, says.format(**words), cards, f"run-{number}-{key}"):
             yield key, title, html
 

@@ -135,6 +135,8 @@ def _intervals(
         axes.grid(visible=False, axis="y")
         if formatter is not None:
             axes.xaxis.set_major_formatter(formatter)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel(xlabel)
         return svg(figure, told)
 
@@ -193,8 +195,9 @@ def symbols_by_role(report: TokenReport) -> str | None:
     names = [*map(str, range(uses.shape[1] - 1)), "EOT"]
     shares = uses / np.maximum(uses.sum(axis=1, keepdims=True), 1)
     shown = np.sort(np.argsort(-uses.sum(axis=0), kind="stable")[:MOST_BARS])
-    moves = [m for m in range(len(uses)) if uses[m].sum()]
     colours = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
+    commonest = np.sort(np.argsort(-uses.sum(axis=1), kind="stable")[: len(colours)])
+    moves = [m for m in commonest.tolist() if uses[m].sum()]
     width = 0.84 / len(moves)
     with canvas(4.7, 2.9) as figure:
         axes = figure.subplots()
@@ -206,9 +209,10 @@ def symbols_by_role(report: TokenReport) -> str | None:
         axes.tick_params(axis="x", labelcolor=COLOURS["ink"])
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_ylabel("of the symbols")
-        axes.set_ylim(0, shares[:, shown].max() * 1.05)
+        axes.set_ylim(0, shares[moves][:, shown].max() * 1.05)
         figure.legend(loc="outside upper left", ncols=min(len(moves), 2))
-        return svg(figure, "Use of each symbol by the move that its speaker then takes")
+        of = f", the {len(moves)} commonest of {len(uses)} moves" if len(uses) > len(moves) else ""
+        return svg(figure, f"Use of each symbol by the move that its speaker then takes{of}")
 
 
 def symbols_by_round(report: TokenReport, rounds: int = 10) -> str | None:

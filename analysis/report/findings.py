@@ -97,7 +97,7 @@ class Findings:
     @property
     def played(self) -> bool:
         """Whether there are dialogues that can be read."""
-        return "mean_return" in self.results
+        return bool({"success", "mean_return"} & self.results.keys())
 
     @property
     def success(self) -> SuccessReport | None:

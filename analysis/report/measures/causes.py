@@ -29,7 +29,16 @@ def _controls(study: Study) -> Any:
     assert study.trained is not None
     policy, config = study.trained.policy, study.trained.config
     own = () if config.rules.channel in CHANNELS else (config.rules.channel,)
-    return channel_controls(policy, config, study.depth.games, (*own, *CHANNELS))
+    return channel_controls(policy, config, _games(study), (*own, *CHANNELS))
+
+
+FEWEST_GAMES = 500
+
+
+def _games(study: Study) -> int:
+    """How many games each control plays: fewer where a game has many joint moves, but never fewer than 500."""
+    moves = study.success.dialogues / max(study.success.episodes, 1)
+    return max(min(FEWEST_GAMES, study.depth.games), round(study.depth.games / moves)) if moves else study.depth.games
 
 
 def _control_line(result: Any, study: Study) -> Line | None:
