@@ -147,6 +147,8 @@ class DialogueTable:
         return np.concatenate([[0], np.cumsum(self.n_rounds)])
 
     def __getitem__(self, which: int | slice | Bools | Ints) -> DialogueTable:
+        if isinstance(which, np.ndarray) and which.dtype == np.bool_ and len(which) != len(self):
+            raise IndexError(f"there are {len(self)} dialogues, and {len(which)} were said to be chosen or not")
         rows = np.arange(len(self))[[which] if isinstance(which, (int, np.integer)) else which]
         rounds = {"symbols": 0, "speakers": 0, "heard": 1}  # rows beyond those of a dialogue's rounds
         may_be_empty = (*rounds, "success", "score")
@@ -282,7 +284,7 @@ class EpisodeCollector:
         ended = done.game[done.last]
         if len(ended) < count:
             self._gained += np.bincount(done.game, done.rewards.mean(axis=1), len(self._gained))
-            self._gained[ended] = 0.0
+        self._gained[ended] = 0.0
         finished = self._episode[ended]
         if self._limit is not None and self._left is not None:
             finished = finished[finished < self._limit]

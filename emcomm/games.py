@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
+from pettingzoo import AECEnv, ParallelEnv
 
 from emcomm.config import Config
 from emcomm.errors import BadInput
@@ -53,7 +54,7 @@ def _foreign(thing: Any, env: str, options: dict[str, Any]) -> MakeGame | None:
             return None
         fitting = _fitting(make_env, env, own, behind=0)
         if missing := [name for name, needed in _arguments(make_env).items() if needed and name not in own]:
-            raise BadInput(f"{env} needs the option {missing[0]}: --game-options {missing[0]}=VALUE")
+            raise BadInput(f"{env}: it needs the option {missing[0]}: --game-options {missing[0]}=VALUE")
         bins = options["bins"] if "bins" not in own and "bins" in options else BINS
         return foreign_game(make_env, fitting, bins)
     except BadEnvironment as error:
@@ -105,7 +106,11 @@ def _hints(game: Callable[..., Game]) -> dict[str, Any]:
 def build(make_game: MakeGame, env: str, n_games: int, rng: np.random.Generator) -> Game:
     """The game that `make_game` makes; raises BadInput, which names `env`, where it cannot be built."""
     try:
-        return make_game(n_games, rng)
+        game = make_game(n_games, rng)
+        if isinstance(game, ParallelEnv | AECEnv):  # its arguments were taken for those of a game
+            needed = [name for name, must in _arguments(make_game).items() if must]
+            raise BadEnvironment(f"it needs the option {needed[0]}: --game-options {needed[0]}=VALUE")
+        return game
     except (BadOption, BadEnvironment) as error:
         raise BadInput(f"{env}: {error}") from error
     except BadGame as error:

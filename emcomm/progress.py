@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +137,20 @@ class Curves:
         self._file = files.open_new(self._path)
         self._records = RecordWriter(self._file)
         self._next = 0.0
+        self._late: Callable[[], None] | None = None
+        """Draws the last point, where it was too fresh."""
         self._write(file_version="brain.Event:2")
         self._write(step=first, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, course: Course, contribution: Contribution, staleness: int, learner: Learner, rate: float) -> None:
-        """A point on every curve, unless the last one is too fresh."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + 1.0
+        """A point on every curve, unless the last one is too fresh; the very last one is drawn in any case."""
+        self._late = partial(self._draw, course, contribution, staleness, learner, rate)
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + 1.0
+            self._late()
+            self._late = None
+
+    def _draw(self, course: Course, contribution: Contribution, staleness: int, learner: Learner, rate: float) -> None:
         success, returned = course.succeeded, course.returned
         points = {
             "success rate": success.value,
@@ -175,6 +183,8 @@ class Curves:
 
     def close(self) -> None:
         """Write what is left."""
+        if self._late is not None:
+            self._late()
         self._file.close()
 
 
