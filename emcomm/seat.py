@@ -24,13 +24,20 @@ Say = Callable[[str], None]
 class Words:
     """Actions by the words for them: the number of a token, EOT, the name of a move, or how it begins.
 
+    A move whose name is a number, or EOT, is called by "move" and its name.
+
+    >>> Words(("0", "1"), 5).of(7)
+    'move 1'
     >>> words = Words(("main", "detour"), 5)
     >>> words.of(7), words.action("d"), words.action("EOT"), words.action("9")
     ('detour', 7, 5, None)
     """
 
     def __init__(self, move_names: tuple[str, ...], n_tokens: int) -> None:
-        self._names = [*map(str, range(n_tokens)), "EOT", *move_names]
+        taken = {*map(str, range(n_tokens)), "eot"}
+        clear = not any(name.casefold() in taken or name.isdigit() for name in move_names)
+        self._first_move, self._numbered = n_tokens + 1, not clear
+        self._names = [*map(str, range(n_tokens)), "EOT", *(name if clear else f"move {name}" for name in move_names)]
 
     def of(self, action: int) -> str:
         """The word for an action."""
@@ -50,10 +57,16 @@ class Words:
 
         >>> Words(("main", "detour"), 5).listed(np.arange(8))
         '0 to 4, EOT, main or detour'
+        >>> Words(tuple(map(str, range(50))), 5).listed(np.arange(6, 56))
+        'move 0 to move 49'
         """
         tokens = [a for a in legal.tolist() if self._names[a].isdigit()]
         first = [f"{tokens[0]} to {tokens[-1]}"] if len(tokens) > 2 else [str(a) for a in tokens]
-        names = first + [self._names[a] for a in legal.tolist() if a not in tokens]
+        others = [a for a in legal.tolist() if a not in tokens]
+        moves = [a for a in others if a >= self._first_move]
+        names = first + [self._names[a] for a in others]
+        if self._numbered and len(moves) > 3 and moves[-1] - moves[0] == len(moves) - 1:
+            names[len(names) - len(moves) :] = [f"{self._names[moves[0]]} to {self._names[moves[-1]]}"]
         return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
 
 

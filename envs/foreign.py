@@ -228,11 +228,17 @@ class ParallelGame:
             if not env.agents:  # also for whoever never came, or left without a sign
                 self._truncated[game] |= ~self._terminated[game]
             if self.has_success:
-                judge = self._success or _own_success(env)
-                assert judge is not None
-                success[row] = judge(rewards[row])
+                success[row] = self._judged(rewards[row], env)
         judged = success if self.has_success else None
         return Outcome(rewards, judged, self._terminated[which], self._truncated[which])
+
+    def _judged(self, rewards: Floats, env: Any) -> bool:
+        judge = self._success or _own_success(env)
+        assert judge is not None
+        succeeded = judge(rewards)
+        if not isinstance(succeeded, bool | np.bool_):
+            raise BadEnvironment(f"success(rewards) of {env} must return True or False, not {succeeded!r}")
+        return bool(succeeded)
 
     def _action(self, agent: int, move: int) -> Any:
         """The environment's action; None for who waits."""
@@ -397,8 +403,9 @@ def _turn_based(env: Any) -> Any | None:
 
 def _own_success(env: Any) -> Success | None:
     """What an environment says of success; raises BadEnvironment where that is no function."""
-    inner = getattr(env, "unwrapped", env)
-    judge = getattr(env, "success", None) or getattr(inner, "success", None)
+    judge = getattr(env, "success", None)
+    if judge is None:
+        judge = getattr(getattr(env, "unwrapped", env), "success", None)
     if judge is not None and not callable(judge):
         raise BadEnvironment(
             f"the success of {env} must be a function from the rewards of a joint move to True or False, not "

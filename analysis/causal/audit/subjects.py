@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
-from pettingzoo import ParallelEnv
+from pettingzoo import AECEnv, ParallelEnv
 from scipy.stats import binomtest, fisher_exact, norm
 
 from analysis.agents.players import Seen
@@ -29,12 +29,12 @@ from analysis.data.decisions import NotApplicable
 from emcomm.config import Config
 from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput
-from emcomm.evaluation import play
+from emcomm.evaluation import evaluate, play
 from emcomm.games import game_class, named
 from emcomm.networks.policy import Policy
 from emcomm.runs import Run
 from emcomm.statistics import Z95, Mean
-from emcomm.worlds import load_policy
+from emcomm.worlds import declaration, load_policy
 from envs import GAMES
 from envs.parallel import NegotiationEnv, parallel_env
 from envs.registry import Registry
@@ -45,7 +45,7 @@ POLICIES: Registry[Any] = Registry(
     "policy", {}, lambda thing: None if callable(thing) else "it must be a function of an observation, or a class"
 )
 CONTROLS = ("constant", "shuffled", "tokens_shuffled", "ends_shuffled")
-CONTROL_GAMES = 2_000
+CONTROL_GAMES, FEWEST_GAMES = 2_000, 200
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def named_environment(name: str, steps: int) -> Arena:
     if ":" not in name:
         raise BadInput(f"unknown environment {name!r}: name a run's folder, module:Name, or one of {', '.join(GAMES)}")
     thing = named(ENVIRONMENTS, name)
-    if isinstance(thing, ParallelEnv):
+    if isinstance(thing, ParallelEnv | AECEnv):
         return Arena(partial(copy.deepcopy, thing), steps)
     if inspect.isclass(thing) and hasattr(thing, "legal_moves"):  # a game of arrays, as for --env of a training
         game: Any = thing
@@ -231,7 +231,8 @@ def checks_of_runs(subject: Subject, doing: Callable[[str], None] = lambda text:
 
 
 def _controls(policy: Policy, config: Config, prefix: str) -> list[Check]:
-    own, *others = channel_controls(policy, config, CONTROL_GAMES, (config.rules.channel, *CONTROLS))
+    games = _control_games(policy, config)
+    own, *others = channel_controls(policy, config, games, (config.rules.channel, *CONTROLS))
     checks = []
     for control in others:
         if own.success is None or control.success is None:  # the game declares no success
@@ -243,6 +244,12 @@ def _controls(policy: Policy, config: Config, prefix: str) -> list[Check]:
             evidence = f"{own.success}, with {control.channel} {control.success} ({control.meaning})"
         checks.append(Check(MATTERS, f"{prefix}{what} changes with channel {control.channel}", evidence, p, False))
     return checks
+
+
+def _control_games(policy: Policy, config: Config) -> int:
+    """Games for each control: 2 000, or fewer where a game has many joint moves, but at least 200."""
+    few = evaluate(policy, config, 32).figures
+    return max(FEWEST_GAMES, round(CONTROL_GAMES * few.games / few.joint_moves))
 
 
 def _differ(one: Mean, other: Mean) -> float:
@@ -260,6 +267,9 @@ def _differ(one: Mean, other: Mean) -> float:
 
 
 def _told_roles(policy: Policy, config: Config, prefix: str) -> list[Check]:
+    game = declaration(config)
+    if (game.n_agents, len(game.move_names)) != (2, 2):
+        return []
     table = concatenate(play(policy, config, 2 * CONTROL_GAMES))
     try:
         found = role_leaks(table, config.rules.n_tokens, config.rules.channel)
