@@ -18,6 +18,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import analysis
+from analysis.causal.audit.subjects import named_environment
 from analysis.data.decisions import NotApplicable
 from analysis.data.dialogue_text import table_of
 from analysis.metrics.failure_modes import failure_kinds
@@ -32,13 +33,15 @@ from emcomm.errors import BadInput
 from emcomm.evaluation import Tally
 from emcomm.games import game_class, with_talk
 from emcomm.progress import Course, LiveLine, duration
+from emcomm.seat import Words
 from emcomm.statistics import mean_of
 from emcomm.train import main
 from emcomm.worlds import make_negotiation, notes_of_game
-from envs import BadGame, Negotiation, TalkRules, declared
+from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, declared
 from envs.game import plain_declaration
 from envs.moves import legal_of, moves_of, names_of
 from tests.games import Plain, SameMove, changed
+from tests.strangers import lamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -250,6 +253,31 @@ def test_success_is_what_the_environment_says() -> None:
     success, rewards = (np.concatenate([getattr(d, name) for d in dialogues]) for name in ("success", "rewards"))
     assert success.tolist() == (rewards[:, 0] == 1).tolist()
     assert 0 < success.mean() < 1
+
+
+def test_the_example_of_the_page_declares_a_success() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "any-environment.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    game = ParallelGame(2, np.random.default_rng(0), lambda: made["make_env"](max_cycles=3))
+    game.reset(np.ones(2, np.bool_))
+    outcome = game.play(np.zeros((2, 2), np.int64), np.arange(2))
+    assert outcome.success is not None
+    assert outcome.success.tolist() == (outcome.rewards.min(axis=1) > -0.1).tolist()
+
+
+@pytest.mark.parametrize(("answer", "says"), [(None, "not None"), (0.5, "not 0.5")])
+def test_a_success_that_is_neither_true_nor_false_is_named(answer: object, says: str) -> None:
+    def make_env() -> Any:
+        env = lamps()
+        env.success = lambda rewards: answer  # type: ignore[attr-defined]
+        return env
+
+    game = ParallelGame(1, np.random.default_rng(0), make_env)
+    game.reset(np.ones(1, np.bool_))
+    with pytest.raises(BadEnvironment, match=rf"success\(rewards\) of lamps_v0 must return True or False, {says}"):
+        game.play(np.zeros((1, 2), np.int64), np.arange(1))
 
 
 class Mute(Plain):
@@ -519,6 +547,34 @@ def test_the_seeds_of_runs_without_a_success_are_compared_by_return(
     assert re.fullmatch(r"2 runs: mean return \d+\.\d+ \[.*\]", group.sentence)
     assert "success" not in group.sentence
     assert "mean return" in render(studied, comparison)
+
+
+def test_moves_that_are_numbers_can_be_told_from_tokens() -> None:
+    words = Words(tuple(map(str, range(4))), 5)
+    assert [words.action(word) for word in ("3", "move 3", "move", "eot")] == [3, 9, None, 5]
+    assert words.listed(np.array([5, 6, 7, 8, 9])) == "EOT or move 0 to move 3"
+    assert words.listed(np.array([6, 9])) == "move 0 or move 3"
+
+
+def test_a_person_plays_an_environment(call: Call, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(["0", "move 0", "eot"] * 60)))
+    done = call("play", trained, "--env", of("SevenLamps"), "--seat", 1, "--games", 8, "--seed", 3)
+    assert done.code == 0, done.err
+    assert re.search(r"8 joint moves \(1 whole game\), \+[\d.]+ for you\n$", done.out)
+
+
+def test_an_audit_takes_environments_of_turns_too() -> None:
+    arena = named_environment(of("Turns"), 20)
+    assert arena.agents == ("player_0", "player_1")
+    assert len(arena.random(0).steps) > 2
+
+
+def test_figures_of_an_older_checkpoint_have_no_returns() -> None:
+    older = {"success": np.array([True, False]), "rounds": np.array([2, 3])}
+    course = Course(2, {}, older)
+    assert (course.success, course.returned.n) == (0.5, 0)
+    with pytest.raises(ValueError, match="the returns of the last episodes"):
+        Course(2, {}, {**older, "returns": np.array([1, 2])})
 
 
 def test_the_same_seed_gives_the_same_games() -> None:
