@@ -126,6 +126,8 @@ def _dialogues(tokens: TokenReport) -> Table:
 def print_table(console: Console, name: str, frame: pd.DataFrame) -> None:
     """A whole table."""
     table = _plain_table(*(escape(printable(str(column).replace("_", " "), 60)) for column in frame.columns))
+    if table.columns:
+        table.columns[0].no_wrap = True
     for row in frame.itertuples(index=False):
         cells = [
             shown(value, str(column) in PERCENT or str(column).startswith("share"))
