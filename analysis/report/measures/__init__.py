@@ -44,6 +44,7 @@ MEASURES: Registry[Measure] = Registry(
             mechanism.GENERALISATION,
             mechanism.WEIGHTS,
             mechanism.INTEGRATORS,
+            mechanism.NUMBERS_KEPT,
             mechanism.MACHINE,
             causes.LEAKS,
             causes.CONTROLS,
