@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -25,6 +26,9 @@ from emcomm.statistics import Mean, Rate, mean_of, rate
 
 RECENT = 1000
 """Episodes, and dialogues, over which the running figures are taken."""
+
+WIDE = 160
+"""Columns of a terminal from which there is room for a bar; on a narrow one the words may take two lines."""
 
 _COUNTS = ("agent_steps", "updates", "staleness_sum", "largest_staleness", "episodes_to_95", "wall_s")
 
@@ -224,8 +228,10 @@ class LiveLine:
         self._console, self._first, self._total = console, first, total
         self._begun = time.monotonic()
         self._next_line = self._begun + 2
+        bar = [BarColumn()] if console.width >= WIDE else []
+        words = TextColumn("{task.fields[line]}", table_column=Column(no_wrap=False))
         self._bar = Progress(
-            TextColumn("{task.fields[line]}"), BarColumn(), TextColumn("left"), TimeRemainingColumn(),
+            words, *bar, TextColumn("left"), TimeRemainingColumn(),
             console=console, refresh_per_second=4, transient=False,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total, completed=first, line="starting workers")

@@ -389,8 +389,8 @@ def test_games_and_joint_moves_are_counted_apart() -> None:
 # -- what a person sees ------------------------------------------------------------------------------------------------
 
 
-def shown_by(course: Course, total: int = 100) -> str:
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=200)
+def shown_by(course: Course, total: int = 100, width: int = 200) -> str:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width, height=24)
     line = LiveLine(terminal, 0, total)
     line.show(course)
     line.close()
@@ -411,6 +411,17 @@ def test_progress_before_the_first_episode_ends() -> None:
     assert "no episode has ended yet: 96 joint moves" in said
     assert f"the longest episode has 24, the mean return so far is {course.return_so_far:.3f}" in said
     assert "nan" not in said
+
+
+def test_nothing_is_cut_on_a_narrow_terminal() -> None:
+    table = table_of([[(4, 2), (5, 5)]] * 30)
+    begun, course = Course(0, {}), Course(0, {})
+    begun.add(Contribution(np.zeros(1), 0, None, 8, 0.0, 0.0, 1_000_000, 25_000, -1234.5), 0, 0)
+    course.add(Contribution(np.zeros(1), 0, table, 8, 0.0, 0.0), 0, 999_000, 24_000_000)
+    for one, last in ((begun, "-1234.500"), (course, "episodes/s")):
+        said = shown_by(one, 1_000_000, 80)
+        assert last in said
+        assert "…" not in said
 
 
 def test_no_time_left_is_told_before_anything_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,12 @@ def _returns(study: Study) -> Returns:
 
 def _return_line(result: Returns, study: Study) -> Line:
     figure, _, interval = str(result.mean).partition(" ")
-    each = ""
-    if len(result.by_agent) <= 4 and np.ptp([*result.by_agent.values()]) > 1e-6:
+    each, game = "", study.game
+    if len(game.roles) > 1:
+        gained = np.array([*result.by_agent.values()])
+        of_role = {role: gained[np.array(game.role_of) == i].mean() for i, role in enumerate(game.roles)}
+        each = "; " + ", ".join(f"{printable(role, 60)} {value:.3f}" for role, value in of_role.items())
+    elif len(result.by_agent) <= 4 and np.ptp([*result.by_agent.values()]) > 1e-6:
         each = "; " + ", ".join(f"{name} {value:.3f}" for name, value in result.by_agent.items())
     return Line("mean return", figure, f"{interval} of {counted(study.success)}{each}")
 
