@@ -31,6 +31,7 @@ from emcomm.errors import BadInput, Fault
 from emcomm.networks.policy import Policy
 from emcomm.rollout import Rollout
 from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy
+from envs.game import BadEnvironment, BadGame
 from envs.saving import fitting
 
 State = dict[str, Any]
@@ -63,6 +64,12 @@ class Contribution(NamedTuple):
     entropy: float
     """Of the policy where there was a choice (nats)."""
     value_error: float
+    joint_moves: int = 0
+    """Joint moves that were played, those of episodes under way included."""
+    longest: int = 0
+    """Joint moves of the longest episode under way."""
+    return_so_far: float = 0.0
+    """Of the episodes under way (mean over games and agents)."""
 
 
 # -- the worker ------------------------------------------------------------------------------------------------------
@@ -91,7 +98,8 @@ class Worker:
             self._collector.add(dialogues, assignment.version, players)
         return Contribution(
             gradient.vector.cpu().numpy(), assignment.version, self._collector.take(), played.reward.numel(),
-            gradient.entropy, gradient.value_error,
+            gradient.entropy, gradient.value_error, sum(len(dialogues.game) for dialogues, _ in finished),
+            *self._collector.under_way,
         )  # fmt: skip
 
     # -- saved between two contributions -----------------------------------------------------------------------------
@@ -390,7 +398,7 @@ class OnRay:
                 with self._cluster.calling():
                     contribution = self._ray.get(done, timeout=PATIENCE)
             except self._ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, (BadInput, Fault)):
+                if isinstance(error.cause, (BadInput, Fault, BadGame, BadEnvironment)):
                     raise error.cause from None
                 raise error.as_instanceof_cause() from None
             except self._ray.exceptions.RayError:  # it, its node or its machine's memory

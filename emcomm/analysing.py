@@ -88,7 +88,7 @@ def _study_all(
                 studied.append(study(load(path, options.env, options.code), depth, say, measures))
             else:
                 studied.append(_unread(path))
-    if all(findings.success is None and findings.training is None for findings in studied):
+    if all(not findings.played and findings.training is None for findings in studied):
         raise BadInput(next(iter(studied[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
     return studied
 

@@ -71,6 +71,7 @@ class Training:
         self._disk_failed = False
         position = resume.position if resume else LogPosition()
         self.course = Course(position.episodes, {})
+        self.course.joint_moves = position.rows
         if resume is not None and resume.checkpoint is not None:
             self._restore(resume.checkpoint)
         self._spent_before = self.course.wall_s
@@ -103,6 +104,7 @@ class Training:
         self.events = Events(**facts["events"])
         self._workers_started = facts["workers_started"]
         self.course = Course(facts["episodes"], facts["course"], state.get("recent"))
+        self.course.joint_moves = facts["log"]["rows"] if "log" in facts else facts["episodes"]
         if state.get("games") == self.config.games:
             self._states = dict(state.get("workers", {}))
             self._require_fitting()
@@ -201,7 +203,7 @@ class Training:
             staleness = self.learner.apply(contribution, self.course.episodes)
             self._first_update = self._first_update or time.monotonic() - self._launched
             contribution = self._log(contribution)
-            self.course.add(contribution, staleness, self.writer.next_episode)
+            self.course.add(contribution, staleness, self.writer.next_episode, self.writer.dialogues)
             line.show(self.course)
             with self._writing():
                 curves.add(self.course, contribution, staleness, self.learner, line.rate(self.course))
@@ -293,9 +295,11 @@ class Training:
         def keep(table: DialogueTable) -> None:
             with self._writing():
                 writer.add(table)
-            say(f"{writer.next_episode:>9,} of {config.evaluation_games:,} games")
 
-        sampled = evaluate(policy, config, config.evaluation_games, version=self.learner.version, keep=keep)
+        def tick(joint_moves: int) -> None:
+            say(_played(writer.next_episode, config.evaluation_games, joint_moves))
+
+        sampled = evaluate(policy, config, config.evaluation_games, False, self.learner.version, keep, tick)
         with self._writing():
             self._evaluation_log = writer.flush()
             writer.close()
@@ -305,18 +309,25 @@ class Training:
         def count(table: DialogueTable) -> None:
             nonlocal played
             played += len(np.unique(table.episode))
-            say(f"{played:>9,} of {config.evaluation_games:,} games with greedy moves")
 
-        return sampled, evaluate(policy, config, config.evaluation_games, greedy_moves=True, keep=count)
+        def tick_greedy(joint_moves: int) -> None:
+            say(_played(played, config.evaluation_games, joint_moves) + " with greedy moves")
+
+        return sampled, evaluate(policy, config, config.evaluation_games, True, keep=count, tick=tick_greedy)
 
     def summarise(self, **more: Any) -> dict[str, Any]:
         """Write the final figures of the training into `summary.json`, and return them."""
+        returned = self.course.returned
         summary = {
             "command": command_line(),
             "episodes": self.course.episodes,
+            "joint_moves": self.course.joint_moves,
             "updates": self.learner.version,
             "agent_steps": self.course.agent_steps,
             "recent_success": known(self.course.success),
+            "recent_return": known(returned.value),
+            "recent_return_low": known(returned.low),
+            "recent_return_high": known(returned.high),
             "recent_rounds": known(self.course.rounds),
             "episodes_to_95": self.course.episodes_to_95,
             "staleness_mean": self.course.staleness,
@@ -331,3 +342,9 @@ class Training:
         with self._writing():
             self.run_folder.save_json("summary.json", summary)
         return summary
+
+
+def _played(games: int, of: int, joint_moves: int) -> str:
+    """How far an evaluation is; the joint moves, too, where a game has many."""
+    several = f", {joint_moves:,} joint moves" if joint_moves > 2 * max(games, 1) else ""
+    return f"{games:>9,} of {of:,} games{several}"

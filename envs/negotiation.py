@@ -184,7 +184,7 @@ class Dialogues(NamedTuple):
     rewards: Floats
     """`[D, N]` the game's rewards for it, without the cost of talking."""
     success: Bools
-    """`[D]` whether the joint move did what the game asks for."""
+    """`[D]` whether the joint move did what the game asks for; 0 entries where the game declares no success."""
     cut: Bools
     """`[D]` the talk ran into `max_rounds`."""
     private: Floats
@@ -192,7 +192,8 @@ class Dialogues(NamedTuple):
     last: Bools
     """`[D]` the episode ended with this move."""
     score: Floats = _ABSENT
-    """`[D]` how well, where the game has degrees of success; otherwise 1 for a success and 0 for a failure."""
+    """`[D]` how well, where the game has degrees of success; otherwise 1 for a success and 0 for a failure.
+    0 entries where it has neither."""
     features: Floats = _ABSENT
     """`[D, N, F]` what the agents saw of the game while they talked."""
     legal: Bools = _ABSENT
@@ -515,7 +516,7 @@ class Negotiation:
         private, features, legal = self.game.private(), self.game.observe(), self.game.legal_moves()
         before = private.take(games, axis=0), features.take(games, axis=0), legal.take(games, axis=0)
         speaks = self._speakers().take(games, axis=0)
-        outcome = self.game.play(moves, games)
+        outcome = self._judged(self.game.play(moves, games))
         rewards[games] += outcome.rewards
         terminated[games], truncated[games] = outcome.terminated, outcome.truncated
         if outcome.left is not None:
@@ -528,6 +529,17 @@ class Negotiation:
             self._begin(plays)
         gone = there & ~self.game.active()
         return Step(rewards, terminated, truncated, self.over.copy(), dialogues, left, gone)
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """The outcome of joint moves; raises BadGame where it has a success and the game declares none, or no success
+        and the game declares one."""
+        if (outcome.success is not None) != self.declaration.has_success:
+            raise BadGame(
+                "has_success is False, and play() says what succeeded: let success be None, or leave has_success out"
+                if outcome.success is not None
+                else "play() does not say what succeeded: declare has_success = False, or give success"
+            )
+        return outcome
 
     def _lent(self, games: Ints, speaks: Bools) -> Ints:
         """int8 `[D, R, N]` what was said; where an agent could not speak, what one of the others said.
@@ -558,9 +570,9 @@ class Negotiation:
         if self._records:
             ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
         return Dialogues(
-            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, self.cut[games],
-            private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal, speaks,
-            columns, ears,
+            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, _successes(outcome),
+            self.cut[games], private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal,
+            speaks, columns, ears,
         )  # fmt: skip
 
     # -- hearing -------------------------------------------------------------------------------------------------
@@ -667,9 +679,14 @@ class Negotiation:
         return {name: ends for name, ends in ranges.items() if hasattr(self, name)}
 
 
+def _successes(outcome: Outcome) -> Bools:
+    """`[D]` the successes; 0 entries where the game declares none."""
+    return np.zeros(0, np.bool_) if outcome.success is None else outcome.success
+
+
 def _scores(outcome: Outcome) -> Floats:
-    """`[D]` the score; where a game has none, 1 for a success."""
-    return outcome.success.astype(np.float32) if outcome.score is None else np.asarray(outcome.score, np.float32)
+    """`[D]` the score; where a game has none, 1 for a success; 0 entries where it has neither."""
+    return _successes(outcome).astype(np.float32) if outcome.score is None else np.asarray(outcome.score, np.float32)
 
 
 def _own_column_first(role: Ints) -> Ints:
