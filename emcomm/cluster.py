@@ -23,10 +23,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from emcomm import janitor
 from emcomm.errors import BadInput, Fault
+from emcomm.shipping import runtime_env
 
 Address = str | tuple[str, int]
 """Where a server listens: the path of a Unix socket, or host and port."""
@@ -53,16 +54,24 @@ _STUCK_S = 20
 class Cluster:
     """Ray under way, as its driver sees it.
 
-    `ray` is the module. `check` raises a Fault where Ray no longer works; `close` ends a local cluster, and leaves one
-    that was joined. A driver that is stuck in Ray, and so cannot do either, is ended 20 s after the breakdown, with the
-    same line and exit code 1.
+    `ray` is the module; `current` is the one under way in this process. `check` raises a Fault where Ray no longer
+    works; `close` ends a local cluster, and leaves one that was joined. A driver that is stuck in Ray, and so cannot do
+    either, is ended 20 s after the breakdown, with the same line and exit code 1.
     """
+
+    current: ClassVar[Cluster | None] = None
 
     def __init__(self, ray: Any, home: _Home | None) -> None:
         self.ray, self._home = ray, home
+        Cluster.current = self
         self._gcs_answered = time.monotonic()
         self._closed = threading.Event()
         threading.Thread(target=self._end_if_stuck, name="emcomm-cluster", daemon=True).start()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine's alone, started for this driver."""
+        return self._home is not None
 
     def check(self) -> None:
         """Raises Fault where the raylet of this machine or the GCS is gone. Below a millisecond; meant for each second.
@@ -123,6 +132,7 @@ class Cluster:
             janitor.kill(self._home.folder)  # Ray would wait for answers
         self.ray.shutdown()
         self._closed.set()
+        Cluster.current = None
         if self._home:
             self._home.close()
 
@@ -135,6 +145,8 @@ class Cluster:
 
 def start_ray(address: str | None = None) -> Cluster:
     """Join the cluster at `address`, or start a local one without dashboard or statistics.
+
+    To the nodes of a cluster that is joined the code travels (`emcomm.shipping`).
 
     Raises BadInput where the cluster cannot be reached, Fault where a local one cannot be started.
     """
@@ -151,7 +163,9 @@ def _join(ray: Any, address: str) -> Cluster:
     try:
         _check_that_it_listens(ray, address)
         with _without_stderr():
-            ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
+            ray.init(
+                address=address, runtime_env=runtime_env(), logging_level=logging.CRITICAL, log_to_driver=False
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
     return Cluster(ray, None)

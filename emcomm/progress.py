@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,10 @@ class Course:
     def staleness(self) -> float:
         """Mean staleness over all updates (updates)."""
         return self.staleness_sum / max(self.updates, 1)
+
+
+Watch = Callable[[Course], int | None]
+"""Told the running figures after each update; returns the number of a signal to have the training stop."""
 
 
 class Curves:

@@ -15,7 +15,7 @@ from analysis.agents.cross_play import CrossPlay, Prediction, cosines, cross_pla
 from analysis.agents.players import MachinePlayer, Player
 from analysis.data.decisions import NotApplicable, decisions
 from analysis.explanation.vote_drift import Yields, behavioural_distances
-from analysis.metrics.seed_aggregation import SeedSummary, over_seeds
+from analysis.metrics.seed_aggregation import Interval, SeedSummary, over_seeds
 from analysis.report.findings import Findings
 from analysis.report.to_json import plain
 from emcomm.dialogues import concatenate
@@ -33,6 +33,10 @@ class Group:
     settings: str
     """What tells the group from the others; empty where there is only one."""
     seeds: SeedSummary
+    returns: Interval | None = None
+    """Mean return of an agent, over the seeds."""
+    rounds: Interval | None = None
+    """Mean rounds of a dialogue, over the seeds."""
 
     @property
     def sentence(self) -> str:
