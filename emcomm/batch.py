@@ -192,7 +192,7 @@ class _Batch:
     def _start(self, wanted: Wanted) -> None:
         with self._cluster.calling():
             before = [] if self._mark is None else [self._ray.put(mirror.content_of(wanted.folder))]
-            self._under_way[self._task.remote(wanted, self._mark, before, command_line())] = wanted
+            self._under_way[self._task.remote(wanted, self._mark, before, command_line(), sys.path)] = wanted
 
     def _ready(self) -> list[Any]:
         self._cluster.check()
@@ -273,9 +273,11 @@ class _Watch:
         return self.stop
 
 
-def _made(wanted: Wanted, mark: Mark | None, before: list[Any], command: str) -> Iterator[_News]:
-    """Make a run, on whatever node this is. `before` is a reference to what lies in its folder already."""
+def _made(wanted: Wanted, mark: Mark | None, before: list[Any], command: str, path: list[str]) -> Iterator[_News]:
+    """Make a run, on whatever node this is. `before` is a reference to what lies in its folder already; `path` is where
+    the driver looks for modules."""
     sys.argv = shlex.split(command)  # what the run says about how it was made
+    sys.path += [folder for folder in path if folder not in sys.path]
     watch = _Watch()
     with contextlib.ExitStack() as stack:
         place, mirrored = wanted.folder, None

@@ -298,7 +298,7 @@ def provenance() -> dict[str, Any]:
 def command_line() -> str:
     """The command that this process was started with, to be typed again."""
     main = sys.modules["__main__"].__spec__
-    program = ["python", "-m", main.name] if main else [*sys.argv[:1]]
+    program = ["python", "-m", main.name.removesuffix(".__main__")] if main else [*sys.argv[:1]]
     return shlex.join([*program, *sys.argv[1:]])
 
 
