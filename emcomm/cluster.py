@@ -162,10 +162,8 @@ def start_ray(address: str | None = None) -> Cluster:
 def _join(ray: Any, address: str) -> Cluster:
     try:
         _check_that_it_listens(ray, address)
-        with _without_stderr():
-            ray.init(
-                address=address, runtime_env=runtime_env(), logging_level=logging.CRITICAL, log_to_driver=False
-            )  # fmt: skip
+        with _without_stderr(), runtime_env() as code:
+            ray.init(address=address, runtime_env=code, logging_level=logging.CRITICAL, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
     return Cluster(ray, None)
