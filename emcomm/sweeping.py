@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ from emcomm.sweep import Plan
 from emcomm.terminal import print_line
 from emcomm.worlds import make_algorithm, make_policy, require_memory
 
+WIDE = 160
+"""Characters of a line where nobody's screen limits it."""
 MOST_LINES = 40
 """Conditions of which a line is printed."""
 QUIET = 30.0
@@ -57,7 +60,8 @@ class Planned(NamedTuple):
 
 def sweep(plan: Plan, address: str | None) -> int:
     """Train what is missing, on the cluster at `address` or a local one, and compare; the exit code."""
-    console, log_dir = Console(highlight=False), plan.options.log_dir
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    log_dir = plan.options.log_dir
     _require_possible(plan, address)
     runs = _runs(plan)
     states = [batch.state_of(run.wanted) for run in runs]
@@ -335,7 +339,7 @@ def _groups(rows: pd.DataFrame) -> tuple[Group, ...]:
 
 
 def _print_table(console: Console, groups: Sequence[Group]) -> None:
-    """One line for each condition; where nobody's screen is in the way, it is as wide as it needs to be."""
+    """One line for each condition."""
     table = Table("condition", "runs", "success [95 % over seeds]", "return", "rounds", "formed")
     table.box, table.padding = None, (0, 2, 0, 0)
     for group in groups[:MOST_LINES]:
@@ -345,7 +349,7 @@ def _print_table(console: Console, groups: Sequence[Group]) -> None:
             group.returns.text(3) if group.returns else "–", group.rounds.text() if group.rounds else "–",
             f"{formed.successes} of {formed.trials}",
         )  # fmt: skip
-    console.print(table, width=None if console.is_terminal else 200)
+    console.print(table)
     if len(groups) > MOST_LINES:
         console.print(f"and {len(groups) - MOST_LINES} conditions more, in sweep.csv")
 

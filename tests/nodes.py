@@ -121,7 +121,7 @@ class Nodes:
 
 @contextmanager
 def cluster(hidden: Sequence[Path], cores: int) -> Iterator[Nodes]:
-    """A head node with so many cores; `hidden` are the folders that nodes added to it will not see, besides those of emcomm."""
+    """A head node with so many cores; further nodes see neither emcomm nor the folders `hidden`."""
     folder = Path(tempfile.mkdtemp(prefix="nodes-", dir="/tmp"))
     try:
         nodes = Nodes(folder, [*homes_of_emcomm(), *hidden], cores)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,9 +16,12 @@ import pytest
 
 from emcomm.dialogues import concatenate, read_part
 from emcomm.verification import check_run
-from tests.nodes import ROOT, Nodes, can_hide, cluster
+from tests.nodes import ROOT, can_hide, cluster
 
-pytestmark = pytest.mark.skipif(not can_hide(), reason="no process here may have a file system of its own")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not can_hide(), reason="no process here may have a file system of its own"),
+]
 
 GAME = """
 from colours import COLOURS
@@ -91,16 +95,11 @@ def test_a_sweep_over_nodes_without_a_disk_in_common(place: Path, monkeypatch: p
             place, "sweep", *SMALL, "--seeds", "0-1", "--report-runs", 0, "--log-dir", "over", "--address",
             nodes.address, **nodes.environment,
         )  # fmt: skip
-        t = time.time()
         nodes.add()
         runs = [place / "over" / f"seed{seed}" for seed in (0, 1)]
         sweep.wait_for(lambda: all(len(list(run.glob("checkpoints/*"))) > 1 for run in runs))
-        print("begun", time.time() - t)
         first.kill()
-        print("killed", time.time() - t)
         sweep.end()
-        print("end", time.time() - t)
-    print(sweep.said)
     alone = Command(place, "train", *SMALL, "--workers", 0, "--device", "cpu", "--log-dir", "alone", "--run-name", "a")
     alone.end()
     for run in runs:
@@ -112,3 +111,42 @@ def test_a_sweep_over_nodes_without_a_disk_in_common(place: Path, monkeypatch: p
         [json.loads((run / "config.json").read_text())["git"] for run in runs],
         [json.loads((run / "summary.json").read_text())["resumes"] for run in runs],
     )
+
+
+def test_a_training_goes_on_when_a_node_dies(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers live on the head and on another node, which dies; nothing that was logged is lost."""
+    monkeypatch.syspath_prepend(place)
+    with cluster([place], cores=1) as nodes:
+        other = nodes.add()
+        training = Command(
+            place, "train", *SMALL, "--episodes", 150_000, "--workers", 4, "--workers-per-process", 2, "--log-dir",
+            "logs", "--run-name", "a", "--ray-address", nodes.address, **nodes.environment,
+        )  # fmt: skip
+        run = place / "logs" / "a"
+        training.wait_for(lambda: len(list(run.glob("checkpoints/*"))) > 2)
+        training.wait_for(lambda: any(named(p).startswith("ray::_RayProcess") for p in other.processes()))
+        seen = len(rows(run))
+        training.wait_for(lambda: len(rows(run)) > seen + 2)  # both compute
+        before = rows(run)
+        other.kill()
+        training.end()
+    assert "died and is being replaced" in training.said
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["episodes"], summary["interrupted"]) == (150_000, False)
+    assert summary["workers_died"] >= 1
+    is_whole(run)
+    assert rows(run)[: len(before)] == before
+    assert {0, 1} <= {int(w) for part in run.glob("dialogues/part-*") for w in read_part(part).worker}
+
+
+def rows(run: Path) -> list[str]:
+    """The parts of a log, as they lie on disk."""
+    return [hashlib.sha256(part.read_bytes()).hexdigest() for part in sorted(run.glob("dialogues/part-*.parquet"))]
+
+
+def named(process: psutil.Process) -> str:
+    """What a process calls itself; empty for one that has just ended."""
+    try:
+        return next(iter(process.cmdline()), "")
+    except psutil.NoSuchProcess:
+        return ""
