@@ -101,7 +101,7 @@ def named_code(config: Config) -> tuple[str, ...]:
 
 
 def _difference(there: Config, wanted: Config) -> str:
-    flat = [{**settings, **settings.pop("rules")} for settings in (there.to_json(), wanted.to_json())]
+    flat = [{**settings.pop("rules"), **settings} for settings in (there.to_json(), wanted.to_json())]
     name = next(name for name in flat[0] if flat[0][name] != flat[1][name])
     return f"{name} is {flat[0][name]} there, not {flat[1][name]}"
 

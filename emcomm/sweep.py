@@ -125,7 +125,10 @@ def plan_of(args: Sequence[str]) -> Plan:
             if there == config:
                 raise BadInput(f"{other} and {name} are the same condition: leave one of them out")
         conditions[name] = config
-    dataclasses.replace(next(iter(conditions.values())), seed=max(seeds))  # too large a seed is refused here
+    try:
+        dataclasses.replace(next(iter(conditions.values())), seed=max(seeds))
+    except ValueError as error:
+        raise BadInput(f"--seeds: {error}") from error
     return Plan(conditions, seeds, varied, options)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -285,7 +286,7 @@ def _conclude(console: Console, plan: Plan, done: Sequence[Planned], report: Pat
             rows.to_csv(unfinished, index=False, float_format="%.6g")
     except OSError as error:
         raise Fault(f"writing to {log_dir} failed: {files.reason(error)}") from error
-    groups = _groups(rows)
+    groups = _groups(plan, rows)
     console.print()
     _print_table(console, groups)
     page = None
@@ -325,14 +326,14 @@ def _row(run: Planned) -> dict[str, str | int | float | None]:
     }  # fmt: skip
 
 
-def _groups(rows: pd.DataFrame) -> tuple[Group, ...]:
+def _groups(plan: Plan, rows: pd.DataFrame) -> tuple[Group, ...]:
     """The conditions over their seeds."""
     return tuple(
         Group(
             str(condition),
             over_seeds([rate(round(s * n), int(n)) for s, n in zip(own.success, own.games, strict=True)]),
             mean_over_seeds(own["return"]),
-            mean_over_seeds(own.rounds, bounds=(0, float("inf"))),
+            mean_over_seeds(own.rounds, bounds=(0, plan.conditions[str(condition)].rules.max_rounds or inf)),
         )
         for condition, own in rows.groupby("condition", sort=False)
     )

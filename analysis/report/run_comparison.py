@@ -74,6 +74,18 @@ class Comparison:
         rates = self.played.rates
         return float(rates[~np.eye(len(rates), dtype=np.bool_)].mean())
 
+    def groups_frame(self) -> pd.DataFrame:
+        """One row for each group: condition, runs, success, formed and, where they are known, return and rounds."""
+        lines = []
+        for group in self.groups:
+            formed = group.seeds.formed
+            line = {"condition": group.settings or "all", "runs": formed.trials, "success": group.seeds.sentence}
+            for name, interval, digits in (("return", group.returns, 3), ("rounds", group.rounds, 2)):
+                if interval is not None:
+                    line[name] = interval.text(digits)
+            lines.append({**line, "protocol formed": f"{formed.successes} of {formed.trials}"})
+        return pd.DataFrame(lines)
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
         tables = {}
