@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import multiprocessing
 import os
 import secrets
@@ -45,6 +46,8 @@ SAVING_PATIENCE = 20.0
 """How long an interrupted driver waits for the tasks to save (seconds)."""
 LOCK_PATIENCE = 30.0
 """How long a run is waited for that another process still writes: one that is just being killed (seconds)."""
+CORE_PATIENCE = 20.0
+"""How long nothing may happen at the beginning before that is said (seconds)."""
 TRIES = 3
 """Processes or nodes that may die under one run before it is given up."""
 
@@ -106,16 +109,19 @@ def _difference(there: Config, wanted: Config) -> str:
     return f"{name} is {flat[0][name]} there, not {flat[1][name]}"
 
 
-def make(wanted: Sequence[Wanted], address: str | None = None) -> Iterator[Progress]:
+def make(
+    wanted: Sequence[Wanted], address: str | None = None, note: Callable[[str], None] = lambda text: None
+) -> Iterator[Progress]:
     """Make runs, those without workers side by side, on the cluster at `address` or by default a local one.
 
-    Yields what is new of them, and at the end of each whether it failed; the others go on. After a signal the tasks
-    have saved when it is raised. Raises Fault where Ray itself breaks down.
+    Yields what is new of them, and at the end of each whether it failed; the others go on. `note` is told what a person
+    should know besides. After a signal the tasks have saved when it is raised. Raises Fault where Ray itself breaks
+    down.
     """
     alone = [each for each in wanted if not each.config.workers]
     if alone:
         with _ray(address) as cluster:
-            yield from _Batch(cluster).make(alone)
+            yield from _Batch(cluster, note).make(alone)
     for each in wanted:
         if each.config.workers:
             yield _with_workers(each, address)
@@ -168,8 +174,8 @@ def _marked(folder: Path) -> Iterator[Mark]:
 class _Batch:
     """Tasks under way on a cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster, self._ray = cluster, cluster.ray
+    def __init__(self, cluster: Cluster, note: Callable[[str], None]) -> None:
+        self._cluster, self._ray, self._note = cluster, cluster.ray, note
         self._task = self._ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_made)
         self._under_way: dict[Any, Wanted] = {}
         self._deaths: dict[Path, int] = {}
@@ -182,9 +188,17 @@ class _Batch:
             for each in wanted:
                 self._start(each)
             try:
+                waits_until = time.monotonic() + CORE_PATIENCE
                 while self._under_way:
                     for stream in self._ready():
+                        waits_until = math.inf
                         yield self._heard(stream)
+                    if time.monotonic() > waits_until:
+                        waits_until = math.inf
+                        cores = self._ray.cluster_resources().get("CPU", 0)
+                        self._note(
+                            f"no run has begun yet: Ray has {cores:.0f} cores, and may be waiting for a free one"
+                        )
             except KeyboardInterrupt:
                 self._let_them_save()
                 raise
@@ -216,6 +230,7 @@ class _Batch:
             if self._deaths[wanted.folder] >= TRIES:
                 return self._ended(stream, f"{TRIES} processes died under it ({_told(error)})", str(error))
             self._under_way.pop(stream)
+            self._note(f"{wanted.folder.name}: its process or node has died; it goes on from its last checkpoint")
             self._start(wanted)
             return Progress(wanted, self._episodes.get(wanted.folder, 0))
         try:

@@ -191,7 +191,7 @@ def _train_all(console: Console, todo: Sequence[Planned], total: int, address: s
         return failed
     planned = {run.wanted.folder: run for run in todo}
     with _Line(console, [run.wanted.config for run in todo], total) as line:
-        for news in batch.make([run.wanted for run in todo], address):
+        for news in batch.make([run.wanted for run in todo], address, line.note):
             line.heard(news)
             if not news.ended:
                 continue
@@ -255,13 +255,14 @@ class _Line:
         if self._console.is_terminal:
             self._bar.update(self._task, completed=sum(self._now.values()), line=line)
         elif time.monotonic() - self._said > QUIET and not news.ended:
-            self._print(line)
+            self.note(line)
 
     def say(self, run: Planned, text: str) -> None:
         """A run has ended."""
-        self._print(f"{self._ended:>4}/{self._total}  {run.title}: {text}  ({self._time_left()})")
+        self.note(f"{self._ended:>4}/{self._total}  {run.title}: {text}  ({self._time_left()})")
 
-    def _print(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Something that a person should know."""
         self._said = time.monotonic()
         with contextlib.suppress(OSError):  # whoever watched has gone: no reason to stop
             print_line(self._console, line)

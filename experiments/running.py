@@ -17,7 +17,7 @@ import pkgutil
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -280,9 +280,13 @@ def _simulated(name: str, options: RunOptions, console: Console) -> pd.DataFrame
 
 def _do_all(todo: list[Job], total: int, console: Console, address: str | None) -> int:
     """Do every job (`emcomm.batch`). How many failed."""
+
+    def note(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False)
+
     failed, begun = 0, time.monotonic()
     done_before = total - len(todo)
-    for count, (job, problem) in enumerate(_outcomes(todo, address), 1):
+    for count, (job, problem) in enumerate(_outcomes(todo, address, note), 1):
         failed += problem is not None
         per_job = (time.monotonic() - begun) / count
         left = f"{(len(todo) - count) * per_job / 60:.1f} min left"
@@ -299,13 +303,13 @@ def _told(job: Job) -> str:
     return f"{100 * sampled['success']:.2f} % in {sampled['mean_rounds']:.2f} rounds"
 
 
-def _outcomes(todo: list[Job], address: str | None) -> Iterator[tuple[Job, str | None]]:
+def _outcomes(todo: list[Job], address: str | None, note: Callable[[str], None]) -> Iterator[tuple[Job, str | None]]:
     """Jobs as they end, and what went wrong. Runs that two conditions share are trained once, by the first of them."""
     shared: dict[Path, list[Job]] = {}
     for job in todo:
         shared.setdefault(job.folder.resolve(), []).append(job)
     wanted = [Wanted(folder, group[0].config, partial(_measure, group)) for folder, group in shared.items()]
-    for news in make(wanted, address):
+    for news in make(wanted, address, note):
         if news.ended:
             yield from ((job, news.problem) for job in shared[news.wanted.folder])
 

@@ -100,6 +100,7 @@ def test_a_sweep_over_nodes_without_a_disk_in_common(place: Path, monkeypatch: p
         sweep.wait_for(lambda: all(len(list(run.glob("checkpoints/*"))) > 1 for run in runs))
         first.kill()
         sweep.end()
+    assert sweep.said.count("its process or node has died; it goes on from its last checkpoint") == 1
     alone = Command(place, "train", *SMALL, "--workers", 0, "--device", "cpu", "--log-dir", "alone", "--run-name", "a")
     alone.end()
     for run in runs:
