@@ -44,7 +44,7 @@ LOOK_EVERY = 1.0
 """How often a task says how far it is (seconds)."""
 SAVING_PATIENCE = 20.0
 """How long an interrupted driver waits for the tasks to save (seconds)."""
-LOCK_PATIENCE = 30.0
+LOCK_PATIENCE = 120.0
 """How long a run is waited for that another process still writes: one that is just being killed (seconds)."""
 CORE_PATIENCE = 20.0
 """How long nothing may happen at the beginning before that is said (seconds)."""
@@ -179,6 +179,8 @@ class _Batch:
         self._task = self._ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_made)
         self._under_way: dict[Any, Wanted] = {}
         self._deaths: dict[Path, int] = {}
+        self._lacking: set[Path] = set()
+        """Begun runs that have come to a node with another disk, and are to be sent there."""
         self._episodes: dict[Path, int] = {}
 
     def make(self, wanted: Sequence[Wanted]) -> Iterator[Progress]:
@@ -203,10 +205,11 @@ class _Batch:
                 self._let_them_save()
                 raise
 
-    def _start(self, wanted: Wanted) -> None:
+    def _start(self, wanted: Wanted, before: list[mirror.Piece] | None = None) -> None:
         with self._cluster.calling():
-            before = [] if self._mark is None else [self._ray.put(mirror.content_of(wanted.folder))]
-            self._under_way[self._task.remote(wanted, self._mark, before, command_line(), sys.path)] = wanted
+            begun = self._mark is not None and (wanted.folder / "config.json").exists()
+            sent = [self._ray.put(before)] if before else None if begun else []
+            self._under_way[self._task.remote(wanted, self._mark, sent, command_line(), sys.path)] = wanted
 
     def _ready(self) -> list[Any]:
         self._cluster.check()
@@ -221,7 +224,12 @@ class _Batch:
             with self._cluster.calling():
                 news: _News = self._ray.get(next(stream))
         except StopIteration:
-            return self._ended(stream, None)
+            if wanted.folder not in self._lacking:
+                return self._ended(stream, None)
+            self._lacking.remove(wanted.folder)
+            self._under_way.pop(stream)
+            self._start(wanted, mirror.content_of(wanted.folder))
+            return Progress(wanted, 0)
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
             return self._ended(stream, _told(cause), str(error))
@@ -233,6 +241,8 @@ class _Batch:
             self._note(f"{wanted.folder.name}: its process or node has died; it goes on from its last checkpoint")
             self._start(wanted)
             return Progress(wanted, self._episodes.get(wanted.folder, 0))
+        if news.lacks_the_run:
+            self._lacking.add(wanted.folder)
         try:
             for piece in news.pieces:
                 mirror.receive(wanted.folder, piece)
@@ -274,6 +284,8 @@ class _News(NamedTuple):
 
     episodes: int
     pieces: list[mirror.Piece]
+    lacks_the_run: bool = False
+    """It ends here: what lies in the run's folder is not to be seen, and was not sent."""
 
 
 class _Watch:
@@ -288,21 +300,22 @@ class _Watch:
         return self.stop
 
 
-def _made(wanted: Wanted, mark: Mark | None, before: list[Any], command: str, path: list[str]) -> Iterator[_News]:
-    """Make a run, on whatever node this is. `before` is a reference to what lies in its folder already; `path` is where
-    the driver looks for modules."""
+def _made(wanted: Wanted, mark: Mark | None, sent: list[Any] | None, command: str, path: list[str]) -> Iterator[_News]:
+    """Make a run, on whatever node this is. `sent` holds a reference to what lies in its folder already; it is empty
+    where nothing does, and None where it was not sent along. `path` is where the driver looks for modules."""
     sys.argv = shlex.split(command)  # what the run says about how it was made
     sys.path += [folder for folder in path if folder not in sys.path]
     watch = _Watch()
     with contextlib.ExitStack() as stack:
         place, mirrored = wanted.folder, None
         if mark is not None and not mark.is_seen():
-            import ray
-
+            if sent is None:
+                yield _News(0, [], lacks_the_run=True)
+                return
             above = tempfile.mkdtemp(prefix="emcomm-run-")
             stack.callback(shutil.rmtree, above, ignore_errors=True)
             place = Path(above) / wanted.folder.name
-            for piece in ray.get(before[0]):
+            for piece in _fetched(sent):
                 mirror.receive(place, piece)
             mirrored = mirror.Mirror(place)
         thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="training"))
@@ -315,6 +328,12 @@ def _made(wanted: Wanted, mark: Mark | None, before: list[Any], command: str, pa
             wait([training], SAVING_PATIENCE)
         yield _News(watch.episodes, mirrored.news() if mirrored else [])
         training.result()
+
+
+def _fetched(sent: list[Any] | None) -> list[mirror.Piece]:
+    import ray
+
+    return ray.get(sent[0]) if sent else []
 
 
 def _train(wanted: Wanted, place: Path, watch: Watch = lambda course: None, address: str | None = None) -> None:

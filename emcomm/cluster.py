@@ -159,6 +159,16 @@ def start_ray(address: str | None = None) -> Cluster:
     return _join(ray, address) if address else _start_local(ray)
 
 
+def require_reachable(address: str) -> None:
+    """Raise BadInput where no cluster listens at `address`; nothing is joined."""
+    import ray
+
+    try:
+        _check_that_it_listens(ray, address)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
+
+
 def _join(ray: Any, address: str) -> Cluster:
     try:
         _check_that_it_listens(ray, address)

@@ -28,6 +28,7 @@ from analysis.report.write import check_folder, write_report
 from emcomm import batch, files
 from emcomm.analysing import study_all
 from emcomm.batch import State, Wanted, named_code
+from emcomm.cluster import require_reachable
 from emcomm.config import Config
 from emcomm.errors import BadInput, Fault
 from emcomm.printable import printable
@@ -73,6 +74,8 @@ def sweep(plan: Plan, address: str | None) -> int:
     if plan.options.plan:
         console.print("nothing was started: leave out --plan to train")
         return 0
+    if address is not None:
+        require_reachable(address)
     _make_folder(log_dir)
     todo = [run for run, state in zip(runs, states, strict=True) if state != "done"]
     with locked(log_dir / ".lock", f"another sweep is writing into {log_dir}"):

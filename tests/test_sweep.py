@@ -250,15 +250,31 @@ def test_what_is_there_is_not_trained_again(swept: Callable, folder: Path) -> No
     assert "was trained with other settings (learning_rate is 0.003 there, not 0.1)" in other.err
 
 
+def test_a_cluster_that_cannot_be_reached_leaves_nothing(
+    call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for how in ("flag", "variable"):
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1" if how == "variable" else "")
+        done = call("sweep", *SMALL, *(("--address", "127.0.0.1:1") if how == "flag" else ()))
+        assert done.code == 2
+        assert done.err.startswith("emcomm: Ray cannot be reached at 127.0.0.1:1: ")
+        assert done.err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+
 BROKEN = """
+import os
 from envs.crossing import CrossingGame
 
 class Broken(CrossingGame):
-    def __init__(self, n_games, rng, fails: bool = False):
+    def __init__(self, n_games, rng, fails: bool | str = False):
         super().__init__(n_games, rng)
         self.fails = fails
 
     def play(self, moves, which):
+        if self.fails == "dies":
+            os._exit(1)
         if self.fails:
             raise RuntimeError("the points are frozen")
         return super().play(moves, which)
@@ -280,6 +296,9 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(
     assert "in play" in trace
     assert len(pd.read_csv(tmp_path / "logs" / "sweep" / "sweep.csv")) == 1
     (tmp_path / "logs/sweep/game-options.fails=true-seed0.failed.txt").unlink()
+    died = call("sweep", *args, "--set", "game-options.fails=dies,false")
+    assert died.out.count("its process or node has died; it goes on from its last checkpoint") == batch.TRIES - 1
+    assert f"failed: game-options.fails=dies, seed 0: {batch.TRIES} processes died under it" in died.out
     again = call("sweep", *args, "--set", "game-options.fails=true,false")
     assert (again.code, again.out.count("/2  ")) == (1, 1)
 
@@ -384,8 +403,8 @@ def test_a_run_made_elsewhere_comes_back_and_can_be_resumed_at_any_moment(
     nowhere = Mark(tmp_path / "not there", "secret")
 
     def made() -> Iterator[batch._News]:
-        before = [mirror.content_of(wanted.folder)]
-        return batch._made(wanted, nowhere, before, "python -m emcomm.sweep", [])
+        sent = [mirror.content_of(wanted.folder)] if wanted.folder.exists() else []
+        return batch._made(wanted, nowhere, sent, "python -m emcomm.sweep", [])
 
     states = set()
     for count, news in enumerate(made()):
@@ -397,6 +416,8 @@ def test_a_run_made_elsewhere_comes_back_and_can_be_resumed_at_any_moment(
         if count > 3 and state_of(wanted) == "begun":
             break  # its node is lost
     position = Run.open(wanted.folder).continuation().position
+    [asks] = batch._made(wanted, nowhere, None, "python -m emcomm.sweep", [])
+    assert asks.lacks_the_run
     for news in made():
         for piece in news.pieces:
             mirror.receive(wanted.folder, piece)
@@ -406,7 +427,7 @@ def test_a_run_made_elsewhere_comes_back_and_can_be_resumed_at_any_moment(
     assert resume["episode"] == position.episodes
     assert not list(Path(wanted.folder).rglob("*.tmp"))
     alone = Wanted(tmp_path / "alone" / "run", CONFIG)
-    list(batch._made(alone, None, [], "python -m emcomm.sweep", []))
+    list(batch._made(alone, None, None, "python -m emcomm.sweep", []))
     for log in ("dialogues", "evaluation"):
         assert talks(wanted.folder / log) == talks(alone.folder / log)
 
