@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,6 +81,24 @@ class Cluster:
         """
         if problem := self._problem():
             raise Fault(problem)
+
+    def node_for(self, taken: Counter[str | None]) -> str | None:
+        """The node on which one more process should live, where `taken` counts those that live on each: in proportion
+        to the cores. None where there is no choice."""
+        if self.is_local:
+            return None
+        cores = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"]}
+        able = [node for node, count in cores.items() if count]
+        return max(able, key=lambda node: cores[node] / (taken[node] + 1)) if len(cores) > 1 and able else None
+
+    def on_node(self, node: str) -> Any:
+        """The scheduling strategy of Ray for `node` and no other, for the raylet there would often pass it on.
+
+        Where the node is gone, what was to live there dies, and is replaced.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node, soft=False)
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
