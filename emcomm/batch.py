@@ -231,8 +231,7 @@ class _Batch:
             self._start(wanted, mirror.content_of(wanted.folder))
             return Progress(wanted, 0)
         except self._ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, Exception) else error
-            return self._ended(stream, _told(cause), str(error))
+            return self._ended(stream, _told(error), str(error))
         except self._ray.exceptions.RayError as error:  # its process, its node, or the memory of its machine
             self._deaths[wanted.folder] = self._deaths.get(wanted.folder, 0) + 1
             if self._deaths[wanted.folder] >= TRIES:
@@ -269,7 +268,10 @@ class _Batch:
 
 
 def _told(error: BaseException) -> str:
-    """An error in one line."""
+    """An error in one line; of one on Ray, what is behind it."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return _told(cause)
     said = " ".join(str(error).split()) or "no reason was given"
     if isinstance(error, (BadInput, Fault)):
         return said
@@ -378,7 +380,7 @@ def _with_workers(wanted: Wanted, address: str | None) -> Progress:
     """Make a run that has workers, in a process that starts or joins Ray itself."""
     context = multiprocessing.get_context("spawn")
     hears, says = context.Pipe(duplex=False)
-    process = context.Process(target=_in_a_process, args=(wanted, address, command_line(), says))
+    process = context.Process(target=_in_a_process, args=(wanted, address, says))
     process.start()
     says.close()
     try:
@@ -394,8 +396,7 @@ def _with_workers(wanted: Wanted, address: str | None) -> Progress:
     return Progress(wanted, wanted.config.episodes if problem is None else 0, True, problem, trace)
 
 
-def _in_a_process(wanted: Wanted, address: str | None, command: str, says: Any) -> None:
-    sys.argv = shlex.split(command)
+def _in_a_process(wanted: Wanted, address: str | None, says: Any) -> None:
     raise_stopped()
     try:
         _train(wanted, wanted.folder, address=address)

@@ -340,7 +340,7 @@ def under_way(folder: Path) -> Iterator[subprocess.Popen[str]]:
             started.communicate()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_an_interrupted_sweep_goes_on(how: signal.Signals, tmp_path: Path) -> None:
     """After a signal from the terminal nothing is lost; a killed one goes on from the last checkpoints."""
     logs = tmp_path / "logs"
@@ -473,3 +473,21 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     other = dataclasses.replace(CONFIG, rules=dataclasses.replace(CONFIG.rules, n_tokens=2))
     with pytest.raises(BadInput, match=r"other settings \(n_tokens is 5 there, not 2\)"):
         state_of(Wanted(tmp_path / "run", other))
+
+
+# -- runs with workers of their own ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_runs_with_workers_are_made_one_by_one(emcomm: Callable, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    args = (*SMALL, "--env", "broken:Broken", "--seeds", 0, "--workers", 2, "--report-runs", 0)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = emcomm("sweep", *args, "--set", "game-options.fails=true,false", cwd=tmp_path, env=environment)
+    assert done.returncode == 1
+    assert "failed: game-options.fails=true, seed 0: RuntimeError: the points are frozen (more in" in done.stdout
+    made = tmp_path / "logs" / "sweep" / "game-options.fails=false-seed0"
+    config = json.loads((made / "config.json").read_text())
+    assert config["config"]["workers"] == 2
+    assert config["command"].startswith("python -m emcomm.sweep --episodes 300")
+    assert json.loads((made / "summary.json").read_text())["evaluation"]
