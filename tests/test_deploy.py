@@ -157,12 +157,17 @@ exec "$@"
 """,
     "hostname": "echo '::1 127.0.0.1'",
     "ray": """
-echo "$FAKE_NODE $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN} $*" >>"$FAKE_LOG"
 trap 'echo "$FAKE_NODE ended" >>"$FAKE_LOG"; exit' TERM
+echo "$FAKE_NODE $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN} $*" >>"$FAKE_LOG"
 for _ in {1..300}; do sleep 0.1; done
 """,
     "rm": 'echo "$FAKE_NODE rm $*" >>"$FAKE_LOG"',
-    "python": 'if [ "$1" = - ]; then cat >/dev/null; exit "${FAKE_JOINED:-0}"; fi; exec "$REAL_PYTHON" "$@"',
+    "python": """
+[ "$1" = - ] || exec "$REAL_PYTHON" "$@"
+cat >/dev/null
+until [ "$(grep -c ' start ' "$FAKE_LOG")" = 2 ]; do sleep 0.05; done
+exit "${FAKE_JOINED:-0}"
+""",
 }
 
 

@@ -319,7 +319,7 @@ def test_two_sweeps_do_not_write_into_one_folder(swept: Callable, folder: Path) 
 def under_way(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A sweep of two runs that would take long, of which both have begun."""
     command = [
-        sys.executable, "-m", "emcomm.sweep", "--seeds", "0-1", "--episodes", "5e4", "--games", "64", "--max-rounds",
+        sys.executable, "-m", "emcomm.sweep", "--seeds", "0-1", "--episodes", "3e4", "--games", "64", "--max-rounds",
         "4", "--evaluation-games", "100", "--hidden-size", "16", "--checkpoint-every", "0.2", "--report-runs", "0",
         "--log-dir", str(folder),
     ]  # fmt: skip
@@ -365,7 +365,7 @@ def test_an_interrupted_sweep_goes_on(how: signal.Signals, tmp_path: Path) -> No
             assert here.beyond == ()
             assert set(here.checkpoint.state["workers"]) == {"0"}  # its games go on where they were
         reached[seed] = here.position
-    command = "--seeds 0-1 --episodes 5e4 --games 64 --max-rounds 4 --evaluation-games 100 --hidden-size 16"
+    command = "--seeds 0-1 --episodes 3e4 --games 64 --max-rounds 4 --evaluation-games 100 --hidden-size 16"
     done = subprocess.run(
         [sys.executable, "-m", "emcomm.sweep", *command.split(), "--checkpoint-every", "0.2", "--report-runs", "0",
          "--log-dir", logs],
@@ -376,7 +376,7 @@ def test_an_interrupted_sweep_goes_on(how: signal.Signals, tmp_path: Path) -> No
     assert re.search(rf"all +{2 - len(reached)} +{len(reached)} +0", done.stdout)
     for seed, position in reached.items():
         summary = json.loads((logs / f"seed{seed}" / "summary.json").read_text())
-        assert (summary["episodes"], summary["resumes"]) == (50_000, 1)
+        assert (summary["episodes"], summary["resumes"]) == (30_000, 1)
         [resume] = json.loads((logs / f"seed{seed}" / "config.json").read_text())["resumes"]
         assert resume["episode"] == position.episodes > 0
         assert check_run(logs / f"seed{seed}").problems == []
