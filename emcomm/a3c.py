@@ -14,7 +14,7 @@ import contextlib
 import ctypes
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -289,6 +289,8 @@ class _Process:
     actor: Any
     heard: float
     """When it last finished something, or played a step."""
+    node: str | None = None
+    """Where it was to live; None where there was no choice."""
     workers: list[int] = field(default_factory=list)
     computing: int = 0
     """Gradients that it computes, or that wait for it."""
@@ -425,7 +427,10 @@ class OnRay:
             self.started += state is None
             with self._cluster.calling():
                 if len(self._alive) < self.processes:
-                    self._alive.append(_Process(self._actor.remote(), time.monotonic()))
+                    node, actor = self._cluster.node_for(Counter(process.node for process in self._alive)), self._actor
+                    if node is not None:
+                        actor = actor.options(scheduling_strategy=self._cluster.on_node(node))
+                    self._alive.append(_Process(actor.remote(), time.monotonic(), node))
                 process = min(self._alive, key=lambda process: len(process.workers))
                 process.workers.append(index)
                 reference = process.actor.build.remote(self._config, index, seed, state)

@@ -127,6 +127,10 @@ class Course:
         return self.staleness_sum / max(self.updates, 1)
 
 
+Watch = Callable[[Course], int | None]
+"""Told the running figures after each update; returns the number of a signal to have the training stop."""
+
+
 class Curves:
     """TensorBoard curves over the number of episodes, at most one point per second and curve.
 

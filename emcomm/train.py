@@ -27,6 +27,7 @@ from emcomm.statistics import Mean
 from envs import GAMES
 
 if TYPE_CHECKING:  # torch takes seconds to import, and neither --help nor a wrong flag needs it
+    from emcomm.progress import Watch
     from emcomm.training import Training
 
 
@@ -122,8 +123,8 @@ def default_name(config: Config) -> str:
     return f"{env}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def train(options: TrainOptions, console: Console) -> int:
-    """Train, evaluate, and say what was made; the exit code."""
+def train(options: TrainOptions, console: Console, watch: Watch = lambda course: None) -> int:
+    """Train, evaluate, and say what was made; the exit code. `watch` is that of `emcomm.training.Training`."""
     from emcomm.checkpoints import load_weights
     from emcomm.worlds import choose_device, make_algorithm, make_policy, require_memory
 
@@ -136,15 +137,15 @@ def train(options: TrainOptions, console: Console) -> int:
     if options.resume is not None and (run := Run(options.resume, config)).checkpoints():
         load_weights(policy, run.newest().part("policy"), options.resume)
     if not config.workers:
-        return _train(options, console, launched, None)
+        return _train(options, console, launched, None, watch)
     if options.resume is None and options.run_name:
         Run.require_free(options.log_dir / options.run_name)  # before Ray, which takes seconds to start
     with start_ray(options.ray_address) as cluster:
         raise_stopped()  # Ray has put its own handlers there
-        return _train(options, console, launched, cluster)
+        return _train(options, console, launched, cluster, watch)
 
 
-def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None) -> int:
+def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None, watch: Watch) -> int:
     from emcomm.training import Training
 
     config = options.config
@@ -158,7 +159,7 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
         if resume is not None and (done := run.finished(resume)) is not None:
             _print_finished(console, done, run)
             return 0
-        training = Training(run, config, console, launched, resume, cluster, options.workers_per_process)
+        training = Training(run, config, console, launched, resume, cluster, options.workers_per_process, watch)
         return _finish(training, console)
 
 

@@ -23,7 +23,7 @@ from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Evaluation, evaluate, known
-from emcomm.progress import Course, Curves, LiveLine, Sparingly
+from emcomm.progress import Course, Curves, LiveLine, Sparingly, Watch
 from emcomm.runs import Continuation, Run, command_line
 from emcomm.signals import Stop, Stopped, postponed
 from emcomm.worlds import choose_device, declaration
@@ -42,7 +42,8 @@ class Training:
 
     `cluster` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which
     the run's wall time counts (seconds); `resume` where a run goes on that was interrupted; `per_process` the workers
-    in each process, 0 for as many as it takes with one process for each core.
+    in each process, 0 for as many as it takes with one process for each core. `watch` is told the running figures
+    after each update; where it returns the number of a signal, the training stops as after that signal.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Training:
         resume: Continuation | None,
         cluster: Cluster | None,
         per_process: int = 0,
+        watch: Watch = lambda course: None,
     ) -> None:
+        self._watch = watch
         self._launched, self._cluster, self._resume, self._per_process = launched, cluster, resume, per_process
         self.run_folder, self.config, self._console = run, config, console
         choose_device(config.device)
@@ -205,6 +208,7 @@ class Training:
             contribution = self._log(contribution)
             self.course.add(contribution, staleness, self.writer.next_episode, self.writer.dialogues)
             line.show(self.course)
+            stop.number = stop.number or self._watch(self.course)
             with self._writing():
                 curves.add(self.course, contribution, staleness, self.learner, line.rate(self.course))
             if self.course.episodes >= self.config.episodes:

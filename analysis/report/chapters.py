@@ -226,6 +226,9 @@ def comparison_section(comparison: object) -> str:
     if not isinstance(comparison, Comparison):
         return ""
     says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in comparison.groups)
+    if any(group.rounds for group in comparison.groups):  # a sweep knows more than a sentence holds
+        caption = "The conditions, with 95 % intervals over their seeds"
+        says = table(comparison.groups_frame(), caption, unfolded=len(comparison.groups))
     sentences = "".join(
         f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
         for i, (name, sentence) in enumerate(zip(comparison.names, comparison.sentences, strict=True))

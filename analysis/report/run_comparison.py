@@ -37,6 +37,8 @@ class Group:
     """Their success; None where the game declares none."""
     returns: Interval
     """Their mean return, with its 95 % interval over seeds."""
+    rounds: Interval | None = None
+    """Mean rounds of a dialogue, over the seeds; None where they were not counted."""
 
     @property
     def sentence(self) -> str:
@@ -76,6 +78,21 @@ class Comparison:
             return float("nan")
         rates = self.played.rates
         return float(rates[~np.eye(len(rates), dtype=np.bool_)].mean())
+
+    def groups_frame(self) -> pd.DataFrame:
+        """One row for each group: condition, runs, success and formed where they are declared, return, and rounds."""
+        lines = []
+        for group in self.groups:
+            line: dict[str, Any] = {"condition": group.settings or "all", "runs": group.runs}
+            if group.seeds is not None:
+                line["success"] = group.seeds.sentence
+            for name, interval, digits in (("return", group.returns, 3), ("rounds", group.rounds, 2)):
+                if interval is not None:
+                    line[name] = interval.text(digits)
+            if group.seeds is not None:
+                line["protocol formed"] = f"{group.seeds.formed.successes} of {group.seeds.formed.trials}"
+            lines.append(line)
+        return pd.DataFrame(lines)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
