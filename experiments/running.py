@@ -308,6 +308,8 @@ def _do_all(todo: list[Job], total: int, console: Console, address: str | None) 
 
 def _told(job: Job) -> str:
     sampled = json.loads((job.folder / "summary.json").read_text())["evaluation"]["sampled"]
+    if sampled["success"] is None:  # the game declares none
+        return f"mean return {np.mean(sampled['returns']):.3f} in {sampled['mean_rounds']:.2f} rounds"
     return f"{100 * sampled['success']:.2f} % in {sampled['mean_rounds']:.2f} rounds"
 
 
@@ -349,7 +351,7 @@ def collect(done: list[Job]) -> Results:
         best = best_possible(job.config)
         rows.append({
             "condition": job.condition, "seed": job.config.seed, "episodes": summary["episodes"],
-            "games": sampled["games"], "success": sampled["success"], "greedy_moves": greedy["success"],
+            "games": sampled["games"], "success": _known(sampled["success"]), "greedy_moves": _known(greedy["success"]),
             "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
             "score": sampled.get("score"), "return": np.mean(sampled.get("returns") or math.nan),
             "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
@@ -361,6 +363,10 @@ def collect(done: list[Job]) -> Results:
         })  # fmt: skip
         runs[job.condition, job.config.seed] = _opened(job)
     return Results(pd.DataFrame(rows), runs, done[0].quick)
+
+
+def _known(share: float | None) -> float:
+    return math.nan if share is None else share
 
 
 def _revision(folder: Path) -> str | None:

@@ -103,14 +103,18 @@ def by_condition(results: Results, **more: Any) -> pd.DataFrame:
     """The table that every experiment shows; `more` are columns: name -> function of a condition's rows."""
     lines = []
     for condition, rows in results.rows.groupby("condition", sort=False):
-        summary = seeds_of(rows)
-        line = {
-            "condition": condition,
-            "seeds": len(rows),
-            "success, mean [95 %]": summary.sentence,
-            "interquartile mean": percent(summary.interquartile_mean),
-            "worst seed": f"{100 * min(summary.success):.2f} %",
-            "formed": f"{summary.formed.successes}/{summary.formed.trials}",
+        line = {"condition": condition, "seeds": len(rows)}
+        if rows.success.notna().any():
+            summary = seeds_of(rows)
+            line |= {
+                "success, mean [95 %]": summary.sentence,
+                "interquartile mean": percent(summary.interquartile_mean),
+                "worst seed": f"{100 * min(summary.success):.2f} %",
+                "formed": f"{summary.formed.successes}/{summary.formed.trials}",
+            }
+        else:  # the game declares no success
+            line["return, mean [95 %]"] = number(mean_of(rows["return"]), 3)
+        line |= {
             "optimum": _known(100 * rows.best_success.iloc[0], " %"),
             "rounds, mean [95 %]": number(mean_of(rows.rounds, bounds=(0, np.inf))),
             "optimum's rounds": _known(rows.best_rounds.iloc[0]),

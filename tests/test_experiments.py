@@ -31,7 +31,7 @@ from experiments.__main__ import main, result_of, section
 from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
 from experiments.running import RESULTS, RunOptions, jobs, load, module_of, names, run
-from experiments.writing import above_the_bound, compared, mean_of, mean_of_pairs
+from experiments.writing import above_the_bound, by_condition, compared, mean_of, mean_of_pairs
 
 
 @pytest.fixture(scope="module")
@@ -332,3 +332,13 @@ def test_conditions_are_compared_seed_by_seed_and_corrected_for_their_number() -
     plain = ttest_rel(conditions["noise 0"], base).pvalue
     assert found.p["noise 0"] >= plain
     assert (found.p.drop("better") > 0.05).all()
+
+
+def test_a_game_without_a_success_is_compared_by_its_return() -> None:
+    rows = pd.DataFrame({
+        "condition": ["a", "a"], "seed": [0, 1], "success": [np.nan] * 2, "return": [1.0, 2.0], "rounds": [3.0, 3.0],
+        "games": [10, 10], "best_success": [np.nan] * 2, "best_rounds": [np.nan] * 2,
+    })  # fmt: skip
+    table = by_condition(Results(rows, {}, False))
+    assert table["return, mean [95 %]"].iloc[0].startswith("1.500 [")
+    assert not any("success" in column for column in table.columns)
