@@ -16,7 +16,7 @@ from emcomm.loop import episodes
 from emcomm.networks.policy import Policy
 from emcomm.rollout import draw_races, players_of, sample
 from emcomm.statistics import Mean, Rate, mean_from, rate
-from emcomm.worlds import make_negotiation
+from emcomm.worlds import make_negotiation, most_at_once
 from envs.game import Bools, Ints
 from envs.negotiation import Dialogues, Observation
 
@@ -35,7 +35,7 @@ def play(
     Symbols are always sampled: identical agents that talk greedily say the same for ever and never part.
     """
     games_seed, action_seed = np.random.SeedSequence(config.seed, spawn_key=(2**32 - 1,)).spawn(2)
-    batch = min(batch, games)
+    batch = min(most_at_once(config, batch), games)
     negotiation = make_negotiation(config, batch, games_seed)
     rng = np.random.default_rng(action_seed)
     greedy_from = config.rules.eot + 1 if greedy_moves else None

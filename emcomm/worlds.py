@@ -70,6 +70,12 @@ def declaration(config: Config) -> Declaration:
     return make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
 
 
+def most_at_once(config: Config, games: int) -> int:
+    """`games`, or as many as the game lets an evaluation play at once."""
+    make_game = game_class(config.env, config.game_options)
+    return min(games, getattr(getattr(make_game, "func", make_game), "most_at_once", games))
+
+
 def notes_of_game(config: Config) -> list[str]:
     """What a person should know of how the game is played, one line each (`notes` of the game)."""
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))

@@ -140,6 +140,9 @@ class ParallelGame:
     Raises TypeError for an environment that is no ParallelEnv, BadEnvironment (a ValueError) for one that does not fit.
     """
 
+    most_at_once = 256
+    """Each game is an environment of its own, and stepped by itself: more at once would only take memory."""
+
     def __init__(
         self,
         n_games: int,

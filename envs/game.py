@@ -57,6 +57,7 @@ class Game(Protocol):
       option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
     - `has_success`: whether it says what success is (True). Where it is False, `Outcome.success` is None, the log has
       no outcome, and the mean return takes the place of the success rate.
+    - `most_at_once`: how many games an evaluation plays at once, where each takes memory of its own (any number).
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
       `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 

@@ -30,18 +30,18 @@ from emcomm.a3c import Contribution, Learner, Worker, seed_of_worker
 from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, concatenate, read_part
 from emcomm.errors import BadInput
-from emcomm.evaluation import Tally
+from emcomm.evaluation import Tally, evaluate
 from emcomm.games import game_class, with_talk
 from emcomm.progress import Course, LiveLine, duration
 from emcomm.seat import Words
 from emcomm.statistics import mean_of
 from emcomm.train import main
-from emcomm.worlds import make_negotiation, notes_of_game
+from emcomm.worlds import make_negotiation, make_policy, notes_of_game
 from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, declared
 from envs.game import plain_declaration
 from envs.moves import legal_of, moves_of, names_of
 from tests.games import Plain, SameMove, changed
-from tests.strangers import lamps
+from tests.strangers import Lamps, lamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -586,6 +586,16 @@ def test_figures_of_an_older_checkpoint_have_no_returns() -> None:
     assert (course.success, course.returned.n) == (0.5, 0)
     with pytest.raises(ValueError, match="the returns of the last episodes"):
         Course(2, {}, {**older, "returns": np.array([1, 2])})
+
+
+def test_an_evaluation_makes_no_thousands_of_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(env=of("Lamps"), hidden_size=8, rules=TalkRules(channel="off"))
+    made: list[int] = []
+    first = Lamps.__init__
+    monkeypatch.setattr(Lamps, "__init__", lambda self, *args: (made.append(1), first(self, *args))[1])
+    evaluated = evaluate(make_policy(config), config, 600)
+    assert (evaluated.figures.games, evaluated.figures.joint_moves) == (600, 600)
+    assert len(made) < 300
 
 
 def test_the_same_seed_gives_the_same_games() -> None:
