@@ -88,12 +88,12 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
       one-hot (OPEN, TALK, ACT). Then the buffer, the last W rounds as heard: round after round, the newest last; in
       each round a cell for each of the N agents, the own one first, the others by role, within a role permuted for
       each episode; in each cell one-hot the tokens, EOT, and last silence, where nothing was said (also the rounds
-      before the talk). W is `window`, by default the whole talk: `max_rounds`, at most 32.
+      before the talk). W is `window`, by default `max_rounds`, at most 8: what was said earlier has to be remembered.
     - `action_mask`: int8 `[n_actions]`, 1 for legal actions. With sequential speaking a step is one agent's turn, and
       the others' masks leave a single placeholder, which is neither written nor heard.
 
-    The crossing by default: 3 + 32 · 2 · 7 = 451 numbers; `observation[0:3]` the phase, `observation[437:444]` the own
-    symbol of the newest round, `observation[444:451]` the other's.
+    The crossing by default: 3 + 8 · 2 · 7 = 115 numbers; `observation[0:3]` the phase, `observation[101:108]` the own
+    symbol of the newest round, `observation[108:115]` the other's.
 
     With `observation_parts=True` the parts are apart: `observation` float32 `[F]`, and `buffer` int8 `[W, N]`, the
     symbols themselves, -1 for silence. With `mask_in="infos"` the mask stands in every agent's info, and the
@@ -131,8 +131,8 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
 
     ### Version history
 
-    v1: `observation` holds the buffer too, one-hot, for tools that keep `observation` and drop the rest; the whole talk
-    is visible by default, before 8 rounds. v0: the game of the 2022 talk, whose rules v1 keeps.
+    v1: `observation` holds the buffer too, one-hot, for tools that keep `observation` and drop the rest. v0: the game
+    of the 2022 talk, whose rules v1 keeps.
     """
 
     def __init__(
