@@ -2,8 +2,8 @@
 
 Those on the menu, in random variants, and noise, with and without a favourite token and move, on which none may be
 named. Expected: at least 95 % of the variants of each family, and "none" on noise. Then protocols whose rule is not on
-the menu, terse and chatty: none of the rules that may be named may be said to explain them. Run with
-`python -m experiments.planted_recovery`.
+the menu, terse and chatty: none of the rules that may be named may be said to explain them; a machine may that decides
+and plays alike, as running numbers. Run with `python -m experiments.planted_recovery`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from analysis.agents.foreign_protocols import FOREIGN, plant_foreign
 from analysis.agents.players import MachinePlayer, play_games
 from analysis.agents.synthetic_protocols import PLANTED, Planted, planted_dialogues
 from analysis.data.decisions import decisions, split
-from analysis.explanation.candidates import Method, fit
+from analysis.explanation.candidates import NUMBERS, Method, fit
 from analysis.explanation.result import Explanation
 from analysis.explanation.selection import NAMED, Family, choose
 from analysis.explanation.verdict import explain
 from envs.negotiation import TalkRules
 
-RULES: tuple[Method, ...] = ("silent", *NAMED[:-1], "vote × clock", NAMED[-1])
-"""The rules that may be named, and the vote's second machine."""
+RULES: tuple[Method, ...] = ("silent", *NAMED[:-1], "vote × clock", NAMED[-1], *NUMBERS)
+"""The rules that may be named, the vote's second machine, and running numbers, which may only win by all conditions."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Ten seeds at each of four prices of a round. The priced networks are trained with more entropy bonus, which is no
 difference of its own: with it and no price, networks talk for 3.6 rounds instead of 3.5. For every network: the four
-conditions under which a rule explains, the parameters of the running score, the exchange of its direction in the
-memory, the speaker's rule, and bounds on success that no game was sampled for.
+conditions under which a rule explains, the parameters of the running score and of the few numbers that do better, the
+exchange of what they keep in the memory, the speaker's rule, and bounds on success that no game was sampled for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from analysis.agents.certified_distance import certify
 from analysis.agents.dialogue_tree import DialogueTree, prove
 from analysis.data.decisions import NotApplicable, stretches
 from analysis.data.runs import LoadedRun
+from analysis.explanation.candidates import NUMBERS
 from analysis.explanation.evidence import worst
 from analysis.explanation.result import Competitor, Explanation
 from analysis.explanation.selection import NAMED
@@ -48,8 +49,9 @@ COLOURS = dict(zip(CONDITIONS, (GREY, BLUE, GREEN, ORANGE), strict=True))
 PARTS = {"direction": "direction", "probe": "linear probe", "random": "random direction", "whole": "whole memory"}
 NEEDED = (
     *(f"flips_{name}" for name in PARTS), "worst", "worst_low", "worst_stratum", "missing", "first_counts",
-    *(f"{rule} {what}" for rule in ("vote", "first difference", "integrator") for what in ("on logs", "worst")),
-    "integrator distance low", "integrator distance high", "stretch_ends", "agreement_with_end",
+    *(f"{rule} {what}" for rule in (*NAMED, *NUMBERS) for what in ("on logs", "worst")),
+    "integrator distance low", "integrator distance high", "stretch_ends", "agreement_with_end", "directions",
+    "score_keeps", "decision_grows", "decision_feeds_back",
 )  # fmt: skip
 """What is said of the networks; where it could not be measured on any of them, it is empty."""
 PROOF_S = 20.0
@@ -63,7 +65,7 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     seen.measures.update(MEASURES)
     explanation: Explanation = seen.result("explanation")
     return {
-        **_verdict(explanation), **_score(explanation), **_speaker(seen), **_emergence(run),
+        **_verdict(explanation), **_score(explanation), **_numbers(explanation), **_speaker(seen), **_emergence(run),
         **_bounds(DialogueTree(policy.policy, policy.config.rules, run.game()), explanation, quick),
     }  # fmt: skip
 
@@ -72,7 +74,7 @@ def _verdict(found: Explanation) -> dict[str, Any]:
     """Which rule is named, what it lacks, and how it and its rivals do."""
     figures: dict[str, Any] = {"family": found.family, "verdict": found.verdict}
     for one in found.competitors:
-        if one.method in (*NAMED, "KV", "decision tree") and one.check.passed and one.strata:
+        if one.method in (*NAMED, *NUMBERS, "KV", "decision tree") and one.check.passed and one.strata:
             figures |= {f"{one.method} on logs": one.accuracy.value, f"{one.method} worst": worst(one.strata).share}
             figures[f"{one.method} plays"] = one.self_play.success.value if one.self_play else np.nan
     if (evidence := found.evidence) is None:
@@ -84,6 +86,7 @@ def _verdict(found: Explanation) -> dict[str, Any]:
     if evidence.interchange is not None:
         flips = {one.part: one.flips.value for one in evidence.interchange.interventions}
         figures |= {f"flips_{name}": flips.get(part, np.nan) for name, part in PARTS.items()}
+        figures["directions"] = evidence.interchange.of("direction").directions
     return figures
 
 
@@ -98,6 +101,19 @@ def _score(found: Explanation) -> dict[str, Any]:
         "first_counts": alone.first, "score_weights": weights.round(3).tolist(),
         "score_states": chosen.n_states if chosen else np.nan,
         "least_loss": min(found.members, key=lambda pair: pair[1])[0].name,
+    }  # fmt: skip
+
+
+def _numbers(found: Explanation) -> dict[str, Any]:
+    """What two numbers are: a score, and a decision that adds it up; how much of each is left after a round."""
+    two = next((one for one in found.numbers if len(one) == 2), None)
+    if two is None:
+        return {}
+    score = int(np.argmin(np.abs(two.coupling).sum(axis=1)))  # the one that is fed less
+    decision = 1 - score
+    return {
+        "score_keeps": float(two.coupling[score, score]), "decision_grows": float(two.coupling[decision, decision]),
+        "decision_feeds_back": float(two.coupling[score, decision] / two.coupling[decision, score]),
     }  # fmt: skip
 
 
@@ -118,7 +134,7 @@ def _bounds(tree: DialogueTree, found: Explanation, quick: bool) -> dict[str, An
         "proof_nodes": last.nodes,
     }  # fmt: skip
     for one in found.competitors:
-        if one.method in ("vote", "first difference", "integrator") and one.machine is not None:
+        if one.method in ("vote", "first difference", "integrator", "three numbers") and one.machine is not None:
             far = certify(tree, one.machine, 0.1 if quick else 8.0)[-1].total_variation
             figures |= {f"{one.method} distance low": far.low, f"{one.method} distance high": far.high}
     return figures
@@ -145,21 +161,27 @@ def conclude(results: Results) -> Conclusion:
     free = groups[FREE]
     flips = {name: percent(mean_of(rows[f"flips_{name}"]), 1) for name in PARTS}
     return Conclusion(
-        answer="A running score, in which the first difference counts more; described, not yet explained.",
-        key=f"one direction of the memory flips {flips['direction']}",
-        headline="A running score decides: each round adds what one train said less what the other said, and the first "
-        f"difference counts {number(mean_of(free.first_counts), 1)} times as much. One direction of the memory carries "
-        f"it: exchanged between two dialogues it flips {flips['direction']} of the moves that must flip, the direction "
-        f"of a linear probe for the same score {flips['probe']}, a random one {flips['random']}. It is explained in "
-        f"{_explained(rows)} of {len(rows)} networks; conditions that are missing: {_missing(rows)}.",
+        answer=_answer(rows),
+        key=f"explained: {_explained_of(free)} networks without a price, {_explained_of(rows)} in all",
+        headline="A running score, and a decision that adds it up and hardens: each round adds what one train said "
+        "less what the other said, and what was said early counts again in every later round. Three such numbers "
+        f"decide like the network in {_shares({FREE: free}, 'three numbers worst')} of what a rule can in the worst "
+        f"kind of random dialogue, two in {_shares({FREE: free}, 'two numbers worst')}, a single score in "
+        f"{_shares({FREE: free}, 'integrator worst')} ({FREE}). The memory holds them in so many of its directions: "
+        f"exchanged between two dialogues these flip {flips['direction']} of the moves that must flip, random ones "
+        f"{flips['random']}. By all four conditions {_explained(rows)} of {len(rows)} networks are explained "
+        f"({_each(groups, _explained_of)}); what is missing elsewhere: {_missing(rows)}.",
         findings="\n\n".join(_paragraphs(rows, groups)),
         table=by_condition(
             results._replace(rows=rows),
             **{
                 "rule (explained)": _families,
-                "worst stratum": lambda own: percent(mean_of(own["integrator worst"]), 1),
+                "worst stratum: one score": lambda own: percent(mean_of(own["integrator worst"]), 1),
+                "two numbers": lambda own: percent(mean_of(own["two numbers worst"]), 1),
+                "three": lambda own: percent(mean_of(own["three numbers worst"]), 1),
+                "four": lambda own: percent(mean_of(own["four numbers worst"]), 1),
                 "first difference counts": lambda own: number(mean_of(own.first_counts), 1),
-                "one direction flips": lambda own: percent(mean_of(own.flips_direction), 1),
+                "exchanged, they flip": lambda own: percent(mean_of(own.flips_direction), 1),
                 "score and round tell": lambda own: percent(mean_of(own.told_by_score_and_round), 1),
                 "proof width": lambda own: number(mean_of(own.proof_width), 4),
             },
@@ -178,7 +200,15 @@ def _paragraphs(rows: pd.DataFrame, groups: dict[str, pd.DataFrame]) -> tuple[st
         f"first difference {_shares(groups, 'first difference on logs')}. Random dialogues tell them apart: in its "
         f"worst stratum the running score reaches {_shares(groups, 'integrator worst')} of what a rule can, the vote "
         f"{_shares(groups, 'vote worst')}, the first difference {_shares(groups, 'first difference worst')} "
-        f"({', '.join(groups)}). The worst stratum is most often that of {_commonest(rows.worst_stratum)}.",
+        f"({', '.join(groups)}). Two numbers reach {_shares(groups, 'two numbers worst')}, three "
+        f"{_shares(groups, 'three numbers worst')}, four {_shares(groups, 'four numbers worst')}. The worst stratum is "
+        f"most often that of {_commonest(rows.worst_stratum)}.",
+        "**What two numbers are.** One is a score: each round adds to it, and of what it was "
+        f"{percent(mean_of(free.score_keeps), 0)} are left. The other is the decision: the score feeds it, and what it "
+        f"was is multiplied by {number(mean_of(free.decision_grows))} each round, so that an early lead grows by "
+        "itself until it saturates: the decision hardens. From the decision back to the score goes next to nothing "
+        f"({number(mean_of(free.decision_feeds_back), 3)} of the other way; {FREE}). That is why the first difference "
+        "counts more, and why no single score tells it: one must know how much was said, and when.",
         "**Between a vote and a first difference.** Where the first difference counts once, the score is a vote; "
         "where it counts beyond all else, it is a first difference. It counts, in times: "
         f"{_each(groups, lambda own: number(mean_of(own.first_counts), 1))}.",
@@ -205,8 +235,9 @@ def _paragraphs(rows: pd.DataFrame, groups: dict[str, pd.DataFrame]) -> tuple[st
 def _figure(groups: dict[str, pd.DataFrame]) -> Any:
     figure, (strata, flips, first, emerging) = panels(4, 5.0, 4.6)
     for axes, columns, title in (
-        (strata, {"vote": "vote worst", "first\ndifference": "first difference worst", "running\nscore":
-                  "integrator worst"}, "worst stratum of random dialogues"),
+        (strata, {"first\ndifference": "first difference worst", "vote": "vote worst", "running\nscore":
+                  "integrator worst", "two\nnumbers": "two numbers worst", "three": "three numbers worst",
+                  "four": "four numbers worst"}, "worst stratum of random dialogues"),
         (flips, {name: f"flips_{name}" for name in PARTS}, "exchanged in the memory"),
     ):  # fmt: skip
         for i, (name, own) in enumerate(groups.items()):
@@ -243,7 +274,8 @@ def _networks(rows: pd.DataFrame) -> pd.DataFrame:
     columns = (
         "condition", "seed", "family", "verdict", "worst", "worst_low", "worst_stratum", "first_counts",
         "flips_direction", "flips_probe", "flips_random", "flips_whole", "told_by_score_and_round", "network_rounds",
-        "machine_rounds", "proof_low", "proof_high", "proof_width",
+        "machine_rounds", "two numbers worst", "three numbers worst", "four numbers worst", "directions", "score_keeps",
+        "decision_grows", "proof_low", "proof_high", "proof_width",
         "integrator distance low", "integrator distance high",
     )  # fmt: skip
     table = rows[[c for c in columns if c in rows]].copy()
@@ -251,8 +283,18 @@ def _networks(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def _answer(rows: pd.DataFrame) -> str:
+    """By how many networks are explained."""
+    found = "explained" if 2 * _explained(rows) > len(rows) else "partly explained" if _explained(rows) else "described"
+    return f"A running score, and a decision that adds it up and hardens: {found}."
+
+
 def _explained(rows: pd.DataFrame) -> int:
     return int((rows.verdict == "explained").sum())
+
+
+def _explained_of(own: pd.DataFrame) -> str:
+    return f"{_explained(own)} of {len(own)}"
 
 
 def _missing(rows: pd.DataFrame) -> str:

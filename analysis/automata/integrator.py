@@ -129,11 +129,11 @@ class Targets(NamedTuple):
         """Some of them."""
         return Targets(self.symbols[rows], self.n_rounds[rows], self.yields[rows])
 
-    def few(self) -> Targets:
-        """At most `MOST_TARGETS` of them, without the longest where there are enough that are shorter."""
+    def few(self, most: int = MOST_TARGETS) -> Targets:
+        """At most `most` of them, without the longest where there are enough that are shorter."""
         rows = np.random.default_rng(0).permutation(len(self.n_rounds))
         short = rows[self.n_rounds[rows] <= LONG]
-        chosen = self.of((short if len(short) >= ENOUGH else rows)[:MOST_TARGETS])
+        chosen = self.of((short if len(short) >= ENOUGH else rows)[:most])
         return chosen._replace(symbols=chosen.symbols[:, : max(int(chosen.n_rounds.max(initial=1)), 1)])
 
 

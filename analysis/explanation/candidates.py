@@ -12,6 +12,7 @@ from analysis.automata.decision_rules import Rule, Silence, fit_difference, fit_
 from analysis.automata.decision_tree import Tree, fit_tree
 from analysis.automata.integrator import MEMBERS, Integrator, Targets, cross_entropy, fit_integrator, targets_of
 from analysis.automata.protocol_machine import ProtocolMachine, fit_machine
+from analysis.automata.running_numbers import RunningNumbers, fit_numbers
 from analysis.automata.state_merging import alergia, ngram, rpni
 from analysis.data.decisions import Decisions, Scores
 from envs.game import Ints
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 Method = Literal[
     "silent", "first difference", "last difference", "cyclic order", "vote", "vote × clock", "integrator",
-    "n-gram", "decision tree", "RPNI", "ALERGIA", "KV",
+    "two numbers", "three numbers", "four numbers", "n-gram", "decision tree", "RPNI", "ALERGIA", "KV",
 ]  # fmt: skip
 METHODS: tuple[Method, ...] = get_args(Method)[:-1]
-"""The explanations that are fitted on logs, the simplest rules first; KV needs a network to ask."""
+"""The explanations that are fitted on dialogues, the simplest rules first; KV asks a network by itself."""
+NUMBERS: dict[Method, int] = {"two numbers": 2, "three numbers": 3, "four numbers": 4}
+"""Running numbers that feed each other, and how many: machines of few parts, for which a log holds too little."""
 REFERENCE = "vote, first round counts more"
 """The integrator that stands for the family where one must do."""
 CLOCK = 24
@@ -40,14 +43,15 @@ class Fitted(NamedTuple):
     machine: ProtocolMachine | None
     """What plays and is judged; None for a decision tree."""
     n_states: int
-    """States of the rule, without the clock; leaves of a tree."""
+    """States of the rule, without the clock; leaves of a tree; of running numbers, how many."""
 
     def scores(self, symbols: Ints, n_rounds: Ints) -> Scores:
         """`[D]` above 0 where agent 0 of the dialogues `[D, R, 2]` is expected to yield, by the machine if any.
 
-        It may be coarser than the rule: a counter of few levels is not the sum that it counts.
+        It may be coarser than the rule: a counter of few levels is not the sum that it counts. Running numbers are
+        judged as such; the machine that plays for them has their memory in cells.
         """
-        judge = self.rule if self.machine is None else self.machine
+        judge = self.rule if self.machine is None or isinstance(self.rule, RunningNumbers) else self.machine
         assert judge is not None
         return judge.scores(symbols, n_rounds)
 
@@ -78,7 +82,8 @@ def fit(
     clock = CLOCK if rule and method != "vote" else 1
     leanings = rule.leanings() if rule else None
     machine = fit_machine(method, automaton, decided, frame.move_names, frame.opening, clock, leanings)
-    return Fitted(method, rule, machine, len(machine) if method == "vote × clock" else len(automaton))
+    n_states = len(machine) if method == "vote × clock" else NUMBERS.get(method, len(automaton))
+    return Fitted(method, rule, machine, n_states)
 
 
 def fit_rule(
@@ -88,6 +93,8 @@ def fit_rule(
     if method == "integrator":
         every = _targets(decided, asked)
         return fit_integrator(member or fit_family(decided, asked).best, every, decided.n_kinds)
+    if method in NUMBERS:
+        return fit_numbers(NUMBERS[method], _targets(decided, asked), decided.n_kinds)
     return _RULES[method](decided if asked is None else asked.decisions()) if method in _RULES else None
 
 

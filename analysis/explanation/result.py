@@ -8,7 +8,8 @@ from typing import Literal
 
 from analysis.automata.integrator import Integrator
 from analysis.automata.protocol_machine import ProtocolMachine
-from analysis.explanation.candidates import Method
+from analysis.automata.running_numbers import RunningNumbers
+from analysis.explanation.candidates import NUMBERS, Method
 from analysis.explanation.evidence import Evidence, Stratum
 from analysis.explanation.selection import Family
 from analysis.explanation.self_check import SelfCheck
@@ -75,7 +76,7 @@ class Explanation:
     """Whose machine is that of the family; for a vote, the one with a clock where the plain counter plays too unlike.
     """
     weights: Mapping[str, float] | None
-    """Of the vote: symbol -> weight, by which the larger sum yields; None for other families."""
+    """Of a vote, an integrator or running numbers: symbol -> weight, by which the larger sum yields; else None."""
     order: tuple[str, ...] | None
     """Of a first or last difference: the symbols, strongest first; whoever said the stronger one yields."""
     undecided: tuple[tuple[str, str], ...]
@@ -88,6 +89,14 @@ class Explanation:
     """The integrators with their held-out cross-entropy (nats), the simplest first."""
     rivals: tuple[Method, ...] = ()
     """Where no rule is named for want of data: those that the data do not separate, the simplest first."""
+    numbers: tuple[RunningNumbers, ...] = ()
+    """The running numbers that were fitted on the network's answers, the fewest first."""
+
+    @property
+    def chosen_numbers(self) -> RunningNumbers | None:
+        """Those that are named or, where none are, the fewest; None where none were fitted."""
+        named = [one for one in self.numbers if self.best and NUMBERS.get(self.best.method) == len(one)]
+        return next(iter(named or self.numbers), None)
 
     @property
     def machine(self) -> ProtocolMachine | None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.automata.integrator import Integrator
+from analysis.automata.running_numbers import RunningNumbers
+from analysis.explanation.candidates import NUMBERS
 from analysis.explanation.evidence import Evidence, worst
 from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Verdict
 from analysis.explanation.selection import Family
@@ -42,6 +44,8 @@ def sentence_of(
         "cyclic order": "The first telling pair of symbols decides, and symbols beat each other in a circle",
         "silent": f"The {agents} do not talk",
     }
+    if isinstance(rule, RunningNumbers):
+        parts[family] = f"The {agents} keep {family} that feed each other: {_for_and_against(weights or {})}"
     says = parts.get(family, f"An automaton of {best.n_states} states ({family}) tells who yields")
     claims = []
     if family != "silent":
@@ -85,7 +89,7 @@ def lead_of(result: Explanation, agent: str = "agent", agents: str = "agents", y
         return f"The talk tells which {agent} {takes}; this quick look leaves open by which rule ({either})."
     if result.best is None:
         return f"The talk tells which {agent} {takes}, but no single rule can be named for how."
-    if result.family in ("vote", "integrator"):
+    if result.family in ("vote", "integrator", *NUMBERS):
         pro, con = _strong(result.weights or {})
         more, less = f"more {_listed(pro)}" if pro else "", f"less {_listed(con)}" if con else ""
         return f"The {agent} that has said {' and '.join(filter(None, (more, less))) or 'more'} {takes}."

@@ -30,8 +30,13 @@ class Subject(Protocol):
     def bits(self, decided: Decisions) -> tuple[float, float]:
         """Its mean surprise at the actions of the dialogues, and its mean entropy there (bits per action)."""
 
-    def exchanged(self, name: str, scores: RuleScores, lengths: Ints, eot_share: float, pairs: int) -> Interchange:
-        """What interchange interventions say of a rule; raises NotApplicable where there is no memory to exchange."""
+    def exchanged(
+        self, name: str, scores: RuleScores, lengths: Ints, eot_share: float, pairs: int, directions: int = 1
+    ) -> Interchange:
+        """What interchange interventions say of a rule that keeps `directions` numbers.
+
+        Raises NotApplicable where there is no memory to exchange.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,14 @@ class NetworkSubject:
 
         return network_bits(self.policy, self.rules, decided)
 
-    def exchanged(self, name: str, scores: RuleScores, lengths: Ints, eot_share: float, pairs: int) -> Interchange:
+    def exchanged(
+        self, name: str, scores: RuleScores, lengths: Ints, eot_share: float, pairs: int, directions: int = 1
+    ) -> Interchange:
         from analysis.causal.interchange import interchange
 
-        return interchange(self.policy, self.rules, name, scores, lengths, eot_share, pairs=pairs)
+        return interchange(
+            self.policy, self.rules, name, scores, lengths, eot_share, pairs=pairs, directions=directions
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,9 @@ class MachineSubject:
         surprise = bits_per_action(self.machine, decided, self.opening)
         return surprise, surprise
 
-    def exchanged(self, name: str, scores: RuleScores, lengths: Ints, eot_share: float, pairs: int) -> Interchange:
+    def exchanged(
+        self, name: str, scores: RuleScores, lengths: Ints, eot_share: float, pairs: int, directions: int = 1
+    ) -> Interchange:
         from analysis.causal.interchange import spliced_machine
 
         return spliced_machine(self.answers, self.machine.n_tokens, name, scores, lengths, eot_share, pairs)

@@ -18,8 +18,9 @@ from analysis.automata.decision_rules import Difference, Vote
 from analysis.automata.integrator import Integrator, Targets, fit_integrator
 from analysis.automata.protocol_machine import ProtocolMachine, bits_per_action, fit_machine
 from analysis.automata.query_learning import learn, membership
+from analysis.automata.running_numbers import RunningNumbers
 from analysis.data.decisions import Decisions, NotApplicable, Scores, decisions, split, who_yields
-from analysis.explanation.candidates import METHODS, REFERENCE, Fitted, Frame, Method, fit, fit_family
+from analysis.explanation.candidates import METHODS, NUMBERS, REFERENCE, Fitted, Frame, Method, fit, fit_family
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, Evidence, Stratum, conditions, strata_of, worst
 from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Play, Verdict
 from analysis.explanation.selection import AT_LEAST, Family, choose, possible
@@ -40,9 +41,11 @@ FEWEST_PAIRS = 400
 REFITS = 5
 """Times that a rule is fitted and scored on fresh queries."""
 SIMPLEST_FIRST: tuple[Method, ...] = (
-    "first difference", "last difference", "cyclic order", "vote", "vote × clock", "integrator",
+    "first difference", "last difference", "cyclic order", "vote", "vote × clock", "integrator", *NUMBERS,
 )  # fmt: skip
 """Rules go before what was learned without an idea, of which that of the fewest states goes first."""
+MORE = 3
+"""Times as many queries for running numbers, which have more parameters than a rule."""
 
 
 def explain(
@@ -108,7 +111,11 @@ def explain(
     asked = judge.asked
     family_of = fit_family(fitting, asked) if "integrator" in methods else None
     member = family_of.best if family_of else None
-    fitted = {method: fit(method, fitting, frame, asked, member) for method in methods}
+    fitted = {
+        method: fit(method, fitting, frame, judge.asked_for(method), member)
+        for method in methods
+        if method not in NUMBERS or asked is not None  # a log alone does not identify them
+    }
     if kv_length and judge.subject is not None:
         learned = learn(membership(judge.subject.answers), n_tokens, kv_length, seed=seed)
         machine = fit_machine("KV", learned.automaton, fitting, move_names, frame.opening)
@@ -149,9 +156,11 @@ def explain(
         fitted[best.method].rule if best else None,
     )  # fmt: skip
     members = family_of.members if family_of else ()
+    numbers = tuple(one.rule for one in fitted.values() if isinstance(one.rule, RunningNumbers))
     return Explanation(
-        family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table), evidence, members
-    )
+        family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table), evidence,
+        members, (), numbers,
+    )  # fmt: skip
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
@@ -167,6 +176,7 @@ class _Judge:
         self.fitting, self.scoring, self.rules, self.frame, self.subject = fitting, scoring, rules, frame, subject
         self.each, self.seed = each, seed
         self.asked: Queries | None = None
+        self.many: Queries | None = None
         self.fresh: Queries | None = None
         self.bits: tuple[float, float] | None = None
         if subject is None:
@@ -176,15 +186,20 @@ class _Judge:
         self.share = float(np.clip((said == scoring.n_tokens).mean(), 0.02, 0.5)) if len(said) else 0.1
         try:
             self.bits = subject.bits(scoring)
-            self.asked, self.fresh = self._queries(0), self._queries(1)
+            self.asked, self.many, self.fresh = self._queries(0), self._queries(0, MORE), self._queries(1)
         except NotApplicable:
             self.subject = self.bits = None
             return
         self.margin = self._margin_of(self.asked, self.fresh)
 
-    def _queries(self, number: int) -> Queries:
+    def asked_for(self, method: Method) -> Queries | None:
+        """The queries on which a method is fitted."""
+        return self.many if method in NUMBERS else self.asked
+
+    def _queries(self, number: int, times: int = 1) -> Queries:
         assert self.subject is not None
-        return random_queries(self.subject.answers, self.rules, self.each, 1_000 * self.seed + number, self.share)
+        seed = 1_000 * self.seed + number
+        return random_queries(self.subject.answers, self.rules, times * self.each, seed, self.share)
 
     def accuracy(self, one: Fitted) -> Rate:
         return rate(*who_yields(one.scores(self.scoring.symbols, self.scoring.n_rounds), self.scoring))
@@ -205,7 +220,8 @@ class _Judge:
         if self.subject is None or self.asked is None or self.fresh is None or not best.strata:
             return None
         low, high = self._over_refits(one, best.strata)
-        own = float(self.asked.right(one.scores(self.asked.symbols, self.asked.n_rounds)).mean())
+        asked = self.asked_for(one.method) or self.asked
+        own = float(asked.right(one.scores(asked.symbols, asked.n_rounds)).mean())
         fresh = float(self.fresh.right(one.scores(self.fresh.symbols, self.fresh.n_rounds)).mean())
         gap = None
         if network is not None and best.self_play is not None:
@@ -215,7 +231,9 @@ class _Judge:
             held = self.scoring.n_rounds[talked]
         exchanged: Interchange | str
         try:
-            exchanged = self.subject.exchanged(best.method, one.scores, held, self.share, pairs)
+            exchanged = self.subject.exchanged(
+                best.method, one.scores, held, self.share, pairs, NUMBERS.get(one.method, 1)
+            )
         except NotApplicable as error:
             exchanged = str(error)
         said = conditions(best.strata, low, REFITS, exchanged, gap, own, fresh)
@@ -228,7 +246,8 @@ class _Judge:
         """
         shares = [worst(strata).share]
         for again in range(1, REFITS):
-            asked, fresh = self._queries(2 * again), self._queries(2 * again + 1)
+            asked = self._queries(2 * again, MORE if one.method in NUMBERS else 1)
+            fresh = self._queries(2 * again + 1)
             refitted = one if one.rule is None else self._fit_again(one, asked)
             margin = self._margin_of(asked, fresh)
             shares.append(worst(strata_of(fresh, refitted.scores(fresh.symbols, fresh.n_rounds), margin)).share)
@@ -359,6 +378,8 @@ def _meaning(
 ) -> tuple[dict[str, float] | None, tuple[str, ...] | None, tuple[tuple[str, str], ...]]:
     """Weights of a vote, or the order of a difference and the pairs that it leaves undecided."""
     names = [*map(str, range(n_tokens)), "EOT"]
+    if isinstance(rule, RunningNumbers):
+        return {name: round(float(w), 3) for name, w in zip(names, rule.effect, strict=False)}, None, ()
     if isinstance(rule, (Vote, Integrator)):
         return {name: round(float(w), 3) for name, w in zip(names, rule.weights, strict=False)}, None, ()
     if not isinstance(rule, Difference) or family == "cyclic order":

@@ -108,6 +108,23 @@ def condition_frame(explanation: Explanation) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["condition", "holds", "figure", "needed"])
 
 
+def numbers_frame(explanation: Explanation) -> pd.DataFrame:
+    """One row per running number: what each symbol adds to it, what it gets of each number, its log-odds to yield."""
+    numbers = explanation.chosen_numbers
+    if numbers is None:
+        return pd.DataFrame()
+    symbols = [*map(str, range(len(numbers.weights) - 2)), "EOT"]
+    return pd.DataFrame(
+        {
+            "number": i + 1,
+            **{f"from {name}": weight for name, weight in zip(symbols, numbers.weights[:, i], strict=False)},
+            **{f"from number {j + 1}": share for j, share in enumerate(numbers.coupling[i])},
+            "for yielding": numbers.readout[i],
+        }
+        for i in range(len(numbers))
+    )
+
+
 def integrator_frame(explanation: Explanation) -> pd.DataFrame:
     """One row per integrator: its parameters beside the weights, and its held-out cross-entropy (nats)."""
     rows = [

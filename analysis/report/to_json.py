@@ -19,7 +19,8 @@ from emcomm.statistics import Rate
 def plain(value: Any) -> Any:
     """`value` as nested dictionaries, lists, strings and numbers; what is not a number becomes None.
 
-    Of automata and machines only the size is told: they have files of their own.
+    Of automata and machines only the size is told: they have files of their own. What the `repr` of a dataclass leaves
+    out is left out here.
 
     >>> plain({"share": float("nan"), "counts": np.arange(2)})
     {'share': None, 'counts': [0, 1]}
@@ -43,7 +44,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return plain(value._asdict())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else repr(value)

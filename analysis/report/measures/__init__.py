@@ -43,6 +43,7 @@ MEASURES: Registry[Measure] = Registry(
             mechanism.GENERALISATION,
             mechanism.WEIGHTS,
             mechanism.INTEGRATORS,
+            mechanism.NUMBERS_KEPT,
             mechanism.MACHINE,
             causes.LEAKS,
             causes.CONTROLS,

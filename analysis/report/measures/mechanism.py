@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.automata.integrator import Integrator
 from analysis.data.decisions import NotApplicable
+from analysis.explanation.candidates import NUMBERS
 from analysis.explanation.passed_over import passed_over
 from analysis.explanation.result import Explanation
 from analysis.explanation.speaker import Speaker, speaker
@@ -17,7 +18,14 @@ from analysis.report import figures
 from analysis.report.html import shown
 from analysis.report.measure import DIALOGUES, NETWORK, ONE_NETWORK, PLAYABLE, SIMULTANEOUS, WHO_YIELDS, Line, Measure
 from analysis.report.study import Study
-from analysis.report.tables import condition_frame, explanation_frame, flow_frame, integrator_frame, strata_frame
+from analysis.report.tables import (
+    condition_frame,
+    explanation_frame,
+    flow_frame,
+    integrator_frame,
+    numbers_frame,
+    strata_frame,
+)
 
 FITTED = (DIALOGUES, WHO_YIELDS, PLAYABLE)
 """What a rule needs."""
@@ -98,6 +106,23 @@ INTEGRATORS = Measure(
 )
 
 
+NUMBERS_KEPT = Measure(
+    "numbers",
+    lambda study: study.result("explanation"),
+    "A few numbers that feed each other",
+    "The smallest recurrent network that decides like the large one: after each round a number is tanh of what it gets "
+    "of all numbers, plus what the {agent} said less what the other said. The {agent} whose readout is larger yields. "
+    "A single score cannot tell how much was said from when it was said; two numbers can: one keeps the score, the "
+    "other adds it up round by round, so that what was said early counts more, and a decision hardens.",
+    chapter="mechanism",
+    needs=ASKED,
+    tables=lambda result: {"numbers": numbers_frame(result)} if result.numbers else {},
+    rows=4,
+    wide=True,
+    in_json=False,
+)
+
+
 def _exchanged(study: Study) -> Any:
     evidence = study.result("explanation").evidence
     if evidence is None or evidence.interchange is None:
@@ -113,10 +138,12 @@ def _why_not_exchanged(result: Explanation) -> str:
 
 def _exchange_line(result: Any, study: Study) -> Line | None:
     flips, random = result.of("direction").flips, result.of("random direction").flips
+    count = result.of("direction").directions
     return Line(
-        "one direction of the memory", shown(flips.value, share=True),
-        f"of the pairs flip when it is exchanged; along a random one {shown(random.value, share=True)}",
-    )  # fmt: skip
+        "one direction of the memory" if count == 1 else f"{count} directions of the memory",
+        shown(flips.value, share=True),
+        f"of the pairs flip when exchanged; along random ones {shown(random.value, share=True)}",
+    )
 
 
 INTERCHANGE = Measure(
@@ -146,7 +173,8 @@ def _score(result: Explanation) -> Integrator:
 def _said(study: Study) -> Speaker:
     assert study.trained is not None
     result: Explanation = study.result("explanation")
-    machine = next((c for c in result.competitors if c.method == "integrator"), None)
+    named = result.best.method if result.best and result.best.method in NUMBERS else "integrator"
+    machine = next((c for c in result.competitors if c.method == named), None)
     nan = float("nan")
     return speaker(
         study.trained.policy, study.trained.config.rules, study.spoken, _score(result), study.situation,
@@ -223,7 +251,8 @@ WEIGHTS = Measure(
     "weights",
     lambda study: study.result("explanation"),
     "Weights of the symbols",
-    "Each symbol that a {agent} says adds its weight. The {agent} with the larger score yields: it takes {yields}.",
+    "Each symbol that a {agent} says adds its weight. The {agent} with the larger score yields: it takes {yields}. Of "
+    "several running numbers it is what a symbol of the first round adds to the decision.",
     chapter="mechanism",
     needs=FITTED,
     tables=lambda result: {},
