@@ -264,7 +264,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         return [name for name, here, out in stays if (here or name in self.agents) and not out]
 
     def _observations(self, names: Sequence[str]) -> dict[str, Seen]:
-        rows, seen = self._rows(names), self._talk.observe()
+        rows, seen = self._places(names), self._talk.observe()
         if self._view.observation_parts:
             parts: dict[str, Seen] = {
                 name: {"observation": seen.features[0, i], "buffer": seen.buffer[0, i]} for name, i in rows.items()
@@ -280,11 +280,11 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         """The infos, with the mask if it stands there."""
         infos = self._infos(names, news)
         if self._view.mask_in == "infos":
-            for name, i in self._rows(names).items():
+            for name, i in self._places(names).items():
                 infos[name]["action_mask"] = self._mask(i)
         return infos
 
-    def _rows(self, names: Sequence[str]) -> dict[str, int]:
+    def _places(self, names: Sequence[str]) -> dict[str, int]:
         return {name: self.possible_agents.index(name) for name in names}
 
     def _mask(self, agent: int) -> np.ndarray:
