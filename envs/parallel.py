@@ -88,12 +88,12 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
       one-hot (OPEN, TALK, ACT). Then the buffer, the last W rounds as heard: round after round, the newest last; in
       each round a cell for each of the N agents, the own one first, the others by role, within a role permuted for
       each episode; in each cell one-hot the tokens, EOT, and last silence, where nothing was said (also the rounds
-      before the talk). W is `window`, by default the whole talk: `max_rounds`, at most 32.
+      before the talk). W is `window`, by default `max_rounds`, at most 8: what was said earlier has to be remembered.
     - `action_mask`: int8 `[n_actions]`, 1 for legal actions. With sequential speaking a step is one agent's turn, and
       the others' masks leave a single placeholder, which is neither written nor heard.
 
-    The crossing by default: 3 + 32 · 2 · 7 = 451 numbers; `observation[0:3]` the phase, `observation[437:444]` the own
-    symbol of the newest round, `observation[444:451]` the other's.
+    The crossing by default: 3 + 8 · 2 · 7 = 115 numbers; `observation[0:3]` the phase, `observation[101:108]` the own
+    symbol of the newest round, `observation[108:115]` the other's.
 
     With `observation_parts=True` the parts are apart: `observation` float32 `[F]`, and `buffer` int8 `[W, N]`, the
     symbols themselves, -1 for silence. With `mask_in="infos"` the mask stands in every agent's info, and the
@@ -131,8 +131,8 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
 
     ### Version history
 
-    v1: `observation` holds the buffer too, one-hot, for tools that keep `observation` and drop the rest; the whole talk
-    is visible by default, before 8 rounds. v0: the game of the 2022 talk, whose rules v1 keeps.
+    v1: `observation` holds the buffer too, one-hot, for tools that keep `observation` and drop the rest. v0: the game
+    of the 2022 talk, whose rules v1 keeps.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         return [name for name, here, out in stays if (here or name in self.agents) and not out]
 
     def _observations(self, names: Sequence[str]) -> dict[str, Seen]:
-        rows, seen = self._rows(names), self._talk.observe()
+        rows, seen = self._places(names), self._talk.observe()
         if self._view.observation_parts:
             parts: dict[str, Seen] = {
                 name: {"observation": seen.features[0, i], "buffer": seen.buffer[0, i]} for name, i in rows.items()
@@ -280,11 +280,11 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         """The infos, with the mask if it stands there."""
         infos = self._infos(names, news)
         if self._view.mask_in == "infos":
-            for name, i in self._rows(names).items():
+            for name, i in self._places(names).items():
                 infos[name]["action_mask"] = self._mask(i)
         return infos
 
-    def _rows(self, names: Sequence[str]) -> dict[str, int]:
+    def _places(self, names: Sequence[str]) -> dict[str, int]:
         return {name: self.possible_agents.index(name) for name in names}
 
     def _mask(self, agent: int) -> np.ndarray:
