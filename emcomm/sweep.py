@@ -45,7 +45,7 @@ class SweepOptions:
     """A setting to vary: any flag of emcomm.train, or game-options.NAME. Several give all combinations. A value with a
     comma in it stands in double quotes."""
     seeds: str = "0-4"
-    """Seeds of each condition: 0-9, or 0,3,5, or 7."""
+    """Seeds of each condition, in the place of --seed: 0-9, or 0,3,5, or 7."""
     preset: Literal["talk", "terse", "silent"] = "talk"
     """Starting point for all other flags, as with emcomm.train."""
     log_dir: Path = Path("logs/sweep")

@@ -139,6 +139,13 @@ def test_a_condition_that_cannot_be_trained_is_refused_before_anything_starts(
     assert not list(tmp_path.iterdir())
 
 
+def test_flags_are_read_without_torch_and_ray() -> None:
+    """Which take seconds to import."""
+    code = "import sys; import emcomm.sweep; print({'torch', 'ray', 'pandas', 'analysis'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
 def test_seeds() -> None:
     assert seeds_of("0-3,7, 9-10") == (0, 1, 2, 3, 7, 9, 10)
     for text in ("", ",", "1,,2", "-1", "1-", "²", "0x3"):
