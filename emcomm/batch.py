@@ -314,7 +314,7 @@ def _made(wanted: Wanted, mark: Mark | None, sent: list[Any] | None, command: st
             if sent is None:
                 yield _News(0, [], lacks_the_run=True)
                 return
-            above = tempfile.mkdtemp(prefix="emcomm-run-")
+            above = tempfile.mkdtemp(prefix="emcomm-run-", dir=_session_folder())
             stack.callback(shutil.rmtree, above, ignore_errors=True)
             place = Path(above) / wanted.folder.name
             for piece in _fetched(sent):
@@ -330,6 +330,14 @@ def _made(wanted: Wanted, mark: Mark | None, sent: list[Any] | None, command: st
             wait([training], SAVING_PATIENCE)
         yield _News(watch.episodes, mirrored.news() if mirrored else [])
         training.result()
+
+
+def _session_folder() -> str | None:
+    """That of Ray on this node, which goes when Ray does; None outside Ray."""
+    import ray
+
+    node = ray._private.worker._global_node
+    return None if node is None else node.get_session_dir_path()
 
 
 def _fetched(sent: list[Any] | None) -> list[mirror.Piece]:
