@@ -399,9 +399,18 @@ def _with_workers(wanted: Wanted, address: str | None) -> Progress:
             os.kill(process.pid, signal.SIGINT)
         process.join()
         raise
-    said = process.exitcode and (hears.recv() if hears.poll() else (f"it ended with exit code {process.exitcode}", ""))
-    problem, trace = said or (None, "")
+    problem, trace = _last_words(process.exitcode or 0, hears)
     return Progress(wanted, wanted.config.episodes if problem is None else 0, True, problem, trace)
+
+
+def _last_words(code: int, hears: Any) -> tuple[str | None, str]:
+    """What went wrong in a process that has ended, in one line and in full; None where nothing did."""
+    if not code:
+        return None, ""
+    with contextlib.suppress(EOFError):  # killed before it could say anything
+        problem, trace = hears.recv()
+        return str(problem), str(trace)
+    return f"it ended with exit code {code}", ""
 
 
 def _in_a_process(wanted: Wanted, address: str | None, says: Any) -> None:

@@ -485,6 +485,21 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
 # -- runs with workers of their own ------------------------------------------------------------------------------------
 
 
+class Killed:
+    """Ends the process that receives it, as a lack of memory does: nothing more is said."""
+
+    def __reduce__(self) -> tuple[Callable, tuple[int]]:
+        return os._exit, (9,)
+
+
+def test_a_process_that_is_killed_has_failed_and_the_others_go_on(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, workers=1)
+    wanted = [Wanted(tmp_path / name, config, Killed()) for name in ("first", "second")]  # type: ignore[arg-type]
+    ends = list(batch.make(wanted))
+    assert [end.problem for end in ends] == ["it ended with exit code 9"] * 2
+    assert all(end.ended and end.episodes == 0 for end in ends)
+
+
 @pytest.mark.slow
 def test_runs_with_workers_are_made_one_by_one(emcomm: Callable, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
