@@ -13,7 +13,7 @@ from analysis.agents.policy_player import PolicyPlayer
 from analysis.agents.random_queries import LENGTHS, MARGIN, TIED, random_queries
 from analysis.agents.synthetic_protocols import plant
 from analysis.automata.integrator import MEMBERS, Integrator, Targets, fit_integrator
-from analysis.causal.interchange import interchange
+from analysis.causal.interchange import Interchange, Intervention, interchange
 from analysis.data.decisions import NotApplicable, decisions
 from analysis.explanation.candidates import fit_family
 from analysis.explanation.evidence import Stratum, conditions, strata_of
@@ -22,6 +22,7 @@ from analysis.explanation.speaker import speaker
 from analysis.explanation.verdict import explain
 from emcomm.config import Config
 from emcomm.networks.policy import Policy
+from emcomm.statistics import rate
 from emcomm.worlds import make_policy
 from envs.crossing import CrossingGame
 from envs.game import Outcome
@@ -187,6 +188,27 @@ def test_each_condition_can_fail_alone():
         assert said[names[broken]].missing
     [first, *_] = conditions(**{**good, "low": 0.9749})  # type: ignore[arg-type]
     assert "only 97.5 %" in first.missing  # and not the estimate, which may well be 98 %
+
+
+@pytest.mark.parametrize(
+    ("flips", "random", "says"),
+    [
+        ((99, 100), (10, 100), ""),
+        ((90, 100), (10, 100), "exchanging 3 directions flips 90.0 % of the pairs that must flip, not 95 %"),
+        ((99, 100), (80, 100), "flips 99.0 % of the pairs that must flip, but 3 random directions 80.0 % of them"),
+        ((20, 20), (0, 20), "only 20 of the pairs must flip, and 30 are needed"),
+    ],
+)
+def test_what_an_exchange_lacks_is_what_is_said(flips: tuple[int, int], random: tuple[int, int], says: str) -> None:
+    """Three directions of a memory of four are nearly all of it, and so are any other three."""
+    parts = ("direction", flips), ("random direction", random)
+    done = tuple(Intervention(part, 3, rate(*counts), rate(9, 10), ()) for part, counts in parts)
+    found = Interchange("three numbers", done, np.zeros((4, 3), np.float32), ())
+    whole = (Stratum("2 rounds", 100, 0.99, 1.0),)
+    _, exchanged, *_ = conditions(whole, 0.99, 5, found, 0.0, 0.99, 0.99)
+    assert exchanged.holds == (not says)
+    assert says in exchanged.missing
+    assert "3 random directions" in exchanged.figure
 
 
 @pytest.mark.parametrize("family", ["second difference", "race to two", "first repetition"])

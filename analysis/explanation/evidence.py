@@ -154,15 +154,16 @@ def _exchange(exchanged: Interchange | str) -> Condition:
         return Condition(name, "not tested", needed, False, exchanged)
     first = exchanged.interventions[0]
     random = next((one for one in exchanged.interventions if one.part == "random direction"), None)
-    beside = f", a random direction {100 * random.flips.value:.1f} %" if random else ""
-    holds = first.flips.trials >= FEWEST and first.flips.value >= FLIPS
-    if random is not None:
-        holds &= random.flips.value <= RANDOM_FLIPS
-    return Condition(
-        name,
-        f"exchanging the {first.part} flips {100 * first.flips.value:.1f} % of {first.flips.trials:,} pairs{beside}",
-        needed,
-        holds,
-        f"exchanging the {first.part} flips {100 * first.flips.value:.1f} % of the pairs that must flip, not "
-        f"{100 * FLIPS:.0f} %",
-    )
+    part, other = f"the {first.part}", "a random direction"
+    if first.part == "direction" and first.directions > 1:
+        part, other = f"{first.directions} directions", f"{first.directions} random directions"
+    beside = f", {other} {100 * random.flips.value:.1f} %" if random else ""
+    flips = f"exchanging {part} flips {100 * first.flips.value:.1f} %"
+    missing = ""
+    if first.flips.trials < FEWEST:
+        missing = f"only {first.flips.trials} of the pairs must flip, and {FEWEST} are needed"
+    elif first.flips.value < FLIPS:
+        missing = f"{flips} of the pairs that must flip, not {100 * FLIPS:.0f} %"
+    elif random is not None and random.flips.value > RANDOM_FLIPS:
+        missing = f"{flips} of the pairs that must flip, but {other} {100 * random.flips.value:.1f} % of them as well"
+    return Condition(name, f"{flips} of {first.flips.trials:,} pairs{beside}", needed, not missing, missing)
