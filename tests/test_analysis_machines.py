@@ -25,6 +25,16 @@ def self_play(machine, games=4000):
     return play_games((MachinePlayer(machine), MachinePlayer(machine)), TalkRules(window=1), games, seed=9)
 
 
+def test_one_player_in_two_seats_has_two_memories():
+    machine, rules = plant("first difference", 3), TalkRules(window=1)
+    player = MachinePlayer(machine)
+    alike = play_games([player] * 2, rules, 500, seed=9)
+    own = play_games([MachinePlayer(machine), MachinePlayer(machine)], rules, 500, seed=9)
+    np.testing.assert_array_equal(alike.symbols, own.symbols)
+    np.testing.assert_array_equal(alike.moves, own.moves)
+    assert alike.success.mean() > 0.95
+
+
 # -- automata ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -84,7 +85,7 @@ def play_games(
     Parameters
     ----------
     players : sequence of Player
-        One for each agent.
+        One for each agent; one that is named twice sits in each seat as a copy, with a memory of its own.
     rules : TalkRules
         With simultaneous speaking; others raise ValueError.
     games, seed : int
@@ -106,6 +107,7 @@ def play_games(
     if rules.speaking != "simultaneous":
         raise ValueError("players hear whole rounds: they need simultaneous speaking")
     world, *seats = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(players) + 1))
+    players = [copy(one) if any(one is other for other in players[:i]) else one for i, one in enumerate(players)]
     batch = min(batch, games)
     negotiation = Negotiation(make_game(batch, world), rules, world)
     for i, (player, rng) in enumerate(zip(players, seats, strict=True)):
