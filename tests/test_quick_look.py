@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.agents.synthetic_protocols import planted_dialogues
+from analysis.agents.players import MachinePlayer, play_games
+from analysis.agents.policy_player import PolicyPlayer
+from analysis.agents.synthetic_protocols import plant, planted_dialogues
 from analysis.automata.integrator import Integrator
 from analysis.data.decisions import decisions
 from analysis.explanation.candidates import Fitted
-from analysis.explanation.passed_over import passed_over, why_not
+from analysis.explanation.evidence import Stratum
+from analysis.explanation.passed_over import NO_RULES, passed_over, why_not
+from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Play
 from analysis.explanation.selection import choose, possible
+from analysis.explanation.self_check import SelfCheck
 from analysis.explanation.sentence import lead_of
 from analysis.explanation.verdict import explain
 from analysis.metrics import (
@@ -30,7 +35,11 @@ from analysis.metrics import (
     topographic_similarity,
 )
 from analysis.report.study import FULL, QUICK
+from emcomm.config import Config
 from emcomm.dialogues import DialogueTable
+from emcomm.statistics import Rate, rate
+from emcomm.worlds import make_policy
+from envs.negotiation import TalkRules
 
 LEAST = 19
 """Permutations with which 5 percent can be reached: the figure itself is counted in."""
@@ -138,6 +147,67 @@ def test_a_method_that_passes_and_is_not_named_says_why() -> None:
     assert why_not(by_method[other], found) == "the same rule as another machine"
     assert f"{other}: the same rule as another machine" in passed_over(found)
     assert "90 % are needed" in why_not(by_method["n-gram"], found) or "no rule" in why_not(by_method["n-gram"], found)
+
+
+@pytest.mark.parametrize("cautious", [True, False])
+def test_of_a_network_that_has_learned_nothing_no_rule_is_named(cautious: bool) -> None:
+    """Its two views hardly ever part, so that any rule names what a rule can; it is no rule of its moves for that."""
+    rules = TalkRules(window=1)
+    policy = make_policy(Config(rules=rules, hidden_size=8)).eval()
+    table = play_games([PolicyPlayer(policy)] * 2, rules, 1_000, 1)
+    methods = ("vote", "integrator", "two numbers")
+    found = explain(table, 5, rules, policy, methods=methods, games=300, cautious=cautious)
+    assert min(part.share for one in found.competitors for part in one.strata) == 1
+    assert (found.family, found.verdict, found.rivals) == ("none", "none", ())
+    assert found.sentence.startswith("No rule tells who yields")
+
+
+def test_why_running_numbers_are_not_named_is_true() -> None:
+    """Beside each other, in all places: simpler and explained, or without all conditions, or short of the ceiling."""
+    sure, fine = rate(999, 1_000), (Stratum("3 rounds", 1_000, 0.99, 1.0),)
+    play = Play(rate(999, 1_000), 3.0, 0.0)
+    passes = SelfCheck("vote", rate(99, 100), rate(50, 100))
+
+    def one(method: Any, strata: tuple[Stratum, ...] = fine, states: int = 1, random: Rate = sure) -> Competitor:
+        return Competitor(method, passes, sure, random, strata, None, states, play, play, None)
+
+    score, two, three, tree = one("integrator"), one("two numbers"), one("three numbers"), one("KV", states=9)
+    short = one("four numbers", (Stratum("3 rounds", 1_000, 0.97, 1.0),))
+    network = NetworkFigures(play, 1.0, 1.0)
+
+    def found(best: Competitor, verdict: Any) -> Explanation:
+        every = score, two, three, short, tree
+        return Explanation("none", verdict, "", every, best, None, None, (), network, 1_000)
+
+    explained = found(three, "explained")
+    assert why_not(two, explained) == "does not pass all four conditions"
+    assert why_not(tree, explained) == "three numbers is simpler and passes all four conditions"
+    assert why_not(score, explained) == "three numbers passes all four conditions"  # and is not simpler
+    said = passed_over(explained)
+    assert "two numbers: does not pass all four conditions" in said
+    assert f"four numbers (97 %): {NO_RULES}" in said
+    assert "two numbers (99 %)" not in said
+    described = found(score, "describes")
+    assert {why_not(each, described) for each in (two, three, tree)} == {"does not pass all four conditions"}
+    assert "KV (99 %)" not in passed_over(described)
+    counted = found(one("vote × clock"), "explained")
+    assert why_not(one("first difference"), counted) == "vote × clock passes all four conditions"
+
+
+def test_what_explains_describes_as_well() -> None:
+    """A first difference that whose moves are of 65 to 35 percent names every likelier move, and three of four moves."""
+    strict = plant("first difference", 3)
+    leaning = np.array([0, 1, -1])
+    moves = 1e-9 * np.stack([0.5 - 0.15 * leaning, 0.5 + 0.15 * leaning], axis=1)
+    machine = replace(strict, emission=np.concatenate([strict.emission[:, :-2], moves], axis=1))
+    rules = TalkRules(window=1)
+    table = play_games([MachinePlayer(machine)] * 2, rules, 2_000, 3)
+    for seed in range(3):  # whether the machine's own plays are within half a point is luck here
+        found = explain(table, 5, rules, machine, methods=("first difference",), games=2_000, seed=seed)
+        [one] = found.competitors
+        assert min(part.share for part in one.strata) == 1
+        assert one.accuracy.high < 0.9
+        assert found.verdict == "none", found.sentence
 
 
 def test_an_integrator_is_told_by_its_weights() -> None:

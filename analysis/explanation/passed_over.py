@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, worst
 from analysis.explanation.result import Competitor, Explanation
 from analysis.explanation.selection import AT_LEAST, NAMED
+from analysis.explanation.verdict import simplicity
 
 
 def why_not(one: Competitor, result: Explanation) -> str:
@@ -20,8 +21,8 @@ def why_not(one: Competitor, result: Explanation) -> str:
         return "cannot be told from its rivals with this many dialogues"
     if best is None:
         return "no rule is named"
-    method = "vote" if one.method == "vote × clock" else one.method
-    if method == ("vote" if best.method == "vote × clock" else best.method):
+    method, named = ("vote" if c.method == "vote × clock" else c.method for c in (one, best))
+    if method == named:
         return "the same rule as another machine"
     if method not in NAMED:
         return _unproven(one, result)
@@ -29,9 +30,9 @@ def why_not(one: Competitor, result: Explanation) -> str:
         return f"{best.method} names more held-out yielders"
     if one.random is not None and best.random is not None and one.random.value < best.random.value:
         return f"names {_percent(one.random.value)} on random dialogues, {best.method} {_percent(best.random.value)}"
-    if NAMED.index(method) > (NAMED.index(best.method) if best.method in NAMED else -1):
+    if named in NAMED and NAMED.index(method) > NAMED.index(named):
         return f"{best.method} is simpler and does as well"
-    return f"{best.method} passes all four conditions"
+    return f"{best.method} passes all four conditions" if result.verdict == "explained" else "another rule beats it"
 
 
 def _unproven(one: Competitor, result: Explanation) -> str:
@@ -47,7 +48,10 @@ def _unproven(one: Competitor, result: Explanation) -> str:
         return "no rule, and its machine plays unlike the network"
     if result.network is None:
         return "no rule, and there is no network to test it on"
-    return "no rule, and a rule says the same"
+    best = result.best
+    if best is not None and result.verdict == "explained" and simplicity(best) < simplicity(one):
+        return f"{best.method} is simpler and passes all four conditions"
+    return "does not pass all four conditions"
 
 
 def _percent(share: float) -> str:
@@ -62,7 +66,8 @@ def passed_over(result: Explanation) -> str:
         if not passes or not (why := why_not(one, result)):
             continue
         named: str = one.method
-        if why == _unproven(one, result) and one.strata:  # one reason for all of them, each with its figure
+        short = one.strata and worst(one.strata).share < OF_THE_CEILING
+        if short and why == _unproven(one, result):  # one reason for all of them, each with its figure
             named, why = f"{one.method} ({_percent(worst(one.strata).share)})", NO_RULES
         reasons.setdefault(why, []).append(named)
     return ". ".join(f"{', '.join(methods)}: {why}" for why, methods in reasons.items())

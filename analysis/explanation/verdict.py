@@ -1,7 +1,7 @@
 """Which explanation of the talk holds, and how far: "explained", "describes" or none, in one plain sentence.
 
-Prediction is not cause. A rule explains only where all four conditions of `analysis.explanation.evidence` hold; the
-simplest for which they do is named. A rule that names at least 90 % of the held-out yielders describes. Without a
+Prediction is not cause. A rule that names at least 90 % of the held-out yielders describes. It explains only where all
+four conditions of `analysis.explanation.evidence` hold as well; the simplest for which they do is named. Without a
 network, or a protocol that can be asked and plays, a rule describes at most.
 """
 
@@ -317,9 +317,10 @@ def _explaining(
     """
     if network is None or judge.fresh is None:
         return None
-    order = {method: i for i, method in enumerate(SIMPLEST_FIRST)}
-    for one in sorted(competitors, key=lambda c: (order.get(c.method, len(order)), c.n_states)):
+    for one in sorted(competitors, key=simplicity):
         if one.method not in checked or one.method == "silent" or not one.strata:
+            continue
+        if not one.accuracy.value >= AT_LEAST:  # where the subject's own views hardly part, any rule is at the ceiling
             continue
         if worst(one.strata).share < OF_THE_CEILING - 0.02:
             continue
@@ -329,6 +330,12 @@ def _explaining(
         if evidence is not None and evidence.holds:
             return ("vote" if one.method == "vote × clock" else one.method), one, evidence
     return None
+
+
+def simplicity(one: Competitor) -> tuple[int, int]:
+    """What an explanation is sorted by, the simplest first."""
+    rules = SIMPLEST_FIRST
+    return rules.index(one.method) if one.method in rules else len(rules), one.n_states
 
 
 def _rivals(
@@ -347,7 +354,8 @@ def _rivals(
                 rate(round(s.named * s.queries), s.queries).high >= OF_THE_CEILING * s.ceiling for s in one.strata
             )
             alike = one.self_play.success.high >= network.play.success.low - POINTS
-            if reached and alike and one.method != "silent":
+            describes = one.accuracy.high >= AT_LEAST and one.accuracy.low > 0.5
+            if reached and alike and describes and one.method != "silent":
                 open_yet.add("vote" if one.method == "vote × clock" else one.method)
     order = {method: i for i, method in enumerate((*SIMPLEST_FIRST, *fitted))}
     return tuple(sorted(open_yet, key=lambda method: order.get(method, len(order))))
