@@ -195,7 +195,7 @@ def test_why_running_numbers_are_not_named_is_true() -> None:
 
 
 def test_what_explains_describes_as_well() -> None:
-    """A first difference that whose moves are of 65 to 35 percent names every likelier move, and three of four moves."""
+    """A first difference with moves of 65 to 35 percent names every likelier move, and three of four moves."""
     strict = plant("first difference", 3)
     leaning = np.array([0, 1, -1])
     moves = 1e-9 * np.stack([0.5 - 0.15 * leaning, 0.5 + 0.15 * leaning], axis=1)

@@ -61,6 +61,9 @@ def test_a_planted_memory_is_told_on_fresh_dialogues(units: int):
     true = HARDENING.effect - HARDENING.effect[:-1].mean()
     assert np.corrcoef(true[:-1], found.effect[:-1])[0, 1] > 0.99
     assert (np.diff(found.readout) <= 0).all()
+    np.testing.assert_allclose(found.weights[:-1].sum(axis=0), 0, atol=1e-6)  # only differences were fitted
+    np.testing.assert_allclose(found.effect[:-1].sum(), 0, atol=1e-6)
+    assert not found.weights[-1].any()
     assert found.readout[-1] >= 0
 
 

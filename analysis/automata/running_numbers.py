@@ -32,7 +32,7 @@ class RunningNumbers:
     """A recurrent network of `U` units."""
 
     weights: Scores
-    """`[K, U]` what a symbol adds to each number, centred."""
+    """`[K, U]` what a symbol adds to each number: of tokens and EOT the mean is 0, and silence adds nothing."""
     coupling: Scores
     """`[U, U]` what each number (row) gets of the others (column) in the next round."""
     readout: Scores
@@ -126,6 +126,8 @@ def fit_numbers(units: int, targets: Targets, n_kinds: int) -> RunningNumbers:
         weights, coupling, readout = _descend(
             np.concatenate([weights, more], axis=1), coupling, np.append(readout, rng.standard_normal()), targets
         )
+    weights = weights - weights[:-1].mean(axis=0)  # only differences are fitted, and of silence nothing is
+    weights[-1] = 0.0
     sign = np.where(readout < 0, -1.0, 1.0)
     order = np.argsort(-np.abs(readout), kind="stable")
     found = RunningNumbers(
