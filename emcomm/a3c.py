@@ -14,7 +14,7 @@ import contextlib
 import ctypes
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from emcomm.errors import BadInput, Fault
 from emcomm.networks.policy import Policy
 from emcomm.rollout import Rollout
 from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy
+from envs.game import BadEnvironment, BadGame
 from envs.saving import fitting
 
 State = dict[str, Any]
@@ -63,6 +64,12 @@ class Contribution(NamedTuple):
     entropy: float
     """Of the policy where there was a choice (nats)."""
     value_error: float
+    joint_moves: int = 0
+    """Joint moves that were played, those of episodes under way included."""
+    longest: int = 0
+    """Joint moves of the longest episode under way."""
+    return_so_far: float = 0.0
+    """Of the episodes under way (mean over games and agents)."""
 
 
 # -- the worker ------------------------------------------------------------------------------------------------------
@@ -91,7 +98,8 @@ class Worker:
             self._collector.add(dialogues, assignment.version, players)
         return Contribution(
             gradient.vector.cpu().numpy(), assignment.version, self._collector.take(), played.reward.numel(),
-            gradient.entropy, gradient.value_error,
+            gradient.entropy, gradient.value_error, sum(len(dialogues.game) for dialogues, _ in finished),
+            *self._collector.under_way,
         )  # fmt: skip
 
     # -- saved between two contributions -----------------------------------------------------------------------------
@@ -281,6 +289,8 @@ class _Process:
     actor: Any
     heard: float
     """When it last finished something, or played a step."""
+    node: str | None = None
+    """Where it was to live; None where there was no choice."""
     workers: list[int] = field(default_factory=list)
     computing: int = 0
     """Gradients that it computes, or that wait for it."""
@@ -390,7 +400,7 @@ class OnRay:
                 with self._cluster.calling():
                     contribution = self._ray.get(done, timeout=PATIENCE)
             except self._ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, (BadInput, Fault)):
+                if isinstance(error.cause, (BadInput, Fault, BadGame, BadEnvironment)):
                     raise error.cause from None
                 raise error.as_instanceof_cause() from None
             except self._ray.exceptions.RayError:  # it, its node or its machine's memory
@@ -417,7 +427,10 @@ class OnRay:
             self.started += state is None
             with self._cluster.calling():
                 if len(self._alive) < self.processes:
-                    self._alive.append(_Process(self._actor.remote(), time.monotonic()))
+                    node, actor = self._cluster.node_for(Counter(process.node for process in self._alive)), self._actor
+                    if node is not None:
+                        actor = actor.options(scheduling_strategy=self._cluster.on_node(node))
+                    self._alive.append(_Process(actor.remote(), time.monotonic(), node))
                 process = min(self._alive, key=lambda process: len(process.workers))
                 process.workers.append(index)
                 reference = process.actor.build.remote(self._config, index, seed, state)

@@ -40,7 +40,13 @@ def analyse(options: AnalyzeOptions) -> int:
     check_folder(out, paths)
     torch.set_num_threads(1)  # networks this small: two threads took up to eight times as long on two busy cores
     with claimed(out):
-        studied = _study_all(paths, QUICK if options.quick else FULL, console, options, measures)
+        studied = study_all(
+            paths,
+            QUICK if options.quick else FULL,
+            console,
+            lambda path: load(path, options.env, options.code),
+            measures,
+        )
         with _doing(console) as say:
             say("comparing the runs" if len(studied) > 1 else "writing the report")
             comparison = compare(studied)
@@ -68,10 +74,14 @@ def _beside(logs: Path, *more: Path) -> Path:
 # -- working -----------------------------------------------------------------------------------------------------------
 
 
-def _study_all(
-    paths: Sequence[Path], depth: Depth, console: Console, options: AnalyzeOptions, measures: Sequence[Measure]
+def study_all(
+    paths: Sequence[Path],
+    depth: Depth,
+    console: Console,
+    opened: Callable[[Path], LoadedRun],
+    measures: Sequence[Measure] = (),
 ) -> list[Findings]:
-    """Study every run; raises BadInput where none of them has a dialogue."""
+    """Study every run, `opened` for reading; raises BadInput where none of them has a dialogue."""
     depth = dataclasses.replace(
         depth,
         shown=max(depth.shown // len(paths), 1_000),
@@ -85,10 +95,10 @@ def _study_all(
             print_line(console, f"analysing {which}")
         with _doing(console, which) as say:
             if _is_utf8(path):
-                studied.append(study(load(path, options.env, options.code), depth, say, measures))
+                studied.append(study(opened(path), depth, say, measures))
             else:
                 studied.append(_unread(path))
-    if all(findings.success is None and findings.training is None for findings in studied):
+    if all(not findings.played and findings.training is None for findings in studied):
         raise BadInput(next(iter(studied[0].problems[-1:]), f"{paths[0]} holds no dialogues"))
     return studied
 

@@ -7,6 +7,7 @@ import errno
 import io
 import itertools
 import json
+import math
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -158,10 +160,10 @@ def run_command(command: Callable[[], int | None]) -> None:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """Read when something was raised, and not before: the worlds take half a second to import."""
-    from envs.game import BadGame
+    from envs.game import BadEnvironment, BadGame
     from envs.registry import Unknown
 
-    return BadInput, BadGame, Unknown
+    return BadInput, BadEnvironment, BadGame, Unknown
 
 
 def _say(message: object, code: int) -> int:
@@ -187,43 +189,78 @@ def _silence() -> None:
 
 
 def print_figures(console: Console, rows: dict[str, Figures], title: str) -> None:
-    """One line per condition: success with its interval, and what the talk looks like.
+    """One line per condition: success and mean return with their intervals, and what the talk looks like.
 
-    Score and return stand there where success does not say them: it does where a success pays +1 and a failure -1.
+    Score stands there where success does not say it. Where the game declares no success, no column is of it.
     """
-    graded = any(abs(f.score - f.success.value) > 1e-6 for f in rows.values())
-    paid = any(abs(mean - (2 * f.success.value - 1)) > 1e-6 for f in rows.values() for mean in f.returns)
+    judged = any(f.success is not None for f in rows.values())
+    graded = any(abs(f.score - (f.success.value if f.success else math.inf)) > 1e-6 for f in rows.values())
+    counts = {counted(f.games, f.joint_moves) for f in rows.values()}
+    estimates = {
+        "success [95 % Wilson]": [str(f.success) for f in rows.values()] if judged else [],
+        "mean return [95 %]": list(map(_returns, rows.values())),
+    }
+    columns = {name: cells for name, cells in estimates.items() if cells}
+    if console.width < WIDE:  # one below the other
+        cells = ["\n".join(each) for each in zip(*columns.values(), strict=True)]
+        columns = {"\n".join(columns): [cell.replace("] (", "]\n(") for cell in cells]}
     table = Table(
-        "play", "success [95 % Wilson]", *["score"] * graded, *["return [95 %]"] * paid, "mean rounds", "talks cut",
-        "no talk", title=escape(printable(title)), title_justify="left",
+        "play", *columns, *["score"] * graded, "mean rounds", "talks cut", "no talk", title_justify="left",
+        title=escape(printable(f"{title}, {' and '.join(sorted(counts))}")),
     )  # fmt: skip
-    for name, figures in rows.items():
+    for i, (name, figures) in enumerate(rows.items()):
         table.add_row(
-            name, str(figures.success), *[f"{figures.score:.3f}"] * graded, *[_returns(figures)] * paid,
+            name, *(escape(cells[i]) for cells in columns.values()), *[f"{figures.score:.3f}"] * graded,
             f"{figures.mean_rounds:.2f}", f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)
+    if not judged:
+        console.print(NO_SUCCESS, soft_wrap=True)
+
+
+NO_SUCCESS = "the game declares no success: what the agents gain is in the return"
+
+
+def counted(games: int, joint_moves: int) -> str:
+    """How many games were played and, where a game has more than one, how many joint moves.
+
+    >>> counted(1000, 1000), counted(1, 25)
+    ('1,000 games', '1 game with 25 joint moves')
+    """
+    many = f"{games:,} game{'s' * (games != 1)}"
+    return many if joint_moves == games else f"{many} with {joint_moves:,} joint moves"
+
+
+WIDE = 100
+"""Columns of a terminal from which the mean return stands beside the success, and not below it."""
 
 
 def _returns(figures: Figures) -> str:
-    """The mean over the agents with its interval; where two agents differ, what each one has."""
-    apart = len(figures.returns) == 2 and abs(figures.returns[0] - figures.returns[1]) > 1e-6
+    """The mean over the agents with its interval; where a few agents differ, what each one has."""
+    apart = len(figures.returns) <= 4 and bool(np.ptp(figures.returns) > 1e-6) if figures.returns else False
     each = " (" + " / ".join(f"{mean:.3f}" for mean in figures.returns) + ")" if apart else ""
-    return f"{figures.mean_return:.3f} [{figures.return_low:.3f}, {figures.return_high:.3f}]{each}"
+    return f"{figures.returned}{each}"
 
 
 def print_dialogues(console: Console, table: DialogueTable, game: Declaration, eot: int) -> None:
-    """One line for each dialogue: its rounds, the moves, and the outcome in the game's words."""
+    """One line for each dialogue: its rounds, the moves, the outcome in the game's words, or else the rewards.
+
+    Where a game has several joint moves, also which of them it was about.
+    """
+    several = bool(table.negotiation.any())
     names = ", ".join(printable(name, 40) for name in game.agent_names)
     shown = Table(
-        "", "talk", "moves", "outcome", title_justify="left",
+        "", *["joint move"] * several, "talk", "moves", "outcome" if table.judged else "rewards", title_justify="left",
         title=escape(f"{len(table)} dialogues ({eot} = EOT; each round: {names})"),
     )  # fmt: skip
     for d in range(len(table)):
         one = table[d]
         moves = ["-" if m < 0 else printable(game.move_names[m], 40) for m in one.moves[0]]
-        outcome = printable(game.words.success if one.success[0] else game.words.failure, 40)
-        shown.add_row(str(d + 1), _talk([*one.symbols]), escape(", ".join(moves)), escape(outcome))
+        outcome = ", ".join(f"{reward:+.3g}" for reward in one.rewards[0].tolist())
+        if table.judged:
+            outcome = printable(game.words.success if one.success[0] else game.words.failure, 40)
+        number = [str(int(one.negotiation[0]) + 1)] * several
+        shown.add_row(str(d + 1), *number, _talk([*one.symbols]), escape(", ".join(moves)), escape(outcome))
     console.print(shown)
 
 

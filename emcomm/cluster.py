@@ -21,12 +21,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from emcomm import janitor
 from emcomm.errors import BadInput, Fault
+from emcomm.shipping import runtime_env
 
 Address = str | tuple[str, int]
 """Where a server listens: the path of a Unix socket, or host and port."""
@@ -53,16 +55,24 @@ _STUCK_S = 20
 class Cluster:
     """Ray under way, as its driver sees it.
 
-    `ray` is the module. `check` raises a Fault where Ray no longer works; `close` ends a local cluster, and leaves one
-    that was joined. A driver that is stuck in Ray, and so cannot do either, is ended 20 s after the breakdown, with the
-    same line and exit code 1.
+    `ray` is the module; `current` is the one under way in this process. `check` raises a Fault where Ray no longer
+    works; `close` ends a local cluster, and leaves one that was joined. A driver that is stuck in Ray, and so cannot do
+    either, is ended 20 s after the breakdown, with the same line and exit code 1.
     """
+
+    current: ClassVar[Cluster | None] = None
 
     def __init__(self, ray: Any, home: _Home | None) -> None:
         self.ray, self._home = ray, home
+        Cluster.current = self
         self._gcs_answered = time.monotonic()
         self._closed = threading.Event()
         threading.Thread(target=self._end_if_stuck, name="emcomm-cluster", daemon=True).start()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine's alone, started for this driver."""
+        return self._home is not None
 
     def check(self) -> None:
         """Raises Fault where the raylet of this machine or the GCS is gone. Below a millisecond; meant for each second.
@@ -71,6 +81,24 @@ class Cluster:
         """
         if problem := self._problem():
             raise Fault(problem)
+
+    def node_for(self, taken: Counter[str | None]) -> str | None:
+        """The node on which one more process should live, where `taken` counts those that live on each: in proportion
+        to the cores. None where there is no choice."""
+        if self.is_local:
+            return None
+        cores = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"]}
+        able = [node for node, count in cores.items() if count]
+        return max(able, key=lambda node: cores[node] / (taken[node] + 1)) if len(cores) > 1 and able else None
+
+    def on_node(self, node: str) -> Any:
+        """The scheduling strategy of Ray for `node` and no other, for the raylet there would often pass it on.
+
+        Where the node is gone, what was to live there dies, and is replaced.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node, soft=False)
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
@@ -123,6 +151,7 @@ class Cluster:
             janitor.kill(self._home.folder)  # Ray would wait for answers
         self.ray.shutdown()
         self._closed.set()
+        Cluster.current = None
         if self._home:
             self._home.close()
 
@@ -136,6 +165,8 @@ class Cluster:
 def start_ray(address: str | None = None) -> Cluster:
     """Join the cluster at `address`, or start a local one without dashboard or statistics.
 
+    To the nodes of a cluster that is joined the code travels (`emcomm.shipping`).
+
     Raises BadInput where the cluster cannot be reached, Fault where a local one cannot be started.
     """
     for name, value in _SETTINGS.items():
@@ -147,11 +178,21 @@ def start_ray(address: str | None = None) -> Cluster:
     return _join(ray, address) if address else _start_local(ray)
 
 
+def require_reachable(address: str) -> None:
+    """Raise BadInput where no cluster listens at `address`; nothing is joined."""
+    import ray
+
+    try:
+        _check_that_it_listens(ray, address)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
+
+
 def _join(ray: Any, address: str) -> Cluster:
     try:
         _check_that_it_listens(ray, address)
-        with _without_stderr():
-            ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
+        with _without_stderr(), runtime_env() as code:
+            ray.init(address=address, runtime_env=code, logging_level=logging.CRITICAL, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
     return Cluster(ray, None)

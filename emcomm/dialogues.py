@@ -3,15 +3,16 @@
 One row per dialogue. Columns: `episode` (unique in the run), `negotiation` (index within the episode), `worker`,
 `policy_version` (updates the weights had seen), `symbols` list<list<int8>> [rounds][agents], `speakers` (the agents in
 the order in which they spoke; null where all speak at once), `moves` and `rewards` [agents], `outcome` (success or
-failure), `cut` (the talk ran into max_rounds), `n_rounds`, `private` [agents][attributes]. What is not there, or is as
-a reader expects, is null in all rows of a part: `score` (how well), `players` (which of several networks played),
-`features` [agents][features], `legal` [agents][moves], `speaks` [agents] (who could speak), `columns` [agents][agents]
-(in which order each saw the others, from three agents on) and `heard` [rounds + 1][agents × others] (before the talk
-and in each round, where it does not follow from what was said): with them a dialogue can be replayed to a network.
+failure; null in all rows where the game declares no success), `cut` (the talk ran into max_rounds), `n_rounds`,
+`private` [agents][attributes]. What is not there, or is as a reader expects, is null in all rows of a part: `score`
+(how well), `players` (which of several networks played), `features` [agents][features], `legal` [agents][moves],
+`speaks` [agents] (who could speak), `columns` [agents][agents] (in which order each saw the others, from three agents
+on) and `heard` [rounds + 1][agents × others] (before the talk and in each round, where it does not follow from what was
+said): with them a dialogue can be replayed to a network.
 
 Version history: 1 calls a failure "crash" and has no checksums. 2 checks every page, and each part names the SHA-256 of
 the part before it, so that a log is one chain whose end a checkpoint names. 3 has the columns from `score` on, and its
-metadata say what the game declares.
+metadata say what the game declares. 4: a game may declare no success, and then has no outcome.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from emcomm import files
 from emcomm.errors import BadInput
@@ -39,7 +41,7 @@ from envs.game import Bools, Declaration, Floats, Ints
 from envs.negotiation import LONGEST_TALK, SILENT, Dialogues
 from envs.saving import fitting
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = pa.schema(
     {
         "episode": pa.int64(),
@@ -98,13 +100,13 @@ class DialogueTable:
     rewards: Floats
     """`[D, N]`"""
     success: Bools
-    """`[D]`"""
+    """`[D]`, or 0 entries where the game declares no success (`judged`)"""
     cut: Bools
     """`[D]`"""
     private: Floats
     """`[D, N, P]`"""
     score: Floats = _NONE
-    """`[D]`"""
+    """`[D]`, or 0 entries where the game has neither a score nor a success"""
     players: Ints = _NONE
     """int16 `[D, N]`, or 0 columns where one network plays for all"""
     features: Floats = _NONE
@@ -122,9 +124,22 @@ class DialogueTable:
         for name in _ABSENT:
             if getattr(self, name) is _NONE:
                 object.__setattr__(self, name, _ABSENT[name](self))
+        for name in ("success", "score"):
+            if len(getattr(self, name)) not in (0, len(self)):
+                raise ValueError(f"there are {len(self)} dialogues, and {len(getattr(self, name))} have a {name}")
 
     def __len__(self) -> int:
         return len(self.n_rounds)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the game says which dialogues succeeded."""
+        return len(self.success) == len(self)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the game has a score, or a success that stands for it."""
+        return len(self.score) == len(self)
 
     @property
     def starts(self) -> Ints:
@@ -132,14 +147,18 @@ class DialogueTable:
         return np.concatenate([[0], np.cumsum(self.n_rounds)])
 
     def __getitem__(self, which: int | slice | Bools | Ints) -> DialogueTable:
+        if isinstance(which, np.ndarray) and which.dtype == np.bool_ and len(which) != len(self):
+            raise IndexError(f"there are {len(self)} dialogues, and {len(which)} were said to be chosen or not")
         rows = np.arange(len(self))[[which] if isinstance(which, (int, np.integer)) else which]
         rounds = {"symbols": 0, "speakers": 0, "heard": 1}  # rows beyond those of a dialogue's rounds
+        may_be_empty = (*rounds, "success", "score")
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen = {
-            f.name: getattr(self, f.name)[self._rounds_of(rows, rounds[f.name]) if f.name in rounds else rows]
-            for f in fields(self)
-            if f.name not in rounds or len(getattr(self, f.name))
+            name: values[self._rounds_of(rows, rounds[name]) if name in rounds else rows]
+            for name, values in kept.items()
+            if name not in may_be_empty or len(values)
         }
-        return DialogueTable(**{"symbols": self.symbols, "speakers": self.speakers, **chosen})
+        return DialogueTable(**{**kept, **chosen})
 
     def _rounds_of(self, rows: Ints, beyond: int) -> Ints:
         """Where the rounds of some dialogues lie, in an array that has `beyond` rows more for each dialogue."""
@@ -196,7 +215,10 @@ _ABSENT: dict[str, Callable[[DialogueTable], np.ndarray]] = {
 
 
 def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:
-    """One table of all; at least one is needed."""
+    """One table of all; at least one is needed.
+
+    Raises ValueError where some say which dialogues succeeded and some do not.
+    """
     tables = list(tables)
     n_moves = max(t.legal.shape[2] for t in tables)
     columns = {f.name: [getattr(t, f.name) for t in tables] for f in fields(DialogueTable)}
@@ -205,6 +227,14 @@ def concatenate(tables: Iterable[DialogueTable]) -> DialogueTable:
         for legal in columns["legal"]
     ]
     return DialogueTable(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def returns_of(table: DialogueTable) -> NDArray[np.float64]:
+    """`[E, N]` the sum of each agent's rewards in each episode of `table`, by their numbers; no cost of talk."""
+    _, episode = np.unique(table.episode, return_inverse=True)
+    returns = np.zeros((int(episode.max(initial=-1)) + 1, table.rewards.shape[1]))
+    np.add.at(returns, episode, table.rewards)
+    return returns
 
 
 class EpisodeCollector:
@@ -221,6 +251,7 @@ class EpisodeCollector:
         self._begun = n_games
         self._waiting: list[DialogueTable] = []
         self._ended: list[Ints] = []
+        self._gained = np.zeros(n_games)
 
     def add(self, done: Dialogues, policy_version: int, players: Ints | None = None) -> None:
         """Take the negotiations that ended in one step; `players` `[D, N]`: which of several networks held them."""
@@ -251,6 +282,9 @@ class EpisodeCollector:
         )
         self._negotiation[done.game] += 1
         ended = done.game[done.last]
+        if len(ended) < count:
+            self._gained += np.bincount(done.game, done.rewards.mean(axis=1), len(self._gained))
+        self._gained[ended] = 0.0
         finished = self._episode[ended]
         if self._limit is not None and self._left is not None:
             finished = finished[finished < self._limit]
@@ -259,6 +293,11 @@ class EpisodeCollector:
         self._negotiation[ended] = 0
         self._episode[ended] = self._begun + np.arange(len(ended))
         self._begun += len(ended)
+
+    @property
+    def under_way(self) -> tuple[int, float]:
+        """Of the episodes under way: joint moves of the longest, and the mean return so far (over games and agents)."""
+        return int(self._negotiation.max()), float(self._gained.mean())
 
     @property
     def complete(self) -> bool:
@@ -298,6 +337,10 @@ class EpisodeCollector:
             _require_waiting(table, agents, begun)
         self._episode, self._negotiation, self._begun = episode, negotiation, begun
         self._waiting = [table] if table is not None else []
+        self._gained[:] = 0.0
+        if table is not None:
+            own = episode[:, None] == table.episode
+            self._gained[:] = own @ table.rewards.mean(axis=1)
 
 
 def _require_waiting(table: DialogueTable, agents: int, begun: int) -> None:
@@ -306,6 +349,8 @@ def _require_waiting(table: DialogueTable, agents: int, begun: int) -> None:
         column = getattr(table, name)
         if not isinstance(column, np.ndarray) or column.dtype.kind not in kinds or column.ndim != len(shape):
             raise ValueError(f"{name} of the dialogues of episodes under way is of another type")
+        if name in ("success", "score") and not len(column):
+            continue
         sizes = {"D": len(table.n_rounds), "N": agents}
         if any(size != sizes.get(axis, size) for size, axis in zip(column.shape, shape, strict=True)):
             raise ValueError(f"{name} of the dialogues of episodes under way is of another shape")
@@ -361,9 +406,9 @@ class DialogueWriter:
     """Writes dialogues as Parquet parts, in the order in which they come, in the background.
 
     A part appears whole or not at all, and then lies on the disk itself. `next_episode` is the number that the next
-    episode gets, `rows` counts the dialogues that wait for the next part. A failed write is raised, as OSError, by the
-    next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A folder that holds
-    parts already is continued behind `start`, by default its end. `game` is what the game declares.
+    episode gets, `dialogues` counts all in the log, `rows` those that wait for the next part. A failed write is raised,
+    as OSError, by the next call. A part ends after `part_rows` dialogues, or where it is None, only with `end_part`. A
+    folder that holds parts already is continued behind `start`, by default its end. `game` is what the game declares.
     """
 
     def __init__(
@@ -375,7 +420,7 @@ class DialogueWriter:
         for unfinished in folder.glob("*.tmp"):
             files.remove(unfinished)
         self._position = start or end_of(folder)
-        self.next_episode = self._position.episodes
+        self.next_episode, self.dialogues = self._position.episodes, self._position.rows
         self._facts = {
             "schema_version": SCHEMA_VERSION, "n_tokens": n_tokens, "move_names": move_names,
             "game": game and game.to_json(),
@@ -389,8 +434,8 @@ class DialogueWriter:
         """Append episodes, numbered from 0 within `table`."""
         self._tables.append(DialogueTable(**{**table.__dict__, "episode": table.episode + self.next_episode}))
         self.next_episode += int(table.episode.max()) + 1
-        self.rows += len(table)
-        self._values += table.symbols.size
+        self.rows, self.dialogues = self.rows + len(table), self.dialogues + len(table)
+        self._values += table.symbols.size + table.features.size + table.legal.size
         if self._part_rows is not None and (self.rows >= self._part_rows or self.full):
             self.end_part()
 
@@ -457,11 +502,11 @@ def to_arrow(table: DialogueTable) -> pa.Table:
         "speakers": _nested(table.speakers, table.starts) if len(table.speakers) else nothing,
         "moves": _lists(table.moves),
         "rewards": _lists(table.rewards),
-        "outcome": np.where(table.success, "success", "failure"),
+        "outcome": np.where(table.success, "success", "failure") if table.judged else nothing,
         "cut": table.cut,
         "n_rounds": table.n_rounds,
         "private": _per_agent(table.private),
-        "score": nothing if np.array_equal(table.score, table.success) else table.score,
+        "score": nothing if not table.scored or np.array_equal(table.score, table.success) else table.score,
         "players": _lists(table.players) if table.players.size else nothing,
         "features": _per_agent(table.features),
         "legal": nothing if table.legal.all() else _per_agent(table.legal),
@@ -606,9 +651,10 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
         lengths = pc.list_value_length(columns[name]).to_numpy(zero_copy_only=False)
         if not columns[name].null_count and not np.array_equal(lengths, n_rounds):
             raise ValueError(f"n_rounds and {name} do not agree")
-    if not pc.all(pc.is_in(columns["outcome"].unique(), pa.array(["success", "failure", "crash"]))).as_py() and rows:
-        raise ValueError("an outcome is neither success nor failure")
     there = {name for name, column in columns.items() if not column.null_count and rows}
+    known = pa.array(["success", "failure", "crash"])
+    if "outcome" in there and not pc.all(pc.is_in(columns["outcome"].unique(), known)).as_py():
+        raise ValueError("an outcome is neither success nor failure")
     if "heard" in there and not np.array_equal(pc.list_value_length(columns["heard"]).to_numpy(), n_rounds + 1):
         raise ValueError("n_rounds and heard do not agree")
 
@@ -628,7 +674,9 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
         speakers=_values(columns["speakers"].flatten(), None, "speakers", agents),
         moves=moves,
         rewards=_values(columns["rewards"], rows, "rewards", agents),
-        success=pc.equal(columns["outcome"], "success").to_numpy(zero_copy_only=False),
+        success=pc.equal(columns["outcome"], "success").to_numpy(zero_copy_only=False)
+        if "outcome" in there or not rows
+        else np.zeros(0, np.bool_),
         cut=columns["cut"].to_numpy(zero_copy_only=False),
         private=per_agent("private", np.float32),
         score=columns["score"].to_numpy() if "score" in there else _NONE,
@@ -641,7 +689,7 @@ def from_arrow(arrow: pa.Table) -> DialogueTable:
     )
 
 
-_MAY_BE_ABSENT = ("speakers", *SCHEMA.names[SCHEMA.names.index("private") :])
+_MAY_BE_ABSENT = ("speakers", "outcome", *SCHEMA.names[SCHEMA.names.index("private") :])
 """Columns that may be null in all rows."""
 
 
@@ -676,6 +724,9 @@ def check_values(table: DialogueTable, facts: PartFacts) -> None:
     for name in ("score", "features"):
         if not np.isfinite(getattr(table, name)).all():
             raise ValueError(f"it has {name} that are no finite numbers")
+    declares = {table.judged} if facts.game is None else {facts.game.has_success}
+    if len(table) and table.judged not in (declares if facts.schema_version > 3 else {True}):
+        raise ValueError(f"its dialogues have {'an' if table.judged else 'no'} outcome, and its game says otherwise")
     agents, n_moves = table.moves.shape[1], len(facts.move_names)
     if len(table) and (table.columns.shape[2] not in (0, agents) or table.legal.shape[2] not in (0, n_moves)):
         raise ValueError("its columns or legal moves do not fit its agents and moves")

@@ -1,4 +1,4 @@
-"""A frozen policy plays: success with its interval, sampled and with greedy moves."""
+"""A frozen policy plays: success and mean return with their intervals, sampled and with greedy moves."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emcomm.config import Config
-from emcomm.dialogues import DialogueTable, concatenate
+from emcomm.dialogues import DialogueTable, concatenate, returns_of
 from emcomm.loop import episodes
 from emcomm.networks.policy import Policy
 from emcomm.rollout import draw_races, players_of, sample
-from emcomm.statistics import Z95, Rate, rate
-from emcomm.worlds import make_negotiation
+from emcomm.statistics import Mean, Rate, mean_from, rate
+from emcomm.worlds import make_negotiation, most_at_once
 from envs.game import Bools, Ints
 from envs.negotiation import Dialogues, Observation
 
 
 def play(
-    policy: Policy, config: Config, games: int, greedy_moves: bool = False, batch: int = 4096, version: int = 0
+    policy: Policy,
+    config: Config,
+    games: int,
+    greedy_moves: bool = False,
+    batch: int = 4096,
+    version: int = 0,
+    tick: Callable[[int], None] = lambda joint_moves: None,
 ) -> Iterator[DialogueTable]:
-    """The dialogues of exactly `games` games, a part at a time.
+    """The dialogues of exactly `games` games, a part at a time; `tick` as of `emcomm.loop.episodes`.
 
     Symbols are always sampled: identical agents that talk greedily say the same for ever and never part.
     """
     games_seed, action_seed = np.random.SeedSequence(config.seed, spawn_key=(2**32 - 1,)).spawn(2)
-    batch = min(batch, games)
+    batch = min(most_at_once(config, batch), games)
     negotiation = make_negotiation(config, batch, games_seed)
     rng = np.random.default_rng(action_seed)
     greedy_from = config.rules.eot + 1 if greedy_moves else None
@@ -56,15 +61,19 @@ def play(
         return players_of(policy, memory, done, negotiation.n_agents)
 
     with torch.no_grad():
-        yield from episodes(negotiation, act, restart, games, version, players, forget)
+        yield from episodes(negotiation, act, restart, games, version, players, forget, tick)
 
 
 @dataclass(frozen=True)
 class Figures:
     """What a number of dialogues amounts to."""
 
-    success: Rate
-    """Of the episodes: what the last joint move of each has brought."""
+    games: int
+    """Games (episodes) that were played."""
+    joint_moves: int
+    """Joint moves in them, and so dialogues."""
+    success: Rate | None
+    """Of the games: what the last joint move of each has brought; None where the game declares no success."""
     mean_rounds: float
     cut: float
     """Share of talks cut at `max_rounds`."""
@@ -73,23 +82,30 @@ class Figures:
     returns: tuple[float, ...] = ()
     """For each agent its mean return: the rewards of an episode, without the cost of talking (reward)."""
     return_low: float = math.nan
-    """The 95 % interval of the mean return over all agents (normal)."""
+    """The 95 % interval of the mean return over all agents (normal, games drawn)."""
     return_high: float = math.nan
     score: float = math.nan
-    """Mean score of the last joint moves; the share of successes in a game that has no score."""
+    """Mean score of the last joint moves; the share of successes in a game that has no score, NaN without either."""
 
     @property
     def mean_return(self) -> float:
-        """Over all agents."""
+        """Over all agents and games (reward)."""
         return float(np.mean(self.returns)) if self.returns else math.nan
+
+    @property
+    def returned(self) -> Mean:
+        """The same with its interval."""
+        return Mean(self.mean_return, self.return_low, self.return_high, self.games)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
-            "games": self.success.trials, "success": self.success.value,
-            "success_low": self.success.low, "success_high": self.success.high,
+            "games": self.games, "joint_moves": self.joint_moves,
+            "success": self.success and self.success.value, "success_low": self.success and self.success.low,
+            "success_high": self.success and self.success.high,
             "mean_rounds": self.mean_rounds, "cut": self.cut, "silent": self.silent,
             "returns": list(self.returns) if np.isfinite(self.returns).all() else [],
+            "mean_return": known(self.mean_return),
             "return_low": known(self.return_low), "return_high": known(self.return_high), "score": known(self.score),
         }  # fmt: skip
 
@@ -97,14 +113,6 @@ class Figures:
 def known(figure: float) -> float | None:
     """None for what is no finite number: JSON has none."""
     return figure if math.isfinite(figure) else None
-
-
-def returns_of(table: DialogueTable) -> NDArray[np.float64]:
-    """`[E, N]` the sum of each agent's rewards in each of the episodes of `table`, without the cost of talking."""
-    _, episode = np.unique(table.episode, return_inverse=True)
-    returns = np.zeros((int(episode.max(initial=-1)) + 1, table.rewards.shape[1]))
-    np.add.at(returns, episode, table.rewards)
-    return returns
 
 
 class Tally:
@@ -116,6 +124,7 @@ class Tally:
         self._rng = np.random.default_rng(0)
         self._keys = np.zeros(0)
         self._shown: list[DialogueTable] = []
+        self._judged, self._scored = True, True
 
     def add(self, table: DialogueTable) -> None:
         """Count in the dialogues of `table`."""
@@ -126,14 +135,15 @@ class Tally:
         if not self._returns.size:
             self._returns = np.zeros(returns.shape[1])
         self._returns += returns.sum(axis=0)
+        self._judged, self._scored = self._judged and table.judged, self._scored and table.scored
         self._sums += (
             len(table),
             table.last.sum(),
-            table.success[table.last].sum(),
+            table.success[table.last].sum() if table.judged else 0,
             table.n_rounds.sum(),
             table.cut.sum(),
             (table.n_rounds == 0).sum(),
-            table.score[table.last].sum(dtype=float),
+            table.score[table.last].sum(dtype=float) if table.scored else 0,
             np.square(returns.mean(axis=1)).sum(),
         )
 
@@ -142,11 +152,11 @@ class Tally:
         count, episodes, successes, rounds, cut, silent, score, squares = self._sums.tolist()
         share, each = 1 / max(count, 1), 1 / max(episodes, 1)
         returns = self._returns * each
-        mean = float(returns.mean()) if returns.size else math.nan
-        half = Z95 * math.sqrt(max(squares * each - mean**2, 0) * each)
+        mean = mean_from(float(returns.mean()) if returns.size else math.nan, squares * each, int(episodes))
         return Figures(
-            rate(int(successes), int(episodes)), rounds * share, cut * share, silent * share,
-            tuple(returns.tolist()), mean - half, mean + half, score * each,
+            int(episodes), int(count), rate(int(successes), int(episodes)) if self._judged else None,
+            rounds * share, cut * share, silent * share, tuple(returns.tolist()), mean.low, mean.high,
+            score * each if self._scored else math.nan,
         )  # fmt: skip
 
     def shown(self) -> DialogueTable:
@@ -165,10 +175,14 @@ class Evaluation(NamedTuple):
 def evaluate(
     policy: Policy, config: Config, games: int, greedy_moves: bool = False, version: int = 0,
     keep: Callable[[DialogueTable], None] = lambda table: None,
+    tick: Callable[[int], None] = lambda joint_moves: None,
 ) -> Evaluation:  # fmt: skip
-    """Play `games` games and add them up; every part of the dialogues is also handed to `keep`."""
+    """Play `games` games and add them up; every part of the dialogues is also handed to `keep`.
+
+    `tick` is told the joint moves played so far.
+    """
     tally = Tally()
-    for table in play(policy, config, games, greedy_moves, version=version):
+    for table in play(policy, config, games, greedy_moves, version=version, tick=tick):
         keep(table)
         tally.add(table)
     return Evaluation(tally.figures(), tally.shown())

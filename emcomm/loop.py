@@ -22,16 +22,18 @@ def episodes(
     version: int = 0,
     players: Callable[[Dialogues], Ints | None] = lambda done: None,
     forget: Callable[[Bools], None] = lambda gone: None,
+    tick: Callable[[int], None] = lambda joint_moves: None,
 ) -> Iterator[DialogueTable]:
     """The dialogues of exactly `count` episodes, a part at a time.
 
     `act` gives everyone's actions `[B, N]`; `restart` is told the games `[B]` that start anew; `players` says which of
-    several networks held the dialogues that have just ended; `forget` is told who takes part no more, `[B, N]`. The
+    several networks held the dialogues that have just ended; `forget` is told who takes part no more, `[B, N]`;
+    `tick` is called at each step with the joint moves played so far, those of other episodes included. The
     episodes counted are the first that were *started*: to count the first that end would favour short talks.
     """
     collector = EpisodeCollector(negotiation.n_games, worker=-1, limit=count)
     negotiation.reset()
-    steps = 0
+    steps = joint_moves = 0
     while not collector.complete:
         step = negotiation.step(act(negotiation.observe()))
         collector.add(step.dialogues, version, players(step.dialogues))
@@ -39,7 +41,8 @@ def episodes(
         restart(step.over)
         if step.gone.any():
             forget(step.gone)
-        steps += 1
+        steps, joint_moves = steps + 1, joint_moves + len(step.dialogues.game)
+        tick(joint_moves)
         if steps % EVERY == 0 and (table := collector.take()) is not None:
             yield table
     if (table := collector.take()) is not None:

@@ -39,7 +39,7 @@ class PlayOptions:
     run: tyro.conf.Positional[Path]
     """The run's folder."""
     games: int = 3
-    """Games to show, at most 10 (games)."""
+    """Games to show, at most 10; of a game with several joint moves, so many of these (games)."""
     pictures: Path | None = None
     """Folder for one PNG per game."""
     seat: int | None = None
@@ -61,7 +61,8 @@ def scenes(table: DialogueTable, game: Declaration, n_tokens: int) -> list[Scene
             game.agent_names, game.move_names, n_tokens, "ACT", words=game.words,
             symbols=tuple(map(tuple, one.symbols.tolist())), order=tuple(map(tuple, one.speakers.tolist())),
             moves=tuple(one.moves[0].tolist()), rewards=tuple(one.rewards[0].tolist()),
-            success=bool(one.success[0]), cut=bool(one.cut[0]), knows=game.knows(one.private[0]),
+            success=bool(one.success[0]) if one.judged else None, cut=bool(one.cut[0]),
+            knows=game.knows(one.private[0]),
         )
         for one in (table[d] for d in range(len(table)))
     ]  # fmt: skip
@@ -105,22 +106,38 @@ def main() -> int:
         watched = evaluate(policy, run.config, 200).shown[: options.games]
         shown = scenes(watched, game, run.config.rules.n_tokens)
         _save_pictures(shown, options.pictures)  # what cannot be written is said before anything else
-    for scene in shown or _played(policy, run.config, options, console):
+    finished = [0]
+    for scene in shown or _played(policy, run.config, options, console, finished):
         console.print(text(scene), end="\n\n", markup=False, soft_wrap=True)
         if options.seat is not None:
             shown.append(scene)
     if options.seat is not None:
-        won = sum(bool(scene.success) for scene in shown)
-        count = f"{len(shown)} game{'s' * (len(shown) != 1)}"
-        console.print(f"{count}, {won} × {game.words.success}", markup=False, soft_wrap=True)
+        console.print(_tally(shown, finished[0], game, options.seat), markup=False, soft_wrap=True)
         _save_pictures(shown, options.pictures)
     if options.pictures is not None:
         console.print(f"{len(shown)} pictures lie in {options.pictures}", soft_wrap=True)
     return 0
 
 
-def _played(policy: Policy, config: Config, options: PlayOptions, console: Console) -> Iterator[Scene]:
-    """The games that a person plays; they end politely where nobody answers any more."""
+def _tally(shown: list[Scene], games: int, game: Declaration, seat: int) -> str:
+    """What a person has reached in so many whole games: successes, or where the game declares none what was gained."""
+    many = len(shown)
+    count = f"{many} game{'s' * (many != 1)}"
+    if games < many:  # games with several joint moves, or one that was left
+        count = f"{many} joint move{'s' * (many != 1)} ({games} whole game{'s' * (games != 1)})"
+    if not game.has_success:
+        return f"{count}, {sum(scene.rewards[seat] for scene in shown):+g} for you"
+    won = sum(bool(scene.success) for scene in shown)
+    return f"{count}, {won} × {game.words.success}"
+
+
+def _played(
+    policy: Policy, config: Config, options: PlayOptions, console: Console, finished: list[int]
+) -> Iterator[Scene]:
+    """The joint moves that a person plays a part in; they end politely where nobody answers any more.
+
+    `finished` counts the whole games.
+    """
     from emcomm.seat import Seat
 
     def ask(prompt: str) -> str:
@@ -138,7 +155,9 @@ def _played(policy: Policy, config: Config, options: PlayOptions, console: Conso
         sys.stdin.reconfigure(errors="replace")
     seat = Seat(policy, config, options.seat or 0, ask, say, options.seed, options.hints)
     with suppress(EOFError):
-        yield from islice(seat.games(), options.games)
+        for scene in islice(seat.games(), options.games):
+            finished[0] = seat.finished
+            yield scene
 
 
 def run() -> None:

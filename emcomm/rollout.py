@@ -24,7 +24,7 @@ class Trajectory(NamedTuple):
     entropy: Tensor
     """`[T, B, N]` of the policy (nats)."""
     value: Tensor
-    """`[T + 1, B, N]` the critic's estimate, the step after the last included."""
+    """`[T + 1, B, N]` the critic's estimate, the step after the last included, which carries no gradient."""
     reward: Tensor
     """`[T, B, N]`"""
     ended: Tensor
@@ -86,40 +86,51 @@ class Rollout:
             if (anew := step.over[:, None] | step.gone).any():
                 starts[-1] = (anew.ravel(), memory.detach())
         self.memory = memory.detach()
-        inputs.append(policy.encode(negotiation.observe()))
-        last = policy.remember(inputs[-1], self.memory)
+        following = policy.encode(negotiation.observe())
 
-        def evaluated(memories: list[Tensor]) -> Trajectory:
-            return self._evaluate(policy, memories, masks, actions, actives, rewards, endings)
+        def evaluated(memories: list[Tensor], memory: Tensor) -> Trajectory:
+            with torch.no_grad():
+                value_after = policy.value(policy.remember(following, memory))
+            return self._evaluate(policy, memories, value_after, masks, actions, actives, rewards, endings)
 
         def again() -> Trajectory:
             memory, memories = first, list[Tensor]()
-            for x, start in zip(inputs, [*starts, None], strict=True):
-                memory = policy.remember(x, memory if len(memories) < steps else memory.detach())
+            for x, start in zip(inputs, starts, strict=True):
+                memory = policy.remember(x, memory)
                 memories.append(memory)
                 if start is not None:  # begins as it did, with whoever plays it
                     anew, begun = start
                     memory = torch.where(torch.from_numpy(anew).to(begun.device)[:, None], begun, memory)
-            return evaluated(memories)
+            return evaluated(memories, memory)
 
-        return evaluated([*memories, last]), again, dialogues
+        return evaluated(memories, memory), again, dialogues
 
     def _evaluate(
-        self, policy: Policy, memories: list[Tensor], masks: list[Tensor], actions: list[Tensor],
+        self, policy: Policy, memories: list[Tensor], value_after: Tensor, masks: list[Tensor], actions: list[Tensor],
         actives: list[np.ndarray], rewards: list[np.ndarray], endings: list[np.ndarray],
     ) -> Trajectory:  # fmt: skip
         """Actor and critic over all steps at once."""
         shape = (len(actions), self.negotiation.n_games, self.negotiation.n_agents)
         memory, mask, action = torch.stack(memories), torch.stack(masks), torch.stack(actions)
-        log_probs = policy.log_probs(memory[:-1], mask)  # [T, R, A]
+        log_probs = policy.log_probs(memory, mask)  # [T, R, A]
         log_prob = log_probs.gather(2, action[..., None]).view(shape)
-        entropy = -(log_probs.exp() * log_probs).sum(2).view(shape)
-        value = policy.value(memory).view(shape[0] + 1, *shape[1:])
+        entropy = entropy_of(log_probs).view(shape)
+        value = torch.cat([policy.value(memory), value_after[None]]).view(shape[0] + 1, *shape[1:])
         reward = torch.from_numpy(np.stack(rewards)).to(policy.device)
         ended = torch.from_numpy(np.stack(endings)).to(policy.device, torch.float32)
         choice = (mask.sum(2) > 1).float().view(shape)
         active = torch.from_numpy(np.stack(actives)).to(policy.device, torch.float32)
         return Trajectory(log_prob, log_probs.view(*shape, -1), entropy, value, reward, ended, choice, active)
+
+
+def entropy_of(log_probs: Tensor) -> Tensor:
+    """`[...]` the entropy of each distribution in `log_probs` `[..., A]` (nats).
+
+    >>> entropy_of(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]).log().clamp(min=-1e9))
+    tensor([0.6931, 1.0397])
+    """
+    actions_first = log_probs.movedim(-1, 0)
+    return -(torch.softmax(actions_first, 0) * actions_first).sum(0)  # exp is slow where it is 0
 
 
 def players_of(policy: Policy, memory: Tensor, done: Dialogues, agents: int) -> Ints | None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from emcomm.checkpoints import Checkpoint
 
 KEPT_CHECKPOINTS = 4
+REVISION = "EMCOMM_REVISION"
+"""The environment variable that tells the revision of code which has travelled to a node without its checkout."""
 
 
 def _read(path: Path) -> Checkpoint:
@@ -292,19 +294,21 @@ def provenance() -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions,
         "machine": f"{platform.platform()}, {os.cpu_count()} cores",
-        "git": _git_revision(),
+        "git": git_revision(),
     }
 
 
 def command_line() -> str:
     """The command that this process was started with, to be typed again."""
     main = sys.modules["__main__"].__spec__
-    program = ["python", "-m", main.name] if main else [*sys.argv[:1]]
+    program = ["python", "-m", main.name.removesuffix(".__main__")] if main else [*sys.argv[:1]]
     return shlex.join([*program, *sys.argv[1:]])
 
 
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
     """The revision of emcomm's own checkout, `-dirty` where it was changed; None outside one, as in a `.venv`."""
+    if REVISION in os.environ:
+        return os.environ[REVISION] or None
     root = Path(__file__).resolve().parent.parent
 
     def git(*args: str) -> str:

@@ -50,7 +50,7 @@ def converted(value: Any, kind: type[T]) -> T:
 class PartFacts(Struct, frozen=True, forbid_unknown_fields=True):
     """The metadata of a part of the dialogue log."""
 
-    schema_version: Annotated[int, Meta(ge=1, le=3)]
+    schema_version: Annotated[int, Meta(ge=1, le=4)]
     n_tokens: Annotated[int, Meta(ge=1, le=126)]
     move_names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32_767)]
     part: Count | None = None
@@ -136,9 +136,9 @@ class PlayFigures(Struct, forbid_unknown_fields=True):
     """What a number of games amounts to; see `emcomm.evaluation.Figures`."""
 
     games: Count
-    success: Share
-    success_low: Share
-    success_high: Share
+    success: Share | None
+    success_low: Share | None
+    success_high: Share | None
     mean_rounds: Annotated[float, Meta(ge=0)]
     cut: Share
     silent: Share
@@ -146,6 +146,8 @@ class PlayFigures(Struct, forbid_unknown_fields=True):
     return_low: float | None = None
     return_high: float | None = None
     score: float | None = None
+    joint_moves: Count | None = None
+    mean_return: float | None = None
 
 
 class EvaluationFigures(Struct, forbid_unknown_fields=True):
@@ -169,6 +171,7 @@ class Summary(Struct):
     workers_died: Count = 0
     gradients_refused: Count = 0
     resumes: Count = 0
+    joint_moves: Count | None = None
     command: Text = ""
     evaluation: EvaluationFigures | None = None
     evaluation_log: LogEnd | None = None

@@ -24,13 +24,20 @@ Say = Callable[[str], None]
 class Words:
     """Actions by the words for them: the number of a token, EOT, the name of a move, or how it begins.
 
+    A move whose name is a number, or EOT, is called by "move" and its name.
+
+    >>> Words(("0", "1"), 5).of(7)
+    'move 1'
     >>> words = Words(("main", "detour"), 5)
     >>> words.of(7), words.action("d"), words.action("EOT"), words.action("9")
     ('detour', 7, 5, None)
     """
 
     def __init__(self, move_names: tuple[str, ...], n_tokens: int) -> None:
-        self._names = [*map(str, range(n_tokens)), "EOT", *move_names]
+        taken = {*map(str, range(n_tokens)), "eot"}
+        clear = not any(name.casefold() in taken or name.isdigit() for name in move_names)
+        self._first_move, self._numbered = n_tokens + 1, not clear
+        self._names = [*map(str, range(n_tokens)), "EOT", *(name if clear else f"move {name}" for name in move_names)]
 
     def of(self, action: int) -> str:
         """The word for an action."""
@@ -50,10 +57,16 @@ class Words:
 
         >>> Words(("main", "detour"), 5).listed(np.arange(8))
         '0 to 4, EOT, main or detour'
+        >>> Words(tuple(map(str, range(50))), 5).listed(np.arange(6, 56))
+        'move 0 to move 49'
         """
         tokens = [a for a in legal.tolist() if self._names[a].isdigit()]
         first = [f"{tokens[0]} to {tokens[-1]}"] if len(tokens) > 2 else [str(a) for a in tokens]
-        names = first + [self._names[a] for a in legal.tolist() if a not in tokens]
+        others = [a for a in legal.tolist() if a not in tokens]
+        moves = [a for a in others if a >= self._first_move]
+        names = first + [self._names[a] for a in others]
+        if self._numbered and len(moves) > 3 and moves[-1] - moves[0] == len(moves) - 1:
+            names[len(names) - len(moves) :] = [f"{self._names[moves[0]]} to {self._names[moves[-1]]}"]
         return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
 
 
@@ -74,6 +87,8 @@ class Seat:
         self._policy, self._seat, self._ask, self._say, self._hints = policy, seat, ask, say, hints
         self._negotiation = make_negotiation(config, 1, worlds)
         self._game, self._rng = self._negotiation.declaration, np.random.default_rng(draws)
+        self.finished = 0
+        """Games that have come to their end."""
         self._words = Words(self._game.move_names, config.rules.n_tokens)
 
     @torch.no_grad()
@@ -97,6 +112,7 @@ class Seat:
             step = negotiation.step(actions[None])
             if int(negotiation.n_rounds[0]) > before:
                 self._tell_what_is_heard(negotiation)
+            self.finished += int(step.over[0])
             if len(step.dialogues.game):
                 yield self._scene(step.dialogues)
             if step.over[0]:
@@ -151,7 +167,8 @@ class Seat:
             game.agent_names, game.move_names, self._negotiation.rules.n_tokens, "ACT", words=game.words,
             symbols=tuple(map(tuple, done.symbols.tolist())), order=tuple(map(tuple, done.order.tolist())),
             moves=tuple(done.moves[0].tolist()), rewards=tuple(done.rewards[0].tolist()),
-            success=bool(done.success[0]), cut=bool(done.cut[0]), knows=game.knows(done.private[0]),
+            success=bool(done.success[0]) if len(done.success) else None, cut=bool(done.cut[0]),
+            knows=game.knows(done.private[0]),
         )  # fmt: skip
 
 

@@ -1,9 +1,13 @@
-"""Rates with their uncertainty."""
+"""Rates and means with their uncertainty."""
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 Z95 = NormalDist().inv_cdf(0.975)
 """Standard errors on each side of a 95 % interval."""
@@ -24,6 +28,45 @@ class Rate(NamedTuple):
 
     def __str__(self) -> str:
         return f"{100 * self.value:.2f} % [{100 * self.low:.2f}, {100 * self.high:.2f}]"
+
+
+class Mean(NamedTuple):
+    """A mean of a number of values, with its 95 % interval (normal)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        digits = _decimals((self.high - self.low) / 2)
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+NO_MEAN = Mean(math.nan, math.nan, math.nan, 0)
+"""Of no values."""
+
+
+def mean_of(values: NDArray[np.floating]) -> Mean:
+    """The mean of `values` `[V]` that are independent of one another; NaN where there are none.
+
+    >>> print(mean_of(np.array([1.0, -1.0] * 50)))
+    0.00 [-0.20, 0.20]
+    """
+    if not len(values):
+        return NO_MEAN
+    return mean_from(float(values.mean(dtype=float)), float(np.square(values, dtype=float).mean()), len(values))
+
+
+def mean_from(mean: float, squares: float, count: int) -> Mean:
+    """The same from the mean and the mean of the squares."""
+    half = Z95 * math.sqrt(max(squares - mean**2, 0.0) / max(count, 1))
+    return Mean(mean, mean - half, mean + half, count)
+
+
+def _decimals(half: float) -> int:
+    """Decimals that an interval so wide on each side deserves."""
+    return next((digits for digits, least in ((0, 30), (1, 3), (2, 0.1)) if half >= least), 3)
 
 
 def rate(successes: int, trials: int, worth: float | None = None) -> Rate:

@@ -82,7 +82,10 @@ def _print_tokens(console: Console, tokens: TokenReport) -> None:
 def _shares(tokens: TokenReport) -> Table:
     """One line for each symbol: its share, by what its speaker then does or by role, and by round."""
     frame = tokens.frequency_frame() if len(tokens.roles) < 2 else tokens.role_tables()["roles"]
-    groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))][:3]
+    groups = [name for name in frame.columns if str(name).startswith(("share before ", "share of "))]
+    if len(groups) == len(tokens.by_move) > 3:  # the moves that are taken most
+        groups = [groups[m] for m in np.sort(np.argsort(-tokens.by_move.sum(axis=(1, 2)), kind="stable")[:3])]
+    groups = groups[:3]
     by_round = tokens.by_move.sum(axis=0)[: MOST_COLUMNS - len(groups)]
     by_round = by_round[by_round.sum(axis=1) > 0]
     table = _plain_table(
@@ -109,18 +112,22 @@ def _shares(tokens: TokenReport) -> Table:
 def _dialogues(tokens: TokenReport) -> Table:
     """The commonest dialogues."""
     twins = tokens.twins.distinct < tokens.dialogues.distinct
-    table = _plain_table(f"commonest dialogues{' (mirror images as one)' if twins else ''}", "share", "success")
+    frame = tokens.twin_frame().head(MOST_DIALOGUES)
+    figures = [name for name in ("share", "success") if name in frame]
+    table = _plain_table(f"commonest dialogues{' (mirror images as one)' if twins else ''}", *figures)
     for column in table.columns[1:]:
         column.justify = "right"
-    for _, row in tokens.twin_frame().head(MOST_DIALOGUES).iterrows():
+    for _, row in frame.iterrows():
         text = printable(row["dialogue"], 60)
-        table.add_row(escape(text), shown(row["share"], share=True), shown(row["success"], share=True))
+        table.add_row(escape(text), *(shown(row[name], share=True) for name in figures))
     return table
 
 
 def print_table(console: Console, name: str, frame: pd.DataFrame) -> None:
     """A whole table."""
     table = _plain_table(*(escape(printable(str(column).replace("_", " "), 60)) for column in frame.columns))
+    if table.columns:
+        table.columns[0].no_wrap = True
     for row in frame.itertuples(index=False):
         cells = [
             shown(value, str(column) in PERCENT or str(column).startswith("share"))

@@ -21,11 +21,13 @@ from emcomm.cluster import Cluster, start_ray
 from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
 from emcomm.runs import Run
-from emcomm.schemas import Summary
+from emcomm.schemas import PlayFigures, Summary
 from emcomm.signals import Stopped, raise_stopped
+from emcomm.statistics import Mean
 from envs import GAMES
 
 if TYPE_CHECKING:  # torch takes seconds to import, and neither --help nor a wrong flag needs it
+    from emcomm.progress import Watch
     from emcomm.training import Training
 
 
@@ -121,8 +123,8 @@ def default_name(config: Config) -> str:
     return f"{env}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def train(options: TrainOptions, console: Console) -> int:
-    """Train, evaluate, and say what was made; the exit code."""
+def train(options: TrainOptions, console: Console, watch: Watch = lambda course: None) -> int:
+    """Train, evaluate, and say what was made; the exit code. `watch` is that of `emcomm.training.Training`."""
     from emcomm.checkpoints import load_weights
     from emcomm.worlds import choose_device, make_algorithm, make_policy, require_memory
 
@@ -135,15 +137,15 @@ def train(options: TrainOptions, console: Console) -> int:
     if options.resume is not None and (run := Run(options.resume, config)).checkpoints():
         load_weights(policy, run.newest().part("policy"), options.resume)
     if not config.workers:
-        return _train(options, console, launched, None)
+        return _train(options, console, launched, None, watch)
     if options.resume is None and options.run_name:
         Run.require_free(options.log_dir / options.run_name)  # before Ray, which takes seconds to start
     with start_ray(options.ray_address) as cluster:
         raise_stopped()  # Ray has put its own handlers there
-        return _train(options, console, launched, cluster)
+        return _train(options, console, launched, cluster, watch)
 
 
-def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None) -> int:
+def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None, watch: Watch) -> int:
     from emcomm.training import Training
 
     config = options.config
@@ -157,17 +159,17 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
         if resume is not None and (done := run.finished(resume)) is not None:
             _print_finished(console, done, run)
             return 0
-        training = Training(run, config, console, launched, resume, cluster, options.workers_per_process)
+        training = Training(run, config, console, launched, resume, cluster, options.workers_per_process, watch)
         return _finish(training, console)
 
 
 def _finish(training: Training, console: Console) -> int:
-    from emcomm.worlds import bounds_of_talk, declaration
+    from emcomm.worlds import bounds_of_talk, declaration, notes_of_game
 
     run, config = training.run_folder, training.config
     where = shlex.quote(str(run.path))
     console.print(f"{'resuming' if training.resumed else 'training'} {where}: {_headline(config)}", soft_wrap=True)
-    for note in (*training.notes, *bounds_of_talk(config)):
+    for note in (*training.notes, *notes_of_game(config), *bounds_of_talk(config)):
         console.print(note, soft_wrap=True, markup=False)
     try:
         training.learn()
@@ -194,12 +196,22 @@ def _finish(training: Training, console: Console) -> int:
 def _print_finished(console: Console, done: Summary, run: Run) -> None:
     where, figures = shlex.quote(str(run.path)), done.evaluation
     assert figures is not None
-    sampled = figures.sampled
     console.print(
-        f"{where} is finished: {done.episodes:,} episodes, success {100 * sampled.success:.2f} % "
-        f"[{100 * sampled.success_low:.2f}, {100 * sampled.success_high:.2f}]; nothing was changed. "
+        f"{where} is finished: {done.episodes:,} episodes, {_reached(figures.sampled)}; nothing was changed. "
         f"More episodes: --resume {where} --episodes N; next: python -m emcomm.analyze {where}", soft_wrap=True,
     )  # fmt: skip
+
+
+def _reached(figures: PlayFigures) -> str:
+    """Success and mean return of the frozen policy, as far as its summary has them."""
+    parts = []
+    if figures.success is not None and figures.success_low is not None and figures.success_high is not None:
+        low, high = 100 * figures.success_low, 100 * figures.success_high
+        parts.append(f"success {100 * figures.success:.2f} % [{low:.2f}, {high:.2f}]")
+    if figures.mean_return is not None and figures.return_low is not None and figures.return_high is not None:
+        returned = Mean(figures.mean_return, figures.return_low, figures.return_high, figures.games)
+        parts.append(f"mean return {returned}")
+    return ", ".join(parts) or "without figures"
 
 
 def _headline(config: Config) -> str:
@@ -209,15 +221,26 @@ def _headline(config: Config) -> str:
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:
-    reached = summary["episodes_to_95"]
+    from emcomm.progress import RECENT
+
+    reached, episodes, joint_moves = (summary[key] for key in ("episodes_to_95", "episodes", "joint_moves"))
+    several = f" ({joint_moves:,} joint moves)" if joint_moves > episodes else ""
+    success = f"95 % success after {reached:,} episodes" if reached else "95 % success not reached during training"
     console.print(
-        f"{summary['episodes']:,} episodes in {summary['wall_s']:.0f} s; 95 % success "
-        + (f"after {reached:,} episodes" if reached else "not reached during training")
+        f"{episodes:,} episodes{several} in {summary['wall_s']:.0f} s; "
+        + (f"{success}; " if summary["recent_success"] is not None else "")
+        + f"return of the last {min(episodes, RECENT):,} {_recent(summary)}"
         + f"; staleness {summary['staleness_mean']:.1f} updates (at most {summary['staleness_max']})"
         + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,
     )
     console.print(f"the run lies in {where}; next: python -m emcomm.analyze {where}", soft_wrap=True)
+
+
+def _recent(summary: dict) -> str:
+    """The mean return at the end of training."""
+    low, value, high = (summary[f"recent_return{end}"] for end in ("_low", "", "_high"))
+    return str(Mean(value, low, high, 0)) if value is not None else "unknown"
 
 
 _COUNTED = {

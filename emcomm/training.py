@@ -23,7 +23,7 @@ from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Evaluation, evaluate, known
-from emcomm.progress import Course, Curves, LiveLine, Sparingly
+from emcomm.progress import Course, Curves, LiveLine, Sparingly, Watch
 from emcomm.runs import Continuation, Run, command_line
 from emcomm.signals import Stop, Stopped, postponed
 from emcomm.worlds import choose_device, declaration
@@ -42,7 +42,8 @@ class Training:
 
     `cluster` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which
     the run's wall time counts (seconds); `resume` where a run goes on that was interrupted; `per_process` the workers
-    in each process, 0 for as many as it takes with one process for each core.
+    in each process, 0 for as many as it takes with one process for each core. `watch` is told the running figures
+    after each update; where it returns the number of a signal, the training stops as after that signal.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Training:
         resume: Continuation | None,
         cluster: Cluster | None,
         per_process: int = 0,
+        watch: Watch = lambda course: None,
     ) -> None:
+        self._watch = watch
         self._launched, self._cluster, self._resume, self._per_process = launched, cluster, resume, per_process
         self.run_folder, self.config, self._console = run, config, console
         choose_device(config.device)
@@ -71,6 +74,7 @@ class Training:
         self._disk_failed = False
         position = resume.position if resume else LogPosition()
         self.course = Course(position.episodes, {})
+        self.course.joint_moves = position.rows
         if resume is not None and resume.checkpoint is not None:
             self._restore(resume.checkpoint)
         self._spent_before = self.course.wall_s
@@ -103,6 +107,7 @@ class Training:
         self.events = Events(**facts["events"])
         self._workers_started = facts["workers_started"]
         self.course = Course(facts["episodes"], facts["course"], state.get("recent"))
+        self.course.joint_moves = facts["log"]["rows"] if "log" in facts else facts["episodes"]
         if state.get("games") == self.config.games:
             self._states = dict(state.get("workers", {}))
             self._require_fitting()
@@ -201,8 +206,9 @@ class Training:
             staleness = self.learner.apply(contribution, self.course.episodes)
             self._first_update = self._first_update or time.monotonic() - self._launched
             contribution = self._log(contribution)
-            self.course.add(contribution, staleness, self.writer.next_episode)
+            self.course.add(contribution, staleness, self.writer.next_episode, self.writer.dialogues)
             line.show(self.course)
+            stop.number = stop.number or self._watch(self.course)
             with self._writing():
                 curves.add(self.course, contribution, staleness, self.learner, line.rate(self.course))
             if self.course.episodes >= self.config.episodes:
@@ -293,9 +299,11 @@ class Training:
         def keep(table: DialogueTable) -> None:
             with self._writing():
                 writer.add(table)
-            say(f"{writer.next_episode:>9,} of {config.evaluation_games:,} games")
 
-        sampled = evaluate(policy, config, config.evaluation_games, version=self.learner.version, keep=keep)
+        def tick(joint_moves: int) -> None:
+            say(_played(writer.next_episode, config.evaluation_games, joint_moves))
+
+        sampled = evaluate(policy, config, config.evaluation_games, False, self.learner.version, keep, tick)
         with self._writing():
             self._evaluation_log = writer.flush()
             writer.close()
@@ -305,18 +313,25 @@ class Training:
         def count(table: DialogueTable) -> None:
             nonlocal played
             played += len(np.unique(table.episode))
-            say(f"{played:>9,} of {config.evaluation_games:,} games with greedy moves")
 
-        return sampled, evaluate(policy, config, config.evaluation_games, greedy_moves=True, keep=count)
+        def tick_greedy(joint_moves: int) -> None:
+            say(_played(played, config.evaluation_games, joint_moves) + " with greedy moves")
+
+        return sampled, evaluate(policy, config, config.evaluation_games, True, keep=count, tick=tick_greedy)
 
     def summarise(self, **more: Any) -> dict[str, Any]:
         """Write the final figures of the training into `summary.json`, and return them."""
+        returned = self.course.returned
         summary = {
             "command": command_line(),
             "episodes": self.course.episodes,
+            "joint_moves": self.course.joint_moves,
             "updates": self.learner.version,
             "agent_steps": self.course.agent_steps,
             "recent_success": known(self.course.success),
+            "recent_return": known(returned.value),
+            "recent_return_low": known(returned.low),
+            "recent_return_high": known(returned.high),
             "recent_rounds": known(self.course.rounds),
             "episodes_to_95": self.course.episodes_to_95,
             "staleness_mean": self.course.staleness,
@@ -331,3 +346,9 @@ class Training:
         with self._writing():
             self.run_folder.save_json("summary.json", summary)
         return summary
+
+
+def _played(games: int, of: int, joint_moves: int) -> str:
+    """How far an evaluation is; the joint moves, too, where a game has many."""
+    several = f", {joint_moves:,} joint moves" if joint_moves > 2 * max(games, 1) else ""
+    return f"{games:>9,} of {of:,} games{several}"

@@ -11,15 +11,16 @@ import torch
 
 from emcomm.algorithms import ALGORITHMS, Algorithm
 from emcomm.checkpoints import Checkpoint, load_weights
+from emcomm.cli import NO_SUCCESS
 from emcomm.config import Config
 from emcomm.errors import BadInput
-from emcomm.games import game_class, named
+from emcomm.games import build, game_class, named
 from emcomm.networks.policy import Cast, Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.runs import Run
 from envs.capacity import more_than_can_be_told
 from envs.channels import CHANNELS
-from envs.game import BadGame, BadOption, Declaration
+from envs.game import BadGame, Declaration
 from envs.negotiation import Negotiation, TalkRules
 
 
@@ -36,15 +37,14 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
     options = config.game_options
     if training and options.get("meanings", "training") != "training":
         raise BadInput("a policy is trained on the training meanings: leave out meanings, and give held_out=0 for all")
-    if training and "meanings" in inspect.signature(game_class(config.env)).parameters:
+    if training and "meanings" in inspect.signature(game_class(config.env, options)).parameters:
         options = {"meanings": "training", **options}
     make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)
     rules = network_rules(config)
     rng = np.random.default_rng(seed)
+    game = build(make_game, config.env, n_games, rng)
     try:
-        return Negotiation(make_game(n_games, rng), rules, rng, channel)
-    except BadOption as error:
-        raise BadInput(f"{config.env}: {error}") from error
+        return Negotiation(game, rules, rng, channel)
     except BadGame as error:
         raise BadInput(f"the declarations of {config.env} contradict each other: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -68,6 +68,19 @@ def network_rules(config: Config) -> TalkRules:
 def declaration(config: Config) -> Declaration:
     """What the game declares; raises BadInput for what is no game."""
     return make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+
+
+def most_at_once(config: Config, games: int) -> int:
+    """`games`, or as many as the game lets an evaluation play at once."""
+    make_game = game_class(config.env, config.game_options)
+    return min(games, getattr(getattr(make_game, "func", make_game), "most_at_once", games))
+
+
+def notes_of_game(config: Config) -> list[str]:
+    """What a person should know of how the game is played, one line each (`notes` of the game)."""
+    negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    undeclared = [] if negotiation.declaration.has_success else [NO_SUCCESS]
+    return [*map(str, getattr(negotiation.game, "notes", ())), *undeclared]
 
 
 def bounds_of_talk(config: Config) -> list[str]:

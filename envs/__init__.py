@@ -7,13 +7,25 @@ game is one file and one line in `GAMES`.
 
 from collections.abc import Callable
 
+from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.env_registry.registration import aec_registry, parallel_registry, register
 
 from envs.channels import CHANNELS, Channel
 from envs.crossing import CrossingGame
 from envs.crossing_priority import CrossingPriorityGame
 from envs.foreign import NegotiableEnv, ParallelGame, negotiable
-from envs.game import Attribute, BadGame, BadOption, Decision, Declaration, Game, Outcome, Words, declared
+from envs.game import (
+    Attribute,
+    BadEnvironment,
+    BadGame,
+    BadOption,
+    Decision,
+    Declaration,
+    Game,
+    Outcome,
+    Words,
+    declared,
+)
 from envs.item_split import ItemSplitGame
 from envs.line import LineGame
 from envs.matrix import MatrixGame
@@ -25,6 +37,8 @@ from envs.signalling import SignallingGame
 from envs.switch_riddle import SwitchRiddleGame
 from envs.task_and_talk import TaskAndTalkGame
 from envs.traffic_junction import TrafficJunctionGame
+
+NO_GAME = "it must be a class like envs.game.Game, or make a PettingZoo environment, as module:parallel_env does"
 
 GAMES: Registry[Callable[..., Game]] = Registry(
     "env",
@@ -39,7 +53,7 @@ GAMES: Registry[Callable[..., Game]] = Registry(
         ("emcomm/line-v1", LineGame),
         ("emcomm/traffic-junction-v1", TrafficJunctionGame),
     ],
-    lambda thing: None if callable(thing) else "it must be a class like envs.game.Game",
+    lambda thing: None if callable(thing) or isinstance(thing, ParallelEnv | AECEnv) else NO_GAME,
     replaced={
         f"emcomm/{name}-v0": f"emcomm/{name}-v1"
         for name in (
@@ -68,6 +82,7 @@ __all__ = [
     "GAMES",
     "SILENT",
     "Attribute",
+    "BadEnvironment",
     "BadGame",
     "BadOption",
     "Channel",

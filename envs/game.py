@@ -23,8 +23,8 @@ class Outcome(NamedTuple):
 
     rewards: Floats
     """`[D, N]` reward of the move, without any cost of talking."""
-    success: Bools
-    """`[D]` whether the joint move did what the game asks for."""
+    success: Bools | None
+    """`[D]` whether the joint move did what the game asks for; None where the game declares no success."""
     terminated: Bools
     """`[D, N]` the agent has reached an end of the game."""
     truncated: Bools
@@ -55,6 +55,9 @@ class Game(Protocol):
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all). Each group ends its talk by itself.
     - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
       option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
+    - `has_success`: whether it says what success is (True). Where it is False, `Outcome.success` is None, the log has
+      no outcome, and the mean return takes the place of the success rate.
+    - `most_at_once`: how many games an evaluation plays at once, where each takes memory of its own (any number).
     - `succeeds(moves, private)`: `[D]` whether the joint moves `[D, N]` do what the game asks for, where agents know
       `private` `[D, N, P]`; for games in which nothing else matters. With it, failures can be told apart.
 
@@ -156,6 +159,10 @@ class BadOption(ValueError):
     """A value of a game's own option with which it cannot be played: names the option, and what would be right."""
 
 
+class BadEnvironment(ValueError):
+    """An environment of another package that cannot be played here: says why, and what would be right."""
+
+
 class BadGame(ValueError):
     """A game whose declarations contradict each other or its arrays."""
 
@@ -178,6 +185,8 @@ class Declaration:
     words: Words = Words()
     tokens: tuple[int | None, ...] = ()
     """`[N]` tokens that an agent has; None: all."""
+    has_success: bool = True
+    """Whether the game says what success is."""
 
     @property
     def n_agents(self) -> int:
@@ -226,9 +235,13 @@ def declared(game: Game) -> Declaration:
         names, moves, roles, role_of, attributes, (), _words(getattr(game, "words", None)),
         _tokens(getattr(game, "tokens", None), roles, role_of),
     )  # fmt: skip
+    has_success = getattr(game, "has_success", True)
+    if not isinstance(has_success, bool | np.bool_):
+        raise BadGame(f"has_success must be True or False, not {has_success!r}")
     decisions = tuple(_decision(d, declaration) for d in getattr(game, "decisions", ()))
     fallback = plain_declaration(n_agents, moves).decisions
-    return Declaration(**{**vars(declaration), "decisions": decisions or fallback})
+    more = {"decisions": decisions or fallback, "has_success": bool(has_success)}
+    return Declaration(**{**vars(declaration), **more})
 
 
 def _roles(roles: Any, n_agents: int) -> tuple[tuple[str, ...], tuple[int, ...]]:

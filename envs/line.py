@@ -473,6 +473,7 @@ def evaluate(game: LineGame, decide: Reference, rng: np.random.Generator) -> tup
     going, success, score = np.arange(game.n_games), np.zeros(game.n_games), np.zeros(game.n_games)
     while len(going):
         outcome = game.play(np.where(game.active(), decide(game, rng), -1)[going], going)
+        assert outcome.success is not None
         success[going], score[going] = outcome.success, outcome.score
         going = going[~outcome.terminated.all(axis=1)]
     return float(success.mean()), float(score.mean())

@@ -10,6 +10,8 @@ Agents that may not speak (`Game.may_speak`) only move. Where several roles exis
 says who hears whom (`Game.hears`), each group of agents that hear each other, directly or through others, ends its talk
 by itself, says and hears nothing more, and moves when all groups have ended theirs.
 
+What is done at every step selects rows by `take`, which is several times faster than indexing by an array.
+
 Actions are one `Discrete(n_tokens + 1 + n_moves)`: the tokens, then EOT, then the moves.
 Axes: `B` game, `N` agent, `W` window of rounds, `A` action, `D` games whose moves were played in a step.
 """
@@ -147,7 +149,7 @@ def encoded(buffer: Ints, n_symbols: int) -> Floats:
     >>> encoded(np.array([[0, 2], [SILENT, 1]], np.int8), 3).reshape(2, 2, 4).astype(int).tolist()
     [[[1, 0, 0, 0], [0, 0, 1, 0]], [[0, 0, 0, 1], [0, 1, 0, 0]]]
     """
-    return _one_hot(n_symbols + 1)[buffer].reshape(*buffer.shape[:-2], -1)
+    return _one_hot(n_symbols + 1).take(buffer, axis=0, mode="wrap").reshape(*buffer.shape[:-2], -1)
 
 
 def decoded(vector: Floats, n_agents: int, n_symbols: int) -> Ints:
@@ -183,7 +185,7 @@ class Dialogues(NamedTuple):
     rewards: Floats
     """`[D, N]` the game's rewards for it, without the cost of talking."""
     success: Bools
-    """`[D]` whether the joint move did what the game asks for."""
+    """`[D]` whether the joint move did what the game asks for; 0 entries where the game declares no success."""
     cut: Bools
     """`[D]` the talk ran into `max_rounds`."""
     private: Floats
@@ -191,7 +193,8 @@ class Dialogues(NamedTuple):
     last: Bools
     """`[D]` the episode ended with this move."""
     score: Floats = _ABSENT
-    """`[D]` how well, where the game has degrees of success; otherwise 1 for a success and 0 for a failure."""
+    """`[D]` how well, where the game has degrees of success; otherwise 1 for a success and 0 for a failure.
+    0 entries where it has neither."""
     features: Floats = _ABSENT
     """`[D, N, F]` what the agents saw of the game while they talked."""
     legal: Bools = _ABSENT
@@ -252,11 +255,10 @@ class Negotiation:
         self.cut = np.zeros(games, np.bool_)
         self._role = np.array(self.declaration.role_of)
         self._columns = np.tile(_own_column_first(self._role), (games, 1, 1))
-        self._game_index, self._agent_index = np.arange(games)[:, None], np.arange(agents)
+        self._first_action = np.arange(0, games * agents * self.n_actions, self.n_actions).reshape(games, agents)
         self._everyone = np.ones((games, agents), np.bool_)
-        self._phase_mask = _legal_by_phase(rules, len(game.move_names))
+        self._phase_mask = _legal_by_phase(rules, len(game.move_names))[:, None] & self._token_mask()  # [3, N, A]
         self._phase_features = self._constant_features()
-        self._tokens = self._token_mask()
         self._mask: Bools | None = None
         self._may_speak: Callable[[], Bools] | None = getattr(game, "may_speak", None)
         self._hears: Callable[[], Bools] | None = getattr(game, "hears", None)
@@ -299,11 +301,9 @@ class Negotiation:
         role = np.eye(len(self.declaration.roles), dtype=np.float32)[self._role]
         return np.concatenate([np.tile(role, (len(PHASES), 1, 1)), phase], axis=2)
 
-    def _token_mask(self) -> Bools | None:
-        """`[N, A]` the actions that an agent's number of tokens leaves; None where all have all."""
+    def _token_mask(self) -> Bools:
+        """`[N, A]` the actions that an agent's number of tokens leaves."""
         counts = self.declaration.tokens
-        if all(count is None for count in counts):
-            return None
         most = np.array([self.rules.n_tokens if count is None else count for count in counts])
         action = np.arange(self.n_actions)
         return (action < most[:, None]) | (action >= self.rules.eot)
@@ -312,16 +312,15 @@ class Negotiation:
 
     def observe(self) -> Observation:
         """What every agent of every game sees now."""
-        features = np.concatenate([self.game.observe(), self._phase_features[self.phase]], axis=2)
+        features, phase = self.game.observe(), self._phase_features.take(self.phase, axis=0)
+        features = np.concatenate([features, phase], axis=2) if features.shape[2] else phase
         return Observation(features, self._heard.copy(), self.mask())
 
     def mask(self) -> Bools:
         """`[B, N, A]` the legal actions; never empty."""
         if self._mask is None:
-            mask = self._phase_mask[self.phase][:, None].repeat(self.n_agents, axis=1)
+            mask = self._phase_mask.take(self.phase, axis=0)
             mask[..., self.rules.eot + 1 :] &= self.game.legal_moves()
-            if self._tokens is not None:
-                mask &= self._tokens
             taking_part = self._acting() & self.game.active()
             if self._may_speak is not None or self._closed.any():
                 talking = self._talking()
@@ -403,10 +402,12 @@ class Negotiation:
             require_in_range(self.game.private()[which], self.declaration)
         start = ACT if not self.channel.talk else TALK if self.rules.opening == "talk" else OPEN
         self.phase[which] = start
-        self.phase[which & ~self._speakers().any(axis=1)] = ACT
+        speakers = self._speakers()
+        if not speakers.all():
+            self.phase[which & ~speakers.any(axis=1)] = ACT
         self._closed[which] = False
         if self._hears is not None:
-            self._groups[which] = _groups(self._hears()[which], self._speakers()[which])
+            self._groups[which] = _groups(self._hears()[which], speakers[which])
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT
@@ -430,13 +431,13 @@ class Negotiation:
         self._check(actions)
         rules, turn = self.rules, self._acting()
         rewards = np.zeros((self.n_games, self.n_agents), np.float32)
-        spoken = turn & self._talking() & (actions <= rules.eot)
-        self._row[spoken] = actions[spoken]
+        np.copyto(self._row, actions, "unsafe", where=turn & self._talking() & (actions <= rules.eot))
         self._hear(turn)
         joint, complete = self._take_turns(actions, turn)
         talks = complete & (self._row != SILENT).any(axis=1)
         if talks.any():
-            rewards[talks] -= self.round_cost
+            if self.round_cost:
+                rewards[talks] -= self.round_cost
             self._write(talks)
         self._mask = None
         return self._play(complete & ~talks, joint, rewards)
@@ -448,8 +449,8 @@ class Negotiation:
             )
         if actions.shape != (self.n_games, self.n_agents):
             raise IllegalAction(f"actions must have shape {(self.n_games, self.n_agents)}, not {actions.shape}")
-        known = np.clip(actions, 0, self.n_actions - 1)
-        legal = (known == actions) & self.mask()[self._game_index, self._agent_index, known]
+        known = np.maximum(np.minimum(actions, self.n_actions - 1), 0).astype(np.int64)  # faster than np.clip
+        legal = (known == actions) & self.mask().take(self._first_action + known)
         if not legal.all():
             game, agent = map(int, np.argwhere(~legal)[0])
             allowed = np.flatnonzero(self.mask()[game, agent]).tolist()
@@ -511,10 +512,12 @@ class Negotiation:
         terminated = np.zeros((self.n_games, self.n_agents), np.bool_)
         truncated, left = terminated.copy(), terminated.copy()
         games = np.flatnonzero(plays)
-        moves = np.where(self.game.active()[games], joint[games] - (self.rules.eot + 1), -1)
-        before = self.game.private()[games], self.game.observe()[games], self.game.legal_moves()[games]
-        speaks, there = self._speakers()[games], self.game.active().copy()
-        outcome = self.game.play(moves, games)
+        there = self.game.active().copy()
+        moves = np.where(there.take(games, axis=0), joint.take(games, axis=0) - (self.rules.eot + 1), -1)
+        private, features, legal = self.game.private(), self.game.observe(), self.game.legal_moves()
+        before = private.take(games, axis=0), features.take(games, axis=0), legal.take(games, axis=0)
+        speaks = self._speakers().take(games, axis=0)
+        outcome = self._judged(self.game.play(moves, games))
         rewards[games] += outcome.rewards
         terminated[games], truncated[games] = outcome.terminated, outcome.truncated
         if outcome.left is not None:
@@ -528,12 +531,23 @@ class Negotiation:
         gone = there & ~self.game.active()
         return Step(rewards, terminated, truncated, self.over.copy(), dialogues, left, gone)
 
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """The outcome of joint moves; raises BadGame where it has a success and the game declares none, or no success
+        and the game declares one."""
+        if (outcome.success is not None) != self.declaration.has_success:
+            raise BadGame(
+                "has_success is False, and play() says what succeeded: let success be None, or leave has_success out"
+                if outcome.success is not None
+                else "play() does not say what succeeded: declare has_success = False, or give success"
+            )
+        return outcome
+
     def _lent(self, games: Ints, speaks: Bools) -> Ints:
         """int8 `[D, R, N]` what was said; where an agent could not speak, what one of the others said.
 
         The channel may let it be heard in a game in which that agent can.
         """
-        said = self._said[games]
+        said = self._said.take(games, axis=0)
         if speaks.all():
             return said
         first = (~speaks).argsort(axis=1, kind="stable")  # those who could speak, then the others
@@ -548,7 +562,7 @@ class Negotiation:
         """The record of the negotiations that have just ended; `before`: what the game was before the moves."""
         rounds, (private, features, legal) = self.n_rounds[games], before
         in_use = np.arange(self._said.shape[1]) < rounds[:, None]
-        symbols = self._said[games][in_use]
+        symbols = self._said.take(games, axis=0)[in_use]
         order = symbols[:0] if self.rules.speaking == "simultaneous" else self._orders[games][in_use]
         columns: Ints = np.zeros((len(games), self.n_agents, 0), np.int8)
         if self.n_agents > 2:
@@ -557,9 +571,9 @@ class Negotiation:
         if self._records:
             ears = self._ears[games][np.arange(self._ears.shape[1]) <= rounds[:, None]]
         return Dialogues(
-            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, outcome.success, self.cut[games],
-            private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal, speaks,
-            columns, ears,
+            games, rounds, symbols, order, moves.astype(np.int16), outcome.rewards, _successes(outcome),
+            self.cut[games], private, last, _scores(outcome), features, legal[..., :0] if legal.all() else legal,
+            speaks, columns, ears,
         )  # fmt: skip
 
     # -- hearing -------------------------------------------------------------------------------------------------
@@ -569,8 +583,8 @@ class Negotiation:
         games = np.flatnonzero(self.phase != ACT)
         if not len(games):
             return
-        heard, columns = self._heard[games], self._columns[games]
-        said: Ints = self._row[games[:, None, None], columns]  # [b, N, N]
+        heard, columns = self._heard.take(games, axis=0), self._columns.take(games, axis=0)
+        said: Ints = self._row.take(self.n_agents * games[:, None, None] + columns)  # [b, N, N]
         row = self._as_heard(said, games, columns)
         if self.rules.speaking == "simultaneous":
             heard[:, :, :-1] = heard[:, :, 1:]
@@ -598,8 +612,8 @@ class Negotiation:
         """Turn what was said into what is heard: `row` `[b, N, N]`, own column first, which is never touched."""
         at = Round(games, self.n_rounds[games], columns[..., 1:], self._said)
         row[..., 1:] = self.channel.hear(row[..., :1], row[..., 1:], at)
-        active = self.game.active()[games]
-        there = active if self.channel.echo else self._speakers()[games]
+        active = self.game.active().take(games, axis=0)
+        there = active if self.channel.echo else self._speakers().take(games, axis=0)
         if not there.all():  # whoever cannot speak is not heard; where nobody is, nothing is heard, and nothing echoes
             audible = active[..., None] & np.take_along_axis(there[:, None], columns[..., 1:], 2)
             row[..., 1:] = np.where(audible, row[..., 1:], SILENT)
@@ -666,9 +680,14 @@ class Negotiation:
         return {name: ends for name, ends in ranges.items() if hasattr(self, name)}
 
 
+def _successes(outcome: Outcome) -> Bools:
+    """`[D]` the successes; 0 entries where the game declares none."""
+    return np.zeros(0, np.bool_) if outcome.success is None else outcome.success
+
+
 def _scores(outcome: Outcome) -> Floats:
-    """`[D]` the score; where a game has none, 1 for a success."""
-    return outcome.success.astype(np.float32) if outcome.score is None else np.asarray(outcome.score, np.float32)
+    """`[D]` the score; where a game has none, 1 for a success; 0 entries where it has neither."""
+    return _successes(outcome).astype(np.float32) if outcome.score is None else np.asarray(outcome.score, np.float32)
 
 
 def _own_column_first(role: Ints) -> Ints:

@@ -364,7 +364,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
             order=_rows(dialogues.order),
             moves=tuple(dialogues.moves[0].tolist()),
             rewards=tuple(dialogues.rewards[0].tolist()),
-            success=bool(dialogues.success[0]),
+            success=bool(dialogues.success[0]) if len(dialogues.success) else None,
             cut=bool(dialogues.cut[0]),
         )
 

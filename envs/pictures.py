@@ -124,7 +124,7 @@ def _headline(scene: Scene) -> tuple[str, str, Colour]:
     if scene.outcome:
         word = "parted" if scene.on_track and scene.success else scene.outcome
         detail = f"after {rounds(count)} of talk" if count else "without a word"
-        return word, detail + " (cut)" * scene.cut, GOOD if scene.success else BAD
+        return word, detail + " (cut)" * scene.cut, INK if scene.success is None else GOOD if scene.success else BAD
     if scene.phase == "ACT":
         talk = f"{rounds(count)} of talk" if count else "no talk"
         return "now move", talk + ", then cut" * scene.cut, INK

@@ -41,7 +41,7 @@ class Scene:
     rewards: tuple[float, ...] = ()
     """The game's rewards for the joint move, without the cost of talking."""
     success: bool | None = None
-    """Whether the joint move did what the game asks for; None until it is made."""
+    """Whether the joint move did what the game asks for; None until it is made, or where the game does not say."""
     cut: bool = False
     """The talk ran into its limit of rounds."""
     words: Words = field(default_factory=Words)
@@ -59,9 +59,12 @@ class Scene:
 
     @property
     def outcome(self) -> str:
-        """Success or failure in the game's own words; empty until the moves are made."""
+        """Success or failure in the game's own words; empty until the moves are made.
+
+        Where the game declares no success: what all have gained together.
+        """
         if self.success is None:
-            return ""
+            return f"{sum(self.rewards):+g} in all" if self.rewards else ""
         return self.words.success if self.success else self.words.failure
 
     def move_name(self, agent: int) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 _PLAIN = (bool, int, float, str, type(None))
 _DECLARED = (
     "n_agents", "move_names", "agent_names", "feature_bounds", "roles", "tokens", "attributes", "decisions", "words",
-    "rules", "talk",
+    "has_success",
+    "most_at_once", "rules", "talk",
 )  # fmt: skip
 """What a game or a channel says of itself, and so never changes."""
 

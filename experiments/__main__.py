@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emcomm.cli import parse, run_command
-from experiments.running import RESULTS, RunOptions, jobs, load, names, run
+from experiments.running import RESULTS, RunOptions, jobs, load, module_of, names, run
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ def section(out: Path = RESULTS) -> str:
 def main() -> int:
     """The command line."""
     if sys.argv[1:] and not sys.argv[1].startswith("-"):
-        name, *flags = sys.argv[1:]
+        said, *flags = sys.argv[1:]
+        name = module_of(said)
         load(name)
-        return run(name, parse(RunOptions, flags, f"experiments {name}"), Console(highlight=False))
+        return run(name, parse(RunOptions, flags, f"experiments {said}"), Console(highlight=False))
     options = parse(ListOptions, sys.argv[1:], "experiments")
     if options.markdown:
         print(section(options.out), end="")
@@ -72,7 +73,9 @@ def main() -> int:
         table.add_row(f"[bold]{name}[/]", escape(load(name).question), state, found)
     console = Console(highlight=False)
     console.print(table)
-    console.print("run one with: python -m experiments NAME (--quick for a small version), or a module of your own")
+    console.print(
+        "run one with: python -m experiments NAME (--quick for a small version), or a module or file of your own"
+    )
     return 0
 
 

@@ -57,7 +57,7 @@ def under_channels(
 ) -> dict[str, float]:
     """The channel controls: success of the trained policy with each channel, by name, as `under_shuffled`."""
     controls = channel_controls(network_of(run), run.config, 300 if quick else games, channels)
-    return {f"under_{control.channel}": control.success.value for control in controls}
+    return {f"under_{c.channel}": c.success.value for c in controls if c.success is not None}
 
 
 def played_under(

@@ -12,17 +12,14 @@ import importlib
 import importlib.util
 import json
 import math
-import multiprocessing
 import os
 import pkgutil
 import re
-import shutil
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -35,13 +32,10 @@ import experiments
 from analysis.agents.optimal_pair import Optimum, optimum
 from analysis.data.runs import LoadedRun
 from analysis.data.runs import load as load_run
-from emcomm.a3c import use_one_core
+from emcomm.batch import Wanted, make, named_code, state_of
 from emcomm.cli import parse, run_command
-from emcomm.cluster import start_ray
 from emcomm.config import Config
 from emcomm.errors import BadInput, Fault
-from emcomm.runs import Run
-from emcomm.train import TrainOptions, train
 from emcomm.worlds import network_rules
 from envs import GAMES
 from experiments.experiment import Experiment, Results
@@ -55,7 +49,8 @@ RESULTS = Path(experiments.__file__).parent / "results"
 class RunOptions:
     """Run an experiment; what is already there is not computed again.
 
-    Examples: python -m experiments collapse · python -m experiments collapse --quick
+    Examples: python -m experiments collapse · python -m experiments collapse --quick ·
+    python -m experiments my_module · python -m experiments path/to/mine.py
     """
 
     quick: bool = False
@@ -68,6 +63,8 @@ class RunOptions:
     """Folder for the runs."""
     out: Path = RESULTS
     """Folder for the results; with --quick, or of an experiment outside emcomm, they lie in the log folder."""
+    address: str | None = None
+    """Ray cluster to join (address, or auto); by default a local one is started and stopped."""
 
 
 _ID = re.compile(r"(replications\.)?[A-Za-z]\w*")
@@ -87,12 +84,6 @@ class Job(NamedTuple):
         """The file of what was measured on it."""
         return self.folder / "measured" / f"{self.experiment}.json"
 
-    @property
-    def trained(self) -> bool:
-        """Whether training and evaluation came to their end."""
-        summary = self.folder / "summary.json"
-        return summary.exists() and "evaluation" in json.loads(summary.read_text())
-
 
 # -- finding experiments -----------------------------------------------------------------------------------------------
 
@@ -111,11 +102,37 @@ def load(name: str) -> Experiment:
         experiment = importlib.import_module(f"experiments.{name}" if _is_own(name) else name).EXPERIMENT
     except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise BadInput(
-            f"there is no experiment {name!r} ({error}): give one of {', '.join(names())}, or a module of your own"
+            f"there is no experiment {name!r} ({error}): give one of {', '.join(names())}, or a module or file of "
+            f"your own"
         ) from error
     if not isinstance(experiment, Experiment):
         raise BadInput(f"EXPERIMENT in {name} must be an experiments.experiment.Experiment")
     return experiment
+
+
+def module_of(said: str) -> str:
+    """What was named on the command line -> the name of its module: of a file `path/to/mine.py` it is `mine`.
+
+    The file's folder then comes first on Python's path, so that processes on Ray find the module as well. Raises
+    BadInput where there is no such file, or Python would find another module under its name.
+    """
+    path = Path(said)
+    if path.suffix != ".py" and os.sep not in said:
+        return said
+    if path.suffix != ".py":
+        raise BadInput(f"an experiment is a module or a file such as path/to/mine.py, not {said}")
+    if not path.is_file():
+        raise BadInput(f"there is no file {said}")
+    if not path.stem.isidentifier() or _is_own(path.stem):
+        why = "is the name of an experiment of emcomm" if path.stem.isidentifier() else "is no name for a module"
+        raise BadInput(f"{path.stem} {why}: rename {said}")
+    sys.path.insert(0, str(path.resolve().parent))
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec(path.stem)
+    if found is None or found.origin is None or Path(found.origin).resolve() != path.resolve():
+        sys.path.pop(0)
+        raise BadInput(f"Python knows another module {path.stem}: rename {said}")
+    return path.stem
 
 
 def _is_own(name: str) -> bool:
@@ -187,12 +204,12 @@ def run(name: str, options: RunOptions, console: Console) -> int:
     except OSError as error:
         raise BadInput(f"the log folder {options.log_dir} cannot be made: {error.strerror}") from error
     for job in todo:
-        _check(job)
+        state_of(Wanted(job.folder, job.config))  # refuses a folder of other settings, as after a change of defaults
     if options.again:
         for job in todo:
             job.measured.unlink(missing_ok=True)
     try:
-        failed = _do_all([job for job in todo if not job.measured.exists()], len(todo), console)
+        failed = _do_all([job for job in todo if not job.measured.exists()], len(todo), console, options.address)
     except KeyboardInterrupt:
         there = sum(job.measured.exists() for job in todo)
         console.print(f"interrupted with {there} of {len(todo)} runs done; the same command goes on", soft_wrap=True)
@@ -269,20 +286,15 @@ def _simulated(name: str, options: RunOptions, console: Console) -> pd.DataFrame
     return pd.DataFrame(rows) if rows else None
 
 
-def _check(job: Job) -> None:
-    """Refuse a folder that holds the run of other settings, as after a change of defaults."""
-    if not (job.folder / "config.json").exists():
-        return
-    there = dataclasses.replace(Run.open(job.folder).config, checkpoint_every=job.config.checkpoint_every)
-    if there != job.config:
-        raise BadInput(f"{job.folder} was trained with other settings: remove it, or choose another --log-dir")
+def _do_all(todo: list[Job], total: int, console: Console, address: str | None) -> int:
+    """Do every job (`emcomm.batch`). How many failed."""
 
+    def note(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False)
 
-def _do_all(todo: list[Job], total: int, console: Console) -> int:
-    """Do every job; those that need no workers of their own side by side, the others one by one. How many failed."""
     failed, begun = 0, time.monotonic()
     done_before = total - len(todo)
-    for count, (job, problem) in enumerate(_outcomes(todo), 1):
+    for count, (job, problem) in enumerate(_outcomes(todo, address, note), 1):
         failed += problem is not None
         per_job = (time.monotonic() - begun) / count
         left = f"{(len(todo) - count) * per_job / 60:.1f} min left"
@@ -296,68 +308,25 @@ def _do_all(todo: list[Job], total: int, console: Console) -> int:
 
 def _told(job: Job) -> str:
     sampled = json.loads((job.folder / "summary.json").read_text())["evaluation"]["sampled"]
+    if sampled["success"] is None:  # the game declares none
+        return f"mean return {np.mean(sampled['returns']):.3f} in {sampled['mean_rounds']:.2f} rounds"
     return f"{100 * sampled['success']:.2f} % in {sampled['mean_rounds']:.2f} rounds"
 
 
-def _outcomes(todo: list[Job]) -> Iterator[tuple[Job, str | None]]:
+def _outcomes(todo: list[Job], address: str | None, note: Callable[[str], None]) -> Iterator[tuple[Job, str | None]]:
     """Jobs as they end, and what went wrong. Runs that two conditions share are trained once, by the first of them."""
     shared: dict[Path, list[Job]] = {}
     for job in todo:
-        shared.setdefault(job.folder, []).append(job)
-    groups = list(shared.values())
-    with_workers = [group for group in groups if group[0].config.workers]
-    alone = [group for group in groups if not group[0].config.workers]
-    if alone:
-        with _ray() as ray:
-            remote = ray.remote(num_cpus=1, max_retries=1)(_do)
-            under_way = {remote.remote(group): group for group in alone}
-            while under_way:
-                (done,), _ = ray.wait(list(under_way), num_returns=1)
-                group, problem = under_way.pop(done), None
-                try:
-                    ray.get(done)
-                except ray.exceptions.RayError as error:
-                    problem = f"failed: {str(error).strip().splitlines()[-1]}"
-                yield from ((job, problem) for job in group)
-    for group in with_workers:  # each starts a Ray of its own
-        process = multiprocessing.get_context("spawn").Process(target=_do_alone, args=(group,))
-        process.start()
-        try:
-            process.join()
-        except KeyboardInterrupt:
-            process.join(10)  # a terminal has interrupted it too
-            if process.pid and process.is_alive():
-                os.kill(process.pid, signal.SIGINT)
-            process.join()
-            raise
-        problem = f"failed with exit code {process.exitcode}" if process.exitcode else None
-        yield from ((job, problem) for job in group)
+        shared.setdefault(job.folder.resolve(), []).append(job)
+    wanted = [Wanted(folder, group[0].config, partial(_measure, group)) for folder, group in shared.items()]
+    for news in make(wanted, address, note):
+        if news.ended:
+            yield from ((job, news.problem) for job in shared[news.wanted.folder])
 
 
-@contextmanager
-def _ray() -> Iterator[Any]:
-    """Ray, started for the occasion unless it already runs in this process."""
-    import ray
-
-    if ray.is_initialized():
-        yield ray
-        return
-    with start_ray() as cluster:
-        yield cluster.ray
-
-
-def _do_alone(group: list[Job]) -> None:
-    """As a command line of its own: faults are one line."""
-    run_command(lambda: _do(group))
-
-
-def _do(group: list[Job]) -> None:
-    """Train one run and measure it; in a process of its own."""
-    first = group[0]
-    if not first.trained:
-        _train(first)
-    use_one_core()
-    for job in group:
+def _measure(group: list[Job], folder: Path) -> None:
+    """Measure a trained run, which lies in `folder` here; in the process that has trained it."""
+    for job in (job._replace(folder=folder) for job in group):
         figures = load(job.experiment).measure(_opened(job), job.quick)
         job.measured.parent.mkdir(exist_ok=True)
         unfinished = job.measured.with_suffix(".tmp")
@@ -367,23 +336,7 @@ def _do(group: list[Job]) -> None:
 
 def _opened(job: Job) -> LoadedRun:
     """A run for reading. The experiment names its game and its code, and so does the one who runs it."""
-    config = job.config
-    return load_run(job.folder, config.env, (config.rules.channel, config.algorithm, *config.torsos))
-
-
-def _train(job: Job) -> None:
-    """Train one run, or go on with it."""
-    resume = None
-    if job.folder.exists():
-        with Run.open(job.folder).lock():  # another process may just be starting it
-            if any((job.folder / "checkpoints").glob("*.safetensors")):
-                resume = job.folder
-            else:
-                shutil.rmtree(job.folder)
-    with Path(os.devnull).open("w") as nowhere:
-        options = TrainOptions(job.config, log_dir=job.folder.parent, run_name=job.folder.name, resume=resume)
-        if train(options, Console(file=nowhere)):
-            raise KeyboardInterrupt
+    return load_run(job.folder, job.config.env, named_code(job.config))
 
 
 # -- collecting --------------------------------------------------------------------------------------------------------
@@ -398,7 +351,7 @@ def collect(done: list[Job]) -> Results:
         best = best_possible(job.config)
         rows.append({
             "condition": job.condition, "seed": job.config.seed, "episodes": summary["episodes"],
-            "games": sampled["games"], "success": sampled["success"], "greedy_moves": greedy["success"],
+            "games": sampled["games"], "success": _known(sampled["success"]), "greedy_moves": _known(greedy["success"]),
             "rounds": sampled["mean_rounds"], "cut": sampled["cut"], "silent": sampled["silent"],
             "score": sampled.get("score"), "return": np.mean(sampled.get("returns") or math.nan),
             "episodes_to_95": summary["episodes_to_95"], "staleness": summary["staleness_mean"],
@@ -410,6 +363,10 @@ def collect(done: list[Job]) -> Results:
         })  # fmt: skip
         runs[job.condition, job.config.seed] = _opened(job)
     return Results(pd.DataFrame(rows), runs, done[0].quick)
+
+
+def _known(share: float | None) -> float:
+    return math.nan if share is None else share
 
 
 def _revision(folder: Path) -> str | None:

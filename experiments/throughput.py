@@ -3,6 +3,7 @@
 Agent-steps per second with everything included (environment, sampling, gradient, Ray, dialogue log), for several
 numbers of workers, each beside the forward and backward pass of the network alone on the same number of steps, in as
 many processes as there are busy cores, measured just before and just after. Ratios hold where single figures drift.
+`--against jax` measures it in turn with a rival: one compiled JAX program that learns the same and keeps no log.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import cProfile
 import dataclasses
+import importlib.util
 import multiprocessing
 import os
 import pstats
@@ -18,6 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,6 +32,7 @@ from emcomm.cli import parse, run_command
 from emcomm.cluster import start_ray
 from emcomm.config import Config
 from emcomm.dialogues import DialogueWriter
+from emcomm.errors import BadInput
 from emcomm.worlds import choose_device, declaration, make_negotiation, make_policy
 
 
@@ -41,6 +45,8 @@ class ThroughputOptions:
     """Numbers of workers to measure."""
     seconds: float = 10.0
     """Length of each measurement, after a warm-up (seconds)."""
+    against: Literal["none", "jax"] = "none"
+    """jax: also measure a compiled JAX learner of the crossing, in pairs (needs the extra `jax`)."""
 
     def __post_init__(self) -> None:
         if not self.worker_counts or min(self.worker_counts) < 0:
@@ -110,6 +116,47 @@ def _bare_rate_here(config: Config, seconds: float) -> float:
     return steps / (time.monotonic() - begun)
 
 
+def rival_rate(config: Config, seconds: float) -> float:
+    """Agent-steps per second of the JAX learner, in a process of its own with all cores."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_rival_rate_here, (config, seconds))
+
+
+def _rival_rate_here(config: Config, seconds: float) -> float:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from experiments.rivals import jax_a3c
+
+    return jax_a3c.rate(config, seconds)
+
+
+_RIVAL_FOLLOWS = {
+    "seed", "episodes", "workers", "in_flight", "games", "unroll", "hidden_size", "learning_rate", "discount", "trace",
+    "entropy_bonus", "value_weight", "max_grad_norm", "checkpoint_every", "evaluation_games", "device",
+}  # fmt: skip
+PAIRS = 5
+"""Measurements of the learner and of its rival in turn."""
+
+
+def require_rival(config: Config) -> None:
+    """Raise BadInput where JAX is missing, or the rival does not know a setting."""
+    if importlib.util.find_spec("jax") is None:
+        raise BadInput('--against jax needs JAX: pip install -c constraints.txt -e ".[jax]"')
+    for name, value in vars(config).items():
+        if name not in _RIVAL_FOLLOWS and value != getattr(Config(), name):
+            raise BadInput(f"--against jax: the rival learns the crossing with the default {name}, not {value}")
+
+
+def compare(config: Config, seconds: float, console: Console) -> None:
+    """Print how the learner's rate stands to its rival's, in pairs."""
+    pairs = [(learner_rate(config, seconds)[0], rival_rate(config, seconds)) for _ in range(PAIRS)]
+    ours, rivals = np.median(pairs, axis=0)
+    ratios = sorted(our / rival for our, rival in pairs)
+    console.print(
+        f"{config.workers} workers: {ours:,.0f} agent-steps/s, JAX without a log {rivals:,.0f}; "
+        f"ratio {np.median(ratios):.2f} (median of {PAIRS} pairs, {ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
+
+
 _PLACES = {
     "backward pass": ("~:<method 'run_backward' of 'torch._C._EngineBase' objects>",),
     "recurrent cell": ("~:<built-in method torch.gru_cell>",),
@@ -143,6 +190,8 @@ def main() -> int:
     """The command line."""
     options = parse(ThroughputOptions, sys.argv[1:], "experiments.throughput")
     config, console = options.config, Console(highlight=False)
+    if options.against == "jax":
+        require_rival(config)
     cores = os.cpu_count() or 1
     table = Table(
         "workers", "agent-steps/s", "bare network/s", "ratio", "staleness", title=f"{cores} cores, {config.games} games"
@@ -155,6 +204,9 @@ def main() -> int:
         table.add_row(str(workers), f"{rate:,.0f}", f"{bare:,.0f}", f"{rate / bare:.2f}", f"{staleness:.1f}")
         console.print(f"{workers} workers: {rate:,.0f} agent-steps/s, {rate / bare:.2f} of the bare network")
     console.print(table)
+    if options.against == "jax":
+        for workers in options.worker_counts:
+            compare(dataclasses.replace(config, workers=workers), options.seconds / 2, console)
     in_process = dataclasses.replace(config, workers=0)
     pairs = [
         (learner_rate(in_process, options.seconds / 3)[0], learner_rate(in_process, options.seconds / 3, log=False)[0])

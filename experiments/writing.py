@@ -103,14 +103,18 @@ def by_condition(results: Results, **more: Any) -> pd.DataFrame:
     """The table that every experiment shows; `more` are columns: name -> function of a condition's rows."""
     lines = []
     for condition, rows in results.rows.groupby("condition", sort=False):
-        summary = seeds_of(rows)
-        line = {
-            "condition": condition,
-            "seeds": len(rows),
-            "success, mean [95 %]": summary.sentence,
-            "interquartile mean": percent(summary.interquartile_mean),
-            "worst seed": f"{100 * min(summary.success):.2f} %",
-            "formed": f"{summary.formed.successes}/{summary.formed.trials}",
+        line = {"condition": condition, "seeds": len(rows)}
+        if rows.success.notna().any():
+            summary = seeds_of(rows)
+            line |= {
+                "success, mean [95 %]": summary.sentence,
+                "interquartile mean": percent(summary.interquartile_mean),
+                "worst seed": f"{100 * min(summary.success):.2f} %",
+                "formed": f"{summary.formed.successes}/{summary.formed.trials}",
+            }
+        else:  # the game declares no success
+            line["return, mean [95 %]"] = number(mean_of(rows["return"]), 3)
+        line |= {
             "optimum": _known(100 * rows.best_success.iloc[0], " %"),
             "rounds, mean [95 %]": number(mean_of(rows.rounds, bounds=(0, np.inf))),
             "optimum's rounds": _known(rows.best_rounds.iloc[0]),
@@ -210,8 +214,8 @@ def write(folder: Path, name: str, experiment: Experiment, conclusion: Conclusio
     facts = {
         "answer": conclusion.answer, "key": conclusion.key, "headline": conclusion.headline,
         "question": experiment.question, "quick": results.quick, "runs": len(runs),
-        "seeds": sorted(map(int, runs.seed.unique())), "command": f"python -m "
-        f"experiments.{name.replace('replications.', 'replications ')}{' --quick' * results.quick}",
+        "seeds": sorted(map(int, runs.seed.unique())), "command":
+        _command(name, results.quick) or made["command"],
         "episodes": sorted(map(int, runs.episodes.unique())),
         "run_seconds": round(float(runs.drop_duplicates("run").wall_s.sum())), "made": time.strftime("%Y-%m-%d"),
         "git": made["git"], "trained_at": sorted({str(git) for git in runs.git}), "versions": made["versions"],
@@ -231,6 +235,13 @@ def write(folder: Path, name: str, experiment: Experiment, conclusion: Conclusio
         (folder / "README.md").write_text(_page(name, experiment, conclusion, results, facts), encoding="utf-8")
     except OSError as error:
         raise Fault(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _command(name: str, quick: bool) -> str | None:
+    """The command of an experiment of emcomm; None for another one."""
+    if not (Path(__file__).parent / f"{name.replace('.', '/')}.py").exists():
+        return None
+    return f"python -m experiments.{name.replace('replications.', 'replications ')}{' --quick' * quick}"
 
 
 def _page(name: str, experiment: Experiment, conclusion: Conclusion, results: Results, facts: dict[str, Any]) -> str:

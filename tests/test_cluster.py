@@ -9,12 +9,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+
+from emcomm.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -368,3 +372,19 @@ def test_a_death_in_a_joined_cluster_is_one_line(victim: str, said: str, machine
         assert run.code() == 1
         assert run.err.startswith(f"emcomm: Ray has broken down: {said}")
         assert run.err.count("\n") == 1
+
+
+def test_processes_live_where_the_cores_are() -> None:
+    """In proportion, on nodes that are alive, and none on a head without cores."""
+    nodes = [
+        {"NodeID": name, "Alive": alive, "Resources": {"CPU": cores} if cores else {}}
+        for name, alive, cores in (("head", True, 0), ("large", True, 16), ("small", True, 8), ("dead", False, 64))
+    ]
+    there = object.__new__(Cluster)
+    there.ray, there._home = SimpleNamespace(nodes=lambda: nodes), None
+    taken: Counter[str | None] = Counter()
+    for _ in range(24):
+        taken[there.node_for(taken)] += 1
+    assert taken == {"large": 16, "small": 8}
+    there.ray = SimpleNamespace(nodes=lambda: nodes[1:2])
+    assert there.node_for(Counter()) is None  # there is no choice

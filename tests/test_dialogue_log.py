@@ -88,7 +88,7 @@ def test_a_row_reads_as_in_the_talk(tmp_path: Path) -> None:
             "heard": None,
         }
     ]  # fmt: skip
-    assert facts_of(part) == (3, 5, ("main", "detour"), None)
+    assert facts_of(part) == (4, 5, ("main", "detour"), None)
     assert read_part(part).n_tokens_said(5).tolist() == [[2, 1]]
 
 

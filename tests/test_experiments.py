@@ -30,8 +30,8 @@ from experiments import READING_ORDER
 from experiments.__main__ import main, result_of, section
 from experiments.experiment import SHORT, Results, with_rules
 from experiments.measures import course
-from experiments.running import RESULTS, RunOptions, jobs, load, names, run
-from experiments.writing import above_the_bound, compared, mean_of, mean_of_pairs
+from experiments.running import RESULTS, RunOptions, jobs, load, module_of, names, run
+from experiments.writing import above_the_bound, by_condition, compared, mean_of, mean_of_pairs
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,59 @@ def test_a_setting_that_changes_the_result_changes_the_folder(tmp_path: Path) ->
     assert len({_folder(config) for config in (SHORT, *others)}) == 4
 
 
+OWN = """
+import pandas as pd
+from matplotlib.figure import Figure
+from beside import QUESTION
+from experiments.experiment import SHORT, Conclusion, Experiment
+
+def conclude(results):
+    table = pd.DataFrame({"runs": [len(results.rows)]})
+    return Conclusion("Two.", "2 runs", f"{len(results.rows)} runs.", "Nothing else.", table, Figure())
+
+def measure(run, quick):
+    return {"asked": len(QUESTION)}
+
+EXPERIMENT = Experiment(
+    question=QUESTION, expected="Two.", conditions={"one": SHORT}, conclude=conclude, measure=measure
+)
+"""
+
+
+def test_an_experiment_may_be_a_file_anywhere(
+    ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my studies"
+    folder.mkdir()
+    (folder / "how_many.py").write_text(OWN)
+    (folder / "beside.py").write_text('QUESTION = "How many?"\n')
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["experiments", "my studies/how_many.py", "--quick"])
+    assert main() == 0
+    assert "2 runs." in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "logs" / "experiments" / "quick" / "how_many" / "runs.csv")
+    assert list(rows.asked) == [9, 9]
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("json.py", "Python knows another module json: rename"),
+        ("memory.py", "memory is the name of an experiment of emcomm: rename"),
+        ("two words.py", "two words is no name for a module: rename"),
+        ("missing.py", "there is no file"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_refused(file: str, says: str, tmp_path: Path) -> None:
+    if file != "missing.py":
+        (tmp_path / file).write_text(OWN)
+    before = [*sys.path]
+    with pytest.raises(BadInput, match=says):
+        module_of(str(tmp_path / file))
+    assert sys.path == before
+
+
 # -- what is committed -------------------------------------------------------------------------------------------------
 
 
@@ -279,3 +332,13 @@ def test_conditions_are_compared_seed_by_seed_and_corrected_for_their_number() -
     plain = ttest_rel(conditions["noise 0"], base).pvalue
     assert found.p["noise 0"] >= plain
     assert (found.p.drop("better") > 0.05).all()
+
+
+def test_a_game_without_a_success_is_compared_by_its_return() -> None:
+    rows = pd.DataFrame({
+        "condition": ["a", "a"], "seed": [0, 1], "success": [np.nan] * 2, "return": [1.0, 2.0], "rounds": [3.0, 3.0],
+        "games": [10, 10], "best_success": [np.nan] * 2, "best_rounds": [np.nan] * 2,
+    })  # fmt: skip
+    table = by_condition(Results(rows, {}, False))
+    assert table["return, mean [95 %]"].iloc[0].startswith("1.500 [")
+    assert not any("success" in column for column in table.columns)

@@ -199,6 +199,7 @@ class Deadly:
 
     exceptions = ray.exceptions
     calling = staticmethod(nullcontext)
+    node_for = staticmethod(lambda taken: None)
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -291,7 +292,7 @@ def test_a_stalled_worker_is_replaced_though_the_others_wait_for_a_save(after, m
     """A save is due every half second. Where all have stalled, Ray is to blame."""
     machine, died, saved = Stopping(after), [], [0.0]
     monkeypatch.setattr("emcomm.a3c.time", machine)
-    cluster = SimpleNamespace(ray=machine, check=machine.check, calling=nullcontext)
+    cluster = SimpleNamespace(ray=machine, node_for=lambda taken: None, check=machine.check, calling=nullcontext)
     workers = OnRay(Config(workers=2, device="cpu"), 0, cluster, died.extend)
     numbers = []
     with pytest.raises(Fault, match="no worker on Ray has made progress") if len(after) == 2 else nullcontext():
@@ -310,7 +311,7 @@ def test_workers_never_become_more_than_there_are(monkeypatch) -> None:
     machine = Stopping({})
     monkeypatch.setattr("emcomm.a3c.time", machine)
     monkeypatch.setattr("emcomm.a3c.DOUBLE_EVERY", 0.001)
-    cluster = SimpleNamespace(ray=machine, check=machine.check, calling=nullcontext)
+    cluster = SimpleNamespace(ray=machine, node_for=lambda taken: None, check=machine.check, calling=nullcontext)
     workers = OnRay(Config(workers=8, device="cpu"), 0, cluster, print)
     assert all(machine.now < 3 for _ in itertools.islice(workers.contributions(lambda: ()), 20))
     assert workers.started == 8
@@ -325,7 +326,7 @@ def test_a_broken_ray_is_noticed_while_contributions_still_come(monkeypatch) -> 
         if machine.now > 5:
             raise Fault("Ray has broken down")
 
-    cluster = SimpleNamespace(ray=machine, check=check, calling=nullcontext)
+    cluster = SimpleNamespace(ray=machine, node_for=lambda taken: None, check=check, calling=nullcontext)
     workers = OnRay(Config(workers=2, device="cpu"), 0, cluster, print)
     with pytest.raises(Fault, match="Ray has broken down"):
         all(machine.now < 6.5 for _ in workers.contributions(lambda: ()))

@@ -307,7 +307,7 @@ def test_dialogues_that_no_training_writes_are_refused(part: Path, table: pa.Tab
 
 @pytest.mark.parametrize(
     "facts",
-    [{"schema_version": 4}, {"schema_version": 10**30}, {"schema_version": 0}, {"schema_version": True},
+    [{"schema_version": 5}, {"schema_version": 10**30}, {"schema_version": 0}, {"schema_version": True},
      {"schema_version": "2"}, {"n_tokens": 0}, {"n_tokens": 127}, {"n_tokens": None}, {"move_names": []},
      {"move_names": "main"}, {"move_names": ["x" * 201]}, {"part": -1}, {"part": "0"}, {"previous": 0}, {"more": 1}],
 )  # fmt: skip
@@ -315,7 +315,7 @@ def test_metadata_that_no_training_writes_is_refused(part: Path, facts: dict[str
     pq.write_table(with_facts(to_arrow(table_of(TALKS)), facts), part)
     for read in (read_part, facts_of):
         assert ("newer emcomm" in refused(lambda read=read: read(part), part)) == (  # type: ignore[misc]
-            isinstance(facts.get("schema_version"), int) and facts["schema_version"] > 3
+            isinstance(facts.get("schema_version"), int) and facts["schema_version"] > 4
         )
 
 

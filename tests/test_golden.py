@@ -30,7 +30,7 @@ def test_the_figures_are_what_they_were() -> None:
     """Counts exactly; what the network's arithmetic has a part in, to a thousandth. One test, for one study."""
     found = study(load(GOLDEN / "run"), QUICK).to_json()
     assert [line for line in found["problems"] if "dialogues" not in line] == []
-    assert found["sentence"].startswith("The trains keep a running score: 1 counts for yielding, 3")
+    assert found["sentence"].startswith("Integrator and a few running numbers tell who yields")  # in so few dialogues
     wrong = [name for name in EXPECTED["tables"] if not alike(name, EXPECTED["tables"][name], found["tables"][name])]
     assert not wrong, {name: (EXPECTED["tables"][name], found["tables"][name]) for name in wrong}
 

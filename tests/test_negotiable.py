@@ -81,6 +81,12 @@ class LongFerry(Ferry):
     def action_space(self, agent):
         return spaces.Discrete(300, start=10)
 
+    def _told(self, agents):
+        seen, infos = super()._told(agents)
+        seen["pilot"]["action_mask"] = np.ones(300, np.int8)
+        infos["bob"].pop("action_mask", None)
+        return seen, infos
+
 
 def ferry(**options):
     """The wrapped ferry, at the point where the moves are due: 0-4 tokens, 5 EOT, 6-9 moves."""
@@ -114,7 +120,10 @@ def test_different_agents_share_one_layout():
     observations, _ = env.reset(seed=0)
     assert env.agents == ["speaker_0", "listener_0"]
     assert env.action_space("speaker_0").n == env.action_space("listener_0").n == 4 + 1 + 5
-    assert observations["speaker_0"]["observation"].shape == (11 + 3,)  # the listener sees 11 numbers, the speaker 3
+    # the listener sees 11 numbers, the speaker 3; then come the role and the phase
+    assert observations["speaker_0"]["observation"].shape == (11 + 2 + 3,)
+    assert observations["speaker_0"]["observation"][11:13].tolist() == [1, 0]
+    assert observations["listener_0"]["observation"][11:13].tolist() == [0, 1]
     assert (observations["speaker_0"]["observation"][3:11] == 0).all()
     assert (observations["listener_0"]["observation"][:11] != 0).any()
     assert observations["speaker_0"]["action_mask"].tolist() == [1] * 5 + [1, 1, 1, 0, 0]
@@ -152,13 +161,13 @@ def test_talk_leaves_the_wrapped_environment_alone():
 def test_observations_are_flattened_without_their_mask():
     env, seen, _ = ferry(observation_parts=True)
     luck = np.float32(env.wrapped.luck)
-    act = [0, 0, 1]
-    assert seen["pilot"]["observation"].tolist() == [luck, luck, luck, 0, *act]
-    assert seen["ann"]["observation"].tolist() == [0, 0, 1, 0, *act]
-    assert seen["bob"]["observation"].tolist() == [200, 0, 0, 0, *act]
+    act, role = [0, 0, 1], np.eye(4)  # each has spaces of its own, and so a role of its own
+    assert seen["pilot"]["observation"].tolist() == [luck, luck, luck, 0, *role[0], *act]
+    assert seen["ann"]["observation"].tolist() == [0, 0, 1, 0, *role[1], *act]
+    assert seen["bob"]["observation"].tolist() == [200, 0, 0, 0, *role[2], *act]
     space = env.observation_space("bob")["observation"]
-    assert space.low.tolist() == [-2, -2, -2, 0, 0, 0, 0]
-    assert space.high.tolist() == [255, 255, 5, 1, 1, 1, 1]
+    assert space.low.tolist() == [-2, -2, -2, 0, *[0] * 7]
+    assert space.high.tolist() == [255, 255, 5, 1, *[1] * 7]
 
 
 def test_the_masks_of_the_wrapped_environment_are_honoured():
@@ -213,17 +222,16 @@ def test_those_present_talk_without_those_who_left():
     assert env.dialogue.moves == (1, -1, 1, 1)
 
 
-def test_success_is_a_gain_unless_the_caller_says_otherwise():
+def test_rewards_are_no_success_unless_somebody_says_so():
     env, _, _ = ferry()
     env.step({"pilot": 9, "ann": 7, "bob": 6})
-    assert env.dialogue.success is True
+    assert env.declaration.has_success is False
+    assert env.dialogue.success is None
+    assert env.dialogue.outcome == "+4 in all"
     env, _, _ = ferry(success=lambda rewards: rewards.min() > 1)
     env.step({"pilot": 9, "ann": 7, "bob": 6})
     assert env.dialogue.success is False
-    env = negotiable(mpe("simple_spread_v3"), channel="off")  # whose rewards are below 0
-    env.reset(seed=0)
-    env.step(dict.fromkeys(env.agents, 6))
-    assert env.dialogue.success is False
+    assert env.declaration.has_success is True
 
 
 def test_reset_hands_its_options_on():
@@ -334,15 +342,16 @@ def test_what_cannot_be_wrapped_is_named():
     ):
         negotiable(spread.env())
     with pytest.raises(
-        ValueError, match=r"^talk needs Discrete actions, but those of agent_0 in simple_spread_v3 are Box"
+        ValueError,
+        match=r"^the actions of agent_0 in simple_spread_v3: Box.* with 5 values .* 3125 moves, more than 1,024",
     ):
-        negotiable(mpe("simple_spread_v3", continuous_actions=True))
+        negotiable(mpe("simple_spread_v3", continuous_actions=True), bins=5)
     with pytest.raises(ValueError, match=r"^talk takes two: ferry_v0 has 1 agent$"):
         negotiable(Hermit())
     with pytest.raises(ValueError, match=r"^the observations of ann have no fixed length: Sequence"):
         negotiable(Wordy())
     with pytest.raises(
-        TypeError, match=r"^unknown option 'tokens': .* window, success, observation_parts, .*, render_mode$"
+        TypeError, match=r"^unknown option 'tokens': .* window, success, bins, observation_parts, .*, render_mode$"
     ):
         negotiable(Ferry(), tokens=2)
     with pytest.raises(TypeError, match=r"^talk needs a PettingZoo ParallelEnv, not int"):
@@ -378,5 +387,5 @@ def test_more_actions_than_a_record_holds_are_refused():
         def action_space(self, agent):
             return spaces.Discrete(40_000)
 
-    with pytest.raises(ValueError, match="40000 actions, more than 32767"):
+    with pytest.raises(ValueError, match="40,000 actions, more than 32,767"):
         negotiable(Endless())

@@ -107,6 +107,19 @@ def test_gradients_reach_what_was_said_rounds_before() -> None:
     assert policy.torso.cell.weight_hh.grad.abs().sum() > 0  # type: ignore[union-attr]
 
 
+def test_the_value_after_the_last_step_is_the_critics_and_carries_no_gradient() -> None:
+    negotiation = crossing(8, opening="talk", max_rounds=None)
+    policy, rollout = policy_for(negotiation), Rollout(negotiation, np.random.default_rng(0))
+    played, again, _ = rollout.play(policy, 6)
+    assert rollout.memory is not None
+    after = policy.value(policy.remember(policy.encode(negotiation.observe()), rollout.memory))
+    for trajectory in (played, again()):
+        torch.testing.assert_close(trajectory.value[-1].flatten(), after)
+        policy.zero_grad()
+        trajectory.value[-1].sum().backward()
+        assert all(p.grad is None or not p.grad.any() for p in policy.parameters())
+
+
 def test_without_memory_the_buffer_is_not_seen() -> None:
     negotiation = crossing(1, opening="talk")
     negotiation.reset()

@@ -23,6 +23,7 @@ SMALL = {
     "emcomm.evaluate": "--evaluation-games 200",
     "emcomm.analyze": "--quick --out OUT",
     "emcomm.play": "",
+    "emcomm.sweep": "--episodes 300 --games 16 --evaluation-games 100 --report-runs 0 --log-dir LOGS --plan",
     "emcomm.verify": "",
     "emcomm.prove": "--seconds 0.5",
     "emcomm.audit": "--games 40",

@@ -20,6 +20,7 @@ from analysis.report.pipeline import QUICK, study
 from analysis.report.write import write_report
 from emcomm.dialogues import DialogueWriter
 from envs import declared
+from envs.game import plain_declaration
 from tests.games import Signal
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -379,6 +380,31 @@ def test_the_browser_shows_who_knew_what_and_the_report_a_lexicon(chromium: Any,
     assert page.locator("#trains h5").all_inner_texts() == ["A: sender", "B: receiver"]
     rows = [r.inner_text().split("\t")[1:3] for r in page.locator(".wide tbody").first.locator("tr").all()]
     assert rows == [["colour red", "0 · EOT"], ["colour green", "1 · EOT"], ["colour blue", "EOT"]]
+    assert (window.trouble, window.refused()) == ([], [])
+    window.context.close()
+
+
+def test_the_browser_makes_up_no_outcome_where_the_game_declares_none(chromium: Any, tmp_path: Path) -> None:
+    """Two joint moves in each game; what they brought stands where the outcome would."""
+    game = replace(plain_declaration(2, ("go", "wait")), has_success=False)
+    table = table_of([[(1, 0), (2, 2)]] * 40, moves=[(0, 1)] * 40)
+    nothing: dict[str, Any] = {"success": np.zeros(0, np.bool_), "score": np.zeros(0, np.float32)}
+    rewards = np.tile(np.array([[0.5, -0.25]], np.float32), (40, 1))
+    games = {"episode": np.arange(40) // 2, "negotiation": np.arange(40) % 2, "rewards": rewards}
+    writer = DialogueWriter(tmp_path / "run" / "evaluation", 2, game.move_names, game=game)
+    writer.add(replace(table, **games, **nothing))
+    writer.close()
+    found = study(analysis.load(tmp_path / "run"), replace(QUICK, nulls=1))
+    window = Opened(chromium, write_report(tmp_path / "out", [found]))
+    page = window.page
+    page.locator(".row").nth(1).click()
+    assert page.locator("#which").inner_text() == "Episode 0, joint move 2"
+    assert page.locator("#outcome").inner_text() == "mean reward +0.125 · 2 rounds"
+    assert page.locator(".row .mark").first.inner_text() == "·"
+    hidden = page.locator('select[name="outcome"] option').evaluate_all("all => all.map((one) => one.hidden)")
+    assert hidden == [False, True, True, False]
+    assert "0.250" in page.locator("dl.facts").inner_text()
+    assert "of 20 games (40 joint moves)" in page.locator("dl.facts").inner_text()
     assert (window.trouble, window.refused()) == ([], [])
     window.context.close()
 

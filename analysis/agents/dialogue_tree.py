@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.agents.players import MakeGame
-from analysis.data.decisions import NotApplicable
+from analysis.data.decisions import NO_SUCCESS, NotApplicable
 from emcomm.networks.policy import Policy, Population
 from envs.game import Bools, Game, Ints
 from envs.negotiation import ACT, SILENT, Negotiation, Observation, TalkRules
@@ -295,6 +295,8 @@ def _success_by_moves(make_game: MakeGame) -> Reals:
     outcome = game.play(moves, np.arange(len(moves)))
     if not (outcome.terminated | outcome.truncated).all():
         raise NotApplicable("the dialogues cannot be enumerated: the game goes on after the first moves")
+    if outcome.success is None:
+        raise NotApplicable(NO_SUCCESS)
     first, *others = outcome.success.reshape(TRIALS, n_moves, n_moves)
     if (first != others).any():
         raise NotApplicable("the dialogues cannot be enumerated: what succeeds is drawn")

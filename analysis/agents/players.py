@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.automata.protocol_machine import ProtocolMachine
+from analysis.data.decisions import NO_SUCCESS, NotApplicable
 from emcomm.dialogues import DialogueTable, concatenate
 from emcomm.loop import episodes, numbered
 from emcomm.statistics import Rate, rate
@@ -129,4 +130,6 @@ def play_games(
 
 def success_of(table: DialogueTable) -> Rate:
     """The share of episodes that succeeded, as their last dialogues say, with its Wilson interval."""
+    if not table.judged:
+        raise NotApplicable(NO_SUCCESS)
     return rate(int(table.success[table.last].sum()), int(table.last.sum()))

@@ -10,7 +10,7 @@ from math import nan
 from emcomm.config import Config
 from emcomm.evaluation import evaluate
 from emcomm.networks.policy import Policy
-from emcomm.statistics import Rate
+from emcomm.statistics import NO_MEAN, Mean, Rate
 from envs.channels import CHANNELS
 
 
@@ -19,7 +19,8 @@ class Control:
     """The same network with another channel."""
 
     channel: str
-    success: Rate
+    success: Rate | None
+    """None where the game declares no success."""
     mean_rounds: float
     cut: float
     """Share of talks cut at `max_rounds`."""
@@ -29,6 +30,8 @@ class Control:
     """Over agents and episodes, without the cost of talking (reward)."""
     score: float = nan
     """Mean score of the last joint moves."""
+    returned: Mean = NO_MEAN
+    """The mean return with its 95 % interval."""
 
     @property
     def meaning(self) -> str:
@@ -59,7 +62,7 @@ def channel_controls(
     -------
     tuple of Control
         `channel`, `success` with its interval, `mean_rounds`, `cut` (share of talks), `as_trained`, `mean_return`,
-        `score`, `meaning`.
+        `score`, `returned` (the mean return with its interval), `meaning`.
 
     Examples
     --------
@@ -72,7 +75,8 @@ def channel_controls(
         own = channel == config.rules.channel
         controls.append(
             Control(
-                channel, figures.success, figures.mean_rounds, figures.cut, own, figures.mean_return, figures.score
+                channel, figures.success, figures.mean_rounds, figures.cut, own, figures.mean_return, figures.score,
+                figures.returned,
             )
         )  # fmt: skip
     return tuple(controls)

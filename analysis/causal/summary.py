@@ -30,18 +30,34 @@ class Causes:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
         tables = {
-            "controls": [(c.channel, c.meaning, *_rate(c.success), c.mean_rounds, c.cut) for c in self.controls],
+            "controls": [
+                (c.channel, c.meaning, *_rate(c.success), c.mean_rounds, c.cut, *c.returned[:3]) for c in self.controls
+            ],
             "edits": [(e.name, *_rate(e.changed), e.shift) for e in self.edits],
             "influence": [tuple(vars(self.influence).values())] if self.influence else [],
             "signalling": [(t + 1, bits) for t, bits in enumerate(self.signalling)],
             "leaks": [(leak.source, *_rate(leak.accuracy), leak.null, leak.leaks) for leak in self.leaks],
             "growth": [(g.length, g.n_states, g.converged, g.accuracy, g.questions) for g in self.growth],
         }
-        return {name: pd.DataFrame(rows, columns=COLUMNS[name]) for name, rows in tables.items() if rows}
+        frames = {name: pd.DataFrame(rows, columns=COLUMNS[name]) for name, rows in tables.items() if rows}
+        if any(c.success is None for c in self.controls):
+            frames["controls"] = frames["controls"].drop(columns=["success", "low", "high"])
+        return frames
 
 
 COLUMNS = {
-    "controls": ["channel", "meaning", "success", "low", "high", "mean_rounds", "cut"],
+    "controls": [
+        "channel",
+        "meaning",
+        "success",
+        "low",
+        "high",
+        "mean_rounds",
+        "cut",
+        "mean_return",
+        "return_low",
+        "return_high",
+    ],
     "edits": ["edit", "share_of_moves_changed", "low", "high", "shift_of_probability"],
     "influence": ["bits_on_next_action", "bits_on_move", "shift_of_move", "null_bits"],
     "signalling": ["round", "bits"],
@@ -51,4 +67,6 @@ COLUMNS = {
 
 
 def _rate(rate: Any) -> tuple[float, float, float]:
+    if rate is None:
+        return float("nan"), float("nan"), float("nan")
     return rate.value, rate.low, rate.high

@@ -18,6 +18,10 @@ from envs.game import Bools, Ints
 Scores = NDArray[np.float64]
 
 
+NO_SUCCESS = "the game declares no success"
+"""Why a measure that needs one does not apply."""
+
+
 class NotApplicable(ValueError):
     """The dialogues are of a kind for which this measure has no meaning."""
 

@@ -113,6 +113,8 @@ def export_corpus(
 def write_corpus(tables: Iterable[DialogueTable], flat: TextIO, structured: TextIO) -> dict[str, int]:
     """Write dialogues as lines of JSON, flat and structured; returns how many dialogues and symbols.
 
+    `success` is null where the game declares none.
+
     >>> import io
     >>> from analysis.data.dialogue_text import table_of
     >>> flat, structured = io.StringIO(), io.StringIO()
@@ -128,7 +130,8 @@ def write_corpus(tables: Iterable[DialogueTable], flat: TextIO, structured: Text
         ends = np.concatenate([[0], np.cumsum(spoken)])[table.starts].tolist()
         words = as_said[as_said != SILENT].tolist()
         rounds, starts = table.symbols.tolist(), table.starts.tolist()
-        facts = zip(table.moves.tolist(), table.success.tolist(), table.cut.tolist(), strict=True)
+        judged = table.success.tolist() if table.judged else [None] * len(table)
+        facts = zip(table.moves.tolist(), judged, table.cut.tolist(), strict=True)
         for i, (moves, success, cut) in enumerate(facts):
             flat.write(f"{words[ends[i] : ends[i + 1]]}\n")
             record = {"rounds": rounds[starts[i] : starts[i + 1]], "moves": moves, "success": success, "cut": cut}

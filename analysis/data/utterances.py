@@ -46,11 +46,13 @@ class Utterances:
     agent: Ints
     """`[U]` which agent spoke."""
     success: Bools
-    """`[U]` how its episode ended."""
+    """`[U]` how its episode ended; False everywhere where the game declares no success (not `judged`)."""
     n_rounds: Ints
     """`[U]` rounds of the dialogue, the closing one included."""
     cut: Bools
     """`[U]` whether its talk was cut."""
+    judged: bool = True
+    """Whether the game says what success is."""
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -135,7 +137,8 @@ def utterances(
     lot = np.random.default_rng(SEED).permutation(len(table))
     episode = np.unique(table.episode, return_inverse=True)[1].reshape(-1)
     succeeded = np.zeros(int(episode.max(initial=-1)) + 1, np.bool_)
-    succeeded[episode[table.last]] = table.success[table.last]
+    if table.judged:
+        succeeded[episode[table.last]] = table.success[table.last]
     found = []
     for name, agents in speakers(game, each_agent):
         spoken = one_of_each(episode, lot, np.logical_or.reduce(table.speaks[:, agents], axis=1))
@@ -156,6 +159,7 @@ def utterances(
                 said.astype(np.int64), known[:, varied], at, which, succeeded[episode[at]],
                 table.n_rounds[at],
                 table.cut[at],
+                table.judged,
             )
         )  # fmt: skip
     if not found:

@@ -71,11 +71,19 @@ def undecided_sentence(rivals: tuple[str, ...]) -> str:
 
     >>> undecided_sentence(("vote", "integrator"))
     'Vote and integrator tell who yields, and these dialogues do not separate them: the full analysis takes more.'
+    >>> undecided_sentence(("integrator", "two numbers", "three numbers"))[:46]
+    'Integrator and a few running numbers tell who '
     """
+    named = _listed(_rivals(rivals))
     return (
-        f"{_listed(list(rivals)).capitalize()} tell who yields, and these dialogues do not separate them: the full "
+        f"{named[0].upper()}{named[1:]} tell who yields, and these dialogues do not separate them: the full "
         "analysis takes more."
     )
+
+
+def _rivals(rivals: tuple[str, ...]) -> list[str]:
+    """Their names; two numbers, three and four are one idea."""
+    return list(dict.fromkeys("a few running numbers" if name in NUMBERS else name for name in rivals))
 
 
 def lead_of(result: Explanation, agent: str = "agent", agents: str = "agents", yields: str = "") -> str:
@@ -85,7 +93,7 @@ def lead_of(result: Explanation, agent: str = "agent", agents: str = "agents", y
     """
     takes = f"takes {yields}" if yields else "yields"
     if result.rivals:
-        either = " or ".join(result.rivals)
+        either = " or ".join(_rivals(result.rivals))
         return f"The talk tells which {agent} {takes}; this quick look leaves open by which rule ({either})."
     if result.best is None:
         return f"The talk tells which {agent} {takes}, but no single rule can be named for how."

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.agents.cross_play import cosine
 from analysis.automata.decision_rules import Vote, fit_vote
-from analysis.data.decisions import Scores, decisions, split, who_yields
+from analysis.data.decisions import NO_SUCCESS, NotApplicable, Scores, decisions, split, who_yields
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Rate, rate
 from envs.game import Floats, Ints
@@ -58,6 +58,8 @@ def drift(blocks: Iterable[DialogueTable], n_tokens: int, dialogues: int = 10_00
         fitting, scoring = split(last)
         votes.append(fit_vote(fitting))
         accuracy = rate(*who_yields(votes[-1].scores(scoring.symbols, scoring.n_rounds), scoring))
+        if not block.judged:
+            raise NotApplicable(NO_SUCCESS)
         episodes, success = block.episode, rate(int(block.success.sum()), len(block))
         weights = _centred(votes[-1], n_tokens)
         nan = float("nan")

@@ -25,7 +25,8 @@ class FrequentDialogue(NamedTuple):
     symbols: Ints
     """int8 `[rounds, N]`"""
     uses: int
-    successes: int
+    successes: int | None
+    """None where the game declares no success."""
 
 
 class DistinctReport(NamedTuple):
@@ -84,6 +85,7 @@ class DistinctTally:
         self._runs: list[_Counted] = []  # each sorted by hash; longest first, lengths about halving
         self._dialogues = 0
         self._examples: dict[int, Ints] = {}
+        self._judged = True
 
     def add(self, table: DialogueTable) -> None:
         """Count in the dialogues of `table`."""
@@ -95,7 +97,9 @@ class DistinctTally:
         ordered = hashes[order]
         first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
         counts = np.diff(np.append(first, len(ordered)))
-        successes = np.add.reduceat(table.success[order].astype(np.int64), first)
+        self._judged = self._judged and table.judged
+        good = table.success[order].astype(np.int64) if table.judged else np.zeros(len(order), np.int64)
+        successes = np.add.reduceat(good, first)
         self._keep_examples(table, ordered[first], counts, order[first])
         self._push(_Counted(ordered[first], counts, successes))
 
@@ -109,7 +113,10 @@ class DistinctTally:
         known = np.searchsorted(hashes, np.array(list(self._examples), np.uint64))
         order = np.lexsort((hashes[known], -counts[known]))[:top]
         frequent = tuple(
-            FrequentDialogue(self._examples[int(hashes[i])], int(counts[i]), int(successes[i])) for i in known[order]
+            FrequentDialogue(
+                self._examples[int(hashes[i])], int(counts[i]), int(successes[i]) if self._judged else None
+            )
+            for i in known[order]
         )
         spectrum = tuple(zip(*(values.tolist() for values in np.unique(counts, return_counts=True)), strict=True))
         return DistinctReport(self._dialogues, len(hashes), int((counts == 1).sum()), frequent, spectrum)

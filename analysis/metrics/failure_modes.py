@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.data.decisions import NO_SUCCESS, NotApplicable
 from emcomm.dialogues import DialogueTable
 from envs.game import Bools, Floats, Ints
 
@@ -49,7 +50,9 @@ class JointMoves:
         self._same_move: set[bool] = set()  # what it has brought
 
     def learn(self, table: DialogueTable) -> JointMoves:
-        """Take in the outcomes of `table`."""
+        """Take in the outcomes of `table`; nothing where it says none."""
+        if not table.judged:
+            return self
         alike = np.zeros(len(table), np.bool_)
         for i, j in self._exchangeable():
             alike |= (table.moves[:, i] == table.moves[:, j]) & (table.moves[:, i] >= 0)
@@ -135,7 +138,7 @@ def failure_kinds(
     Returns
     -------
     array of int8
-        `[D]`
+        `[D]`; raises NotApplicable where the game declares no success.
 
     Examples
     --------
@@ -147,6 +150,8 @@ def failure_kinds(
     >>> KINDS[failure_kinds(table, leaning)[1]]
     'slip of sampling'
     """
+    if not table.judged:
+        raise NotApplicable(NO_SUCCESS)
     joint = joint or JointMoves([0] * table.moves.shape[1]).learn(table)
     tie = tied(table) & joint.must_differ
     greedy = np.full(len(table), -1, np.int8)

@@ -36,8 +36,8 @@ class Entry(NamedTuple):
     """How often the message stands for this meaning, of all its uses."""
     second: str
     """The second commonest message, with its share."""
-    success: Rate
-    """How the episodes ended in which it was said for this meaning."""
+    success: Rate | None
+    """How the episodes ended in which it was said for this meaning; None where the game declares no success."""
 
 
 class Cell(NamedTuple):
@@ -93,7 +93,7 @@ def lexicon(said: Utterances) -> tuple[Entry, ...]:
             Entry(
                 said.speaker, meaning_text(meanings[v], said.attributes), message_text(messages[says], said.eot),
                 rate(int(count[best]), int(uses[v])), rate(int(count[best]), int(of_message[says])), second,
-                rate(int(good[best]), int(count[best])),
+                rate(int(good[best]), int(count[best])) if said.judged else None,
             )
         )  # fmt: skip
     return tuple(found)
@@ -137,11 +137,12 @@ def entry_frame(entries: tuple[Entry, ...]) -> pd.DataFrame:
     """One row per meaning: who says what for it, how often, and how surely it stands for it."""
     rows = [
         (e.speaker, e.meaning, e.message, e.said.value, e.said.low, e.said.high, e.second, e.means.value,
-         e.success.value, e.said.trials)
+         e.success.value if e.success else None, e.said.trials)
         for e in entries
     ]  # fmt: skip
     names = ["speaker", "meaning", "says", "share", "low", "high", "or", "share_of_its_uses", "success", "utterances"]
-    return pd.DataFrame(rows, columns=names)
+    frame = pd.DataFrame(rows, columns=names)
+    return frame if all(e.success for e in entries) else frame.drop(columns="success")
 
 
 def cell_frame(cells: tuple[Cell, ...]) -> pd.DataFrame:

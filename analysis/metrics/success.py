@@ -1,4 +1,4 @@
-"""How often the agents succeed, over what lengths and when, and of what kind their failures are.
+"""How often the agents succeed, over what lengths and when, of what kind their failures are, and what they gain.
 
 Rates carry Wilson intervals (Wilson 1927). `SuccessTally` adds up a log of any length part by part.
 """
@@ -6,15 +6,15 @@ Rates carry Wilson intervals (Wilson 1927). `SuccessTally` adds up a log of any 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
-from emcomm.dialogues import DialogueTable
-from emcomm.statistics import Rate, rate
+from emcomm.dialogues import DialogueTable, returns_of
+from emcomm.statistics import Mean, Rate, mean_from, rate
 from envs.game import Bools, Ints
 
 Counts = NDArray[np.int64]
@@ -29,11 +29,17 @@ class CourseBin(NamedTuple):
     mean_rounds: float
     cut: float
     """Share of its talks that were cut."""
+    returned: Mean
+    """Of its episodes the mean return (over episodes and agents), without the cost of talking."""
+    dialogues: int
 
 
 @dataclass(frozen=True)
 class SuccessReport:
-    """What a log says about success; a rate without dialogues is NaN with the interval [0, 1]."""
+    """What a log says about success and return; a rate without dialogues is NaN with the interval [0, 1].
+
+    So are all rates of success where the game declares none (not `judged`).
+    """
 
     overall: Rate
     """Of the episodes, by what their last dialogues brought."""
@@ -48,17 +54,46 @@ class SuccessReport:
     """Success over training, by number of episode."""
     failures: dict[str, int]
     """Kind of failure (`analysis.metrics.failure_modes.KINDS`) -> number of dialogues."""
+    judged: bool
+    """Whether the game says what success is."""
+    episodes: int
+    """Games (episodes)."""
+    dialogues: int
+    """Joint moves, and so dialogues."""
+    returned: Mean
+    """Mean return over episodes and agents, without the cost of talking."""
+    returns: tuple[float, ...]
+    """The same for each agent."""
+    n_cut: int
+    """Dialogues whose talk was cut."""
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per group of dialogues: columns group, dialogues, success, low, high."""
-        groups = {"all": self.overall, "not cut": self.uncut, "cut": self.cut}
+        """One row per group: columns group, count (of episodes, or dialogues), success, low, high.
+
+        An episode succeeds if its last joint move does; of the dialogues each one's own joint move counts.
+        """
+        groups = {"all": self.overall}
+        if self.dialogues > self.episodes:
+            dialogues = sum(r.trials for r in self.by_rounds.values())
+            every = rate(sum(r.successes for r in self.by_rounds.values()), dialogues)
+            groups = {"all episodes": self.overall, "all dialogues": every}
+        groups |= {"not cut": self.uncut, "cut": self.cut}
         groups |= {f"{rounds} rounds": rate for rounds, rate in self.by_rounds.items()}
-        return _frame("group", groups)
+        several = self.dialogues > self.episodes
+        return _frame("group", groups).rename(columns={"dialogues": "count"} if several else {})
 
     def course_frame(self) -> pd.DataFrame:
-        """One row per stretch of training: first_episode, dialogues, success, low, high, mean_rounds, cut."""
+        """One row per stretch of training: first_episode, episodes, dialogues, success, low, high, mean_rounds, cut,
+        mean_return, return_low, return_high; without success and its interval where the game declares none."""
         frame = _frame("first_episode", {b.first_episode: b.success for b in self.course})
-        return frame.assign(mean_rounds=[b.mean_rounds for b in self.course], cut=[b.cut for b in self.course])
+        returned = [b.returned for b in self.course]
+        frame = frame.assign(
+            episodes=[r.n for r in returned], dialogues=[b.dialogues for b in self.course],
+            mean_rounds=[b.mean_rounds for b in self.course], cut=[b.cut for b in self.course],
+            mean_return=[r.value for r in returned], return_low=[r.low for r in returned],
+            return_high=[r.high for r in returned],
+        )  # fmt: skip
+        return frame if self.judged else frame.drop(columns=["success", "low", "high"])
 
     def failures_frame(self) -> pd.DataFrame:
         """One row per kind of failure: kind, dialogues, share (of all failures; NaN where there are none)."""
@@ -83,6 +118,9 @@ class SuccessTally:
         self._by_rounds = np.zeros((0, 2), np.int64)  # [rounds, (dialogues, successes)]
         self._cut = np.zeros((2, 2), np.int64)  # [cut, (dialogues, successes)]
         self._failures = np.zeros(len(KINDS), np.int64)
+        self._dialogues = self._rounds = self._n_cut = 0
+        self._judged = True
+        self._returns, self._squares = np.zeros(0), 0.0
         self._course = _Course(course_bins)
 
     def add(
@@ -94,26 +132,41 @@ class SuccessTally:
         """Count in the dialogues of `table`; `move_probs` and `joint` as for `failure_kinds`."""
         if not len(table):
             return
-        ends = table.success[table.last]
-        self._episodes += len(ends), ends.sum()
+        returns = returns_of(table)
+        self._returns = returns.sum(axis=0) + (self._returns if self._returns.size else 0)
+        self._squares += float(np.square(returns.mean(axis=1)).sum())
+        self._dialogues, self._rounds = self._dialogues + len(table), self._rounds + int(table.n_rounds.sum())
+        self._n_cut += int(table.cut.sum())
+        self._episodes[0] += len(returns)
+        self._course.add(table, returns.mean(axis=1))
+        self._judged = self._judged and table.judged
+        if not table.judged:
+            return
+        self._episodes[1] += table.success[table.last].sum()
         self._by_rounds = add_up(self._by_rounds, _pairs(table.n_rounds, table.success))
         self._cut += _pairs(table.cut.astype(np.int64), table.success, 2)
         kinds = failure_kinds(table, move_probs, joint)
         self._failures += np.bincount(kinds[kinds >= 0], minlength=len(KINDS))
-        self._course.add(table)
 
     def result(self) -> SuccessReport:
         """The figures over all dialogues so far."""
-        total, (episodes, successes) = self._by_rounds[:, 0].sum(), self._episodes
-        rounds = np.arange(len(self._by_rounds)) @ self._by_rounds[:, 0]
+        episodes, successes = map(int, self._episodes)
+        returns = self._returns / max(episodes, 1)
+        mean = float(returns.mean()) if returns.size else float("nan")
         return SuccessReport(
-            overall=rate(int(successes), int(episodes)),
+            overall=rate(successes, episodes) if self._judged else rate(0, 0),
             by_rounds={r: rate(int(s), int(n)) for r, (n, s) in enumerate(self._by_rounds) if n},
             uncut=rate(int(self._cut[0, 1]), int(self._cut[0, 0])),
             cut=rate(int(self._cut[1, 1]), int(self._cut[1, 0])),
-            mean_rounds=float(rounds / total) if total else float("nan"),
+            mean_rounds=self._rounds / self._dialogues if self._dialogues else float("nan"),
             course=self._course.bins(),
             failures={kind: int(n) for kind, n in zip(KINDS, self._failures, strict=True)},
+            judged=self._judged,
+            episodes=episodes,
+            dialogues=self._dialogues,
+            returned=mean_from(mean, self._squares / max(episodes, 1), episodes),
+            returns=tuple(returns.tolist()),
+            n_cut=self._n_cut,
         )
 
 
@@ -122,23 +175,40 @@ class _Course:
 
     def __init__(self, size: int) -> None:
         self._sums = np.zeros((size + size % 2, 5), np.int64)  # dialogues, episodes, successes, rounds, cut
-        self._width = 1
+        self._returns = np.zeros((len(self._sums), 2))  # sum of the episodes' returns, and of their squares
+        self._width, self._judged = 1, True
 
-    def add(self, table: DialogueTable) -> None:
+    def add(self, table: DialogueTable, returns: NDArray[np.float64]) -> None:
+        """`returns` `[E]` of the episodes in `table`, by their numbers."""
         while table.episode.max() >= self._width * len(self._sums):
-            merged = self._sums[::2] + self._sums[1::2]
-            self._sums = np.concatenate([merged, np.zeros_like(merged)])
+            self._sums, self._returns = _halved(self._sums), _halved(self._returns)
             self._width *= 2
         stretch, last = table.episode // self._width, table.last
-        for column, values in enumerate((None, last, last & table.success, table.n_rounds, table.cut)):
+        self._judged = self._judged and table.judged
+        good = last & table.success if table.judged else np.zeros(len(table), np.bool_)
+        for column, values in enumerate((None, last, good, table.n_rounds, table.cut)):
             self._sums[:, column] += np.bincount(stretch, values, len(self._sums)).astype(np.int64)
+        of_episode = np.unique(table.episode) // self._width
+        for column, gained in enumerate((returns, returns**2)):
+            self._returns[:, column] += np.bincount(of_episode, gained, len(self._sums))
 
     def bins(self) -> tuple[CourseBin, ...]:
         return tuple(
-            CourseBin(i * self._width, rate(int(s), int(e)), float(r / n), float(c / n))
-            for i, (n, e, s, r, c) in enumerate(self._sums)
+            CourseBin(
+                i * self._width, rate(int(s), int(e)) if self._judged else rate(0, 0), float(r / n), float(c / n),
+                mean_from(gained / max(e, 1), squares / max(e, 1), int(e)), int(n),
+            )
+            for i, ((n, e, s, r, c), (gained, squares)) in enumerate(
+                zip(self._sums.tolist(), self._returns.tolist(), strict=True)
+            )
             if n
-        )
+        )  # fmt: skip
+
+
+def _halved(sums: NDArray[Any]) -> NDArray[Any]:
+    """Neighbours added up, and as many zeros behind them."""
+    merged = sums[::2] + sums[1::2]
+    return np.concatenate([merged, np.zeros_like(merged)])
 
 
 def add_up(total: Counts, more: Counts) -> Counts:

@@ -132,12 +132,11 @@ class TokenReport:
         return pd.DataFrame({"length": np.arange(size), **padded})
 
     def dialogue_frame(self) -> pd.DataFrame:
-        """The most frequent dialogues as the talk's table: dialogue, count, share, success (share of its uses)."""
-        rows = [
-            (line(f.symbols), f.uses, f.uses / self.dialogues.dialogues, f.successes / f.uses)
-            for f in self.dialogues.frequent
-        ]
-        return pd.DataFrame(rows, columns=["dialogue", "count", "share", "success"])
+        """The most frequent dialogues as the talk's table: dialogue, count, share, success (share of its uses).
+
+        Without success where the game declares none.
+        """
+        return _frequent(self.dialogues)
 
     def rarefaction_frame(self) -> pd.DataFrame:
         """Different dialogues to expect among so many, a dialogue and its mirror image as two and as one."""
@@ -150,11 +149,7 @@ class TokenReport:
 
     def twin_frame(self) -> pd.DataFrame:
         """The same as `dialogue_frame`, a dialogue and its mirror image counted as one."""
-        rows = [
-            (line(f.symbols), f.uses, f.uses / max(self.twins.dialogues, 1), f.successes / f.uses)
-            for f in self.twins.frequent
-        ]
-        return pd.DataFrame(rows, columns=["dialogue", "count", "share", "success"])
+        return _frequent(self.twins)
 
     def role_tables(self) -> dict[str, pd.DataFrame]:
         """One row per symbol and a share for each role; nothing where there is one role."""
@@ -258,6 +253,18 @@ class TokenTally:
         tripled = paired[:-1] & paired[1:]
         triple = pair[:-1] * size + said[2:]
         self._trigrams += np.bincount(triple[tripled], minlength=size**3)
+
+
+def _frequent(report: DistinctReport) -> pd.DataFrame:
+    shown = report.frequent
+    columns = {
+        "dialogue": [line(f.symbols) for f in shown],
+        "count": [f.uses for f in shown],
+        "share": [f.uses / max(report.dialogues, 1) for f in shown],
+    }
+    if all(f.successes is not None for f in shown):
+        columns["success"] = [(f.successes or 0) / f.uses for f in shown]
+    return pd.DataFrame(columns)
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from analysis.data.decisions import NO_SUCCESS, NotApplicable
 from analysis.data.utterances import numbered, private_values
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import Z95, Rate, rate
@@ -167,6 +168,8 @@ def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None
     --------
     `generalisation(table, met.kinds(table)).by_kind["new combination"]`
     """
+    if not table.judged:
+        raise NotApplicable(NO_SUCCESS)
     graded = not np.array_equal(table.score, table.success) if graded is None else graded
     table, kinds = table[table.last], kinds[table.last]
     meaning = numbered(table.private.astype(np.int64).reshape(len(table), -1))[1]

@@ -128,6 +128,8 @@ def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
 
     `attributes` is how many the game declares. `knows` holds two characters for each agent and attribute, `moves` two
     for each agent, `talk` the dialogues one after the other, `N` characters a round, and `lengths` their rounds.
+    `success` is empty where the game declares none; then `gains` has the mean reward of each joint move. `joint` is the
+    joint move's number in its episode, where there are several.
     """
     table = part.table
     return {
@@ -137,7 +139,9 @@ def pack(part: Excerpt, attributes: int = 0) -> dict[str, Any]:
         "talk": _characters(table.symbols - SILENT),
         "speakers": _characters(table.speakers),
         "moves": _characters(_two_signs(table.moves)),
-        "success": _characters(table.success),
+        "success": _characters(table.success) if table.judged else "",
+        "gains": [] if table.judged else [round(gain, 4) for gain in table.rewards.mean(axis=1).tolist()],
+        "joint": table.negotiation.tolist() if table.negotiation.any() else [],
         "cut": _characters(table.cut),
         "decided": part.decided.tolist(),
         "episodes": table.episode.tolist(),

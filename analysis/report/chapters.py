@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from analysis.data.decisions import NO_SUCCESS
 from analysis.data.dialogue_text import line
 from analysis.report import figures
 from analysis.report.findings import Findings
@@ -21,7 +22,7 @@ VERDICTS = {
 }
 SEVERAL = "several rules are possible: this quick look does not tell them apart"
 CHAPTERS = {
-    "success": ("Do they succeed?", "{goal}"),
+    "success": ("{succeed}", "{goal}"),
     "meaning": (
         "What does it mean?",
         'What the agents know and the others do not, and how the talk tells it. Whether it is heeded, "positive '
@@ -64,7 +65,9 @@ def _setting(findings: Findings) -> str:
     if run.seed is not None:
         parts.append(f"seed {run.seed}")
     if findings.training is not None:
-        parts.append(f"{shown(findings.training.overall.trials)} dialogues of training")
+        training = findings.training
+        several = f" with {shown(training.dialogues)} joint moves" if training.dialogues > training.episodes else ""
+        parts.append(f"{shown(training.episodes)} games of training{several}")
     return "".join(f" · {text(part)}" for part in parts if part)
 
 
@@ -110,7 +113,9 @@ def words_of(study: Study) -> dict[str, str]:
         "agent": printable(words.agent, 100),
         "agents": printable(words.agents, 100),
         "failure": printable(words.failure, 100),
-        "goal": printable(words.goal, 400) or "Success is what the game says it is.",
+        "goal": printable(words.goal, 400)
+        or ("Success is what the game says it is." if study.judged else f"{NO_SUCCESS.capitalize()}: see the return."),
+        "succeed": "Do they succeed?" if study.judged else "What do they gain?",
         "eot": str(study.facts.n_tokens),
         "yields": printable(moves[-1], 100),
         "stays": printable(moves[0], 100),
@@ -126,10 +131,11 @@ def _guide(findings: Findings) -> str:
     closing = ends.get(rules.closing, "the talk lasts a fixed number of rounds") if rules else ends["mutual"]
     turns = "one after the other" if rules and rules.speaking == "sequential" else "all at once"
     tokens = findings.study.facts.n_tokens
+    asked = "whether they succeed" if findings.study.judged else "what they gain"
     says = (
         f"{words['goal']} Before they move, the {words['agents']} talk: in each round everyone says, {turns}, one of "
         f"{tokens} token{'s' * (tokens != 1)} that mean nothing at first, or EOT; {closing}. Below are what they say, "
-        "a game against the network, and chapter by chapter whether they succeed, by which rule, and what the talk "
+        f"a game against the network, and chapter by chapter {asked}, by which rule, and what the talk "
         "causes: each figure says how to read it and has its numbers under it, and what does not apply is named at "
         "the end with the reason."
     )
@@ -156,7 +162,8 @@ def _commonest(findings: Findings, number: int) -> str:
     tally, words = findings.tokens.twins, words_of(findings.study)
     eot = findings.study.facts.n_tokens
     rows = [
-        {"dialogue": line(f.symbols, eot), "share": f.uses / tally.dialogues, "success": f.successes / f.uses}
+        {"dialogue": line(f.symbols, eot), "share": f.uses / tally.dialogues}
+        | ({} if f.successes is None else {"success": f.successes / f.uses})
         for f in tally.frequent[:MOST_COMMON]
     ]
     two = len(findings.study.game.agent_names) == 2
@@ -180,6 +187,7 @@ def _chapters(findings: Findings, number: int) -> Iterator[tuple[str, str, str]]
         cards = [
             _card(measure, findings, findings.study, words) for measure in findings.measures if _place(measure) == key
         ]
+        title = title.format(**words)
         if html := chapter(title, says.format(**words), cards, f"run-{number}-{key}"):
             yield key, title, html
 
@@ -218,6 +226,9 @@ def comparison_section(comparison: object) -> str:
     if not isinstance(comparison, Comparison):
         return ""
     says = "".join(f"<p class=says>{text(group.sentence)}.</p>" for group in comparison.groups)
+    if any(group.rounds for group in comparison.groups):  # a sweep knows more than a sentence holds
+        caption = "The conditions, with 95 % intervals over their seeds"
+        says = table(comparison.groups_frame(), caption, unfolded=len(comparison.groups))
     sentences = "".join(
         f'<li><button type="button" class="link" data-run="{i}">{text(name)}</button> {text(sentence)}</li>'
         for i, (name, sentence) in enumerate(zip(comparison.names, comparison.sentences, strict=True))

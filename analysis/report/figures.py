@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -21,13 +22,13 @@ from analysis.explanation.speaker import Speaker
 from analysis.explanation.vote_drift import DriftPoint
 from analysis.metrics.decision_information import Bits
 from analysis.metrics.mutual_information import Information
-from analysis.metrics.success import SuccessReport
+from analysis.metrics.success import CourseBin, SuccessReport
 from analysis.metrics.token_statistics import TokenReport
 from analysis.report.html import shown as _shown
 from analysis.report.svg import COLOURS, canvas, svg
 from emcomm.dialogues import DialogueTable
 from emcomm.printable import printable
-from emcomm.statistics import Rate
+from emcomm.statistics import Mean, Rate
 
 MOST_BARS = 12
 """Groups in a figure; beyond them only the largest are shown."""
@@ -37,24 +38,24 @@ _EPISODES = FuncFormatter(lambda n, _: f"{n / 1e6:g} M" if n >= 1e6 else f"{n / 
 
 
 def course(report: SuccessReport, without_talk: float | None = 0.5) -> str | None:
-    """Success and length of the dialogues over training; `without_talk` is the best that can be reached without."""
-    bins = [b for b in report.course if b.success.trials]
+    """Success, mean return and length of the dialogues over training.
+
+    `without_talk` is the best success that can be reached without talk.
+    """
+    bins = [b for b in report.course if b.returned.n]
     if len(bins) < 2:
         return None
     at = np.array([b.first_episode for b in bins])
-    with canvas(4.7, 3.4) as figure:
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        above.fill_between(
-            at, [b.success.low for b in bins], [b.success.high for b in bins], color=COLOURS["first"], alpha=0.25, lw=0
-        )
-        above.plot(at, [b.success.value for b in bins], color=COLOURS["first"], lw=1.8)
-        if without_talk is not None:
-            style = {"color": COLOURS["muted"], "fontsize": 9, "ha": "right"}
-            above.axhline(without_talk, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
-            above.text(at[-1], without_talk + 0.01, "best without talk", **style)
-        above.set_ylim(min(0.45, min(b.success.low for b in bins)) - 0.02, 1.02)
-        above.yaxis.set_major_formatter(_PERCENT)
-        above.set_ylabel("success")
+    n_panels = 2 + report.judged
+    with canvas(4.7, 1.1 + 1.15 * n_panels) as figure:
+        *above, below = figure.subplots(n_panels, 1, sharex=True, height_ratios=(*[2] * report.judged, 1.5, 1))
+        gains = above[-1]
+        if report.judged:
+            _success_course(above[0], at, bins, without_talk)
+        low, high = [b.returned.low for b in bins], [b.returned.high for b in bins]
+        gains.fill_between(at, low, high, color=COLOURS["good"], alpha=0.25, lw=0)
+        gains.plot(at, [b.returned.value for b in bins], color=COLOURS["good"], lw=1.8)
+        gains.set_ylabel("mean return")
         below.plot(at, [b.mean_rounds for b in bins], color=COLOURS["second"], lw=1.8)
         below.set_ylim(bottom=0)
         below.set_ylabel("rounds")
@@ -62,10 +63,25 @@ def course(report: SuccessReport, without_talk: float | None = 0.5) -> str | Non
         below.xaxis.set_major_formatter(_EPISODES)
         figure.align_ylabels()
         last = bins[-1]
+        reached = f"success reaches {100 * last.success.value:.1f} %, " if report.judged else ""
         return svg(
             figure,
-            f"Learning curve: success reaches {100 * last.success.value:.1f} % with {last.mean_rounds:.1f} rounds",
+            f"Learning curve: {reached}the mean return {last.returned.value:.3f} with {last.mean_rounds:.1f} rounds",
         )
+
+
+def _success_course(axes: Axes, at: np.ndarray, bins: Sequence[CourseBin], without_talk: float | None) -> None:
+    axes.fill_between(
+        at, [b.success.low for b in bins], [b.success.high for b in bins], color=COLOURS["first"], alpha=0.25, lw=0
+    )
+    axes.plot(at, [b.success.value for b in bins], color=COLOURS["first"], lw=1.8)
+    if without_talk is not None:
+        style: dict[str, Any] = {"color": COLOURS["muted"], "fontsize": 9, "ha": "right"}
+        axes.axhline(without_talk, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
+        axes.text(at[-1], without_talk + 0.01, "best without talk", **style)
+    axes.set_ylim(min(0.45, min(b.success.low for b in bins)) - 0.02, 1.02)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.set_ylabel("success")
 
 
 def rates(
@@ -75,38 +91,54 @@ def rates(
     shown = {name: r for name, r in groups.items() if r.trials}
     if not shown:
         return None
+    low = min(r.low for r in shown.values())
+    ends = (0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1)
+    figures = {name: _shown(r.value, share=True) for name, r in shown.items()}
+    told = ", ".join(f"{name} {100 * r.value:.1f} %" for name, r in shown.items())
+    return _intervals(shown, figures, xlabel, ends, f"{xlabel}: {told}", _PERCENT, reference)
+
+
+def means(groups: dict[str, Mean], xlabel: str = "mean return, with 95 % interval") -> str | None:
+    """Means with their intervals, one line each, the first on top."""
+    shown = {name: m for name, m in groups.items() if m.n and np.isfinite(m[:3]).all()}
+    if not shown:
+        return None
+    low, high = min(m.low for m in shown.values()), max(m.high for m in shown.values())
+    room = 0.06 * (high - low) or 1.0
+    figures = {name: str(m).partition(" ")[0] for name, m in shown.items()}
+    told = ", ".join(f"{name} {figures[name]}" for name in shown)
+    return _intervals(shown, figures, xlabel, (low - room, high + room), f"{xlabel}: {told}")
+
+
+def _intervals(
+    shown: Mapping[str, Rate | Mean], figures: Mapping[str, str], xlabel: str, ends: tuple[float, float], told: str,
+    formatter: FuncFormatter | None = None, reference: float | None = None,
+) -> str:  # fmt: skip
+    """A line for each interval, its figure beside it; `told` is the text for who cannot see it."""
     with canvas(4.7, 0.75 + 0.29 * len(shown)) as figure:
         axes = figure.subplots()
         if reference is not None:
             axes.axvline(reference, color=COLOURS["muted"], lw=0.9, ls=(0, (4, 3)))
-        for y, interval in enumerate(shown.values()):
+        for y, (name, one) in enumerate(shown.items()):
             axes.plot(
-                [interval.low, interval.high],
-                [y, y],
-                color=COLOURS["first"],
-                lw=2.4,
-                solid_capstyle="round",
-                clip_on=False,
+                [one.low, one.high], [y, y], color=COLOURS["first"], lw=2.4, solid_capstyle="round", clip_on=False
             )
-            axes.plot(interval.value, y, "o", color=COLOURS["first"], ms=6.5, clip_on=False, zorder=3)
+            axes.plot(one.value, y, "o", color=COLOURS["first"], ms=6.5, clip_on=False, zorder=3)
             axes.annotate(
-                _shown(interval.value, share=True),
-                (1.04, y),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=9.5,
-            )
+                figures[name], (1.04, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5
+            )  # fmt: skip
         axes.set_yticks(range(len(shown)), list(shown))
         axes.tick_params(axis="y", labelcolor=COLOURS["ink"], pad=8)
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        low = min(r.low for r in shown.values())
-        axes.set_xlim(0 if low < 0.4 else np.floor(low * 10 - 0.2) / 10, 1)
+        axes.set_xlim(*ends)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_formatter(_PERCENT)
+        if formatter is not None:
+            axes.xaxis.set_major_formatter(formatter)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel(xlabel)
-        told = ", ".join(f"{name} {100 * r.value:.1f} %" for name, r in shown.items())
-        return svg(figure, f"{xlabel}: {told}")
+        return svg(figure, told)
 
 
 def by_rounds(report: SuccessReport) -> str | None:
@@ -163,8 +195,9 @@ def symbols_by_role(report: TokenReport) -> str | None:
     names = [*map(str, range(uses.shape[1] - 1)), "EOT"]
     shares = uses / np.maximum(uses.sum(axis=1, keepdims=True), 1)
     shown = np.sort(np.argsort(-uses.sum(axis=0), kind="stable")[:MOST_BARS])
-    moves = [m for m in range(len(uses)) if uses[m].sum()]
     colours = [COLOURS["first"], COLOURS["second"], COLOURS["good"], COLOURS["muted"]]
+    commonest = np.sort(np.argsort(-uses.sum(axis=1), kind="stable")[: len(colours)])
+    moves = [m for m in commonest.tolist() if uses[m].sum()]
     width = 0.84 / len(moves)
     with canvas(4.7, 2.9) as figure:
         axes = figure.subplots()
@@ -176,9 +209,10 @@ def symbols_by_role(report: TokenReport) -> str | None:
         axes.tick_params(axis="x", labelcolor=COLOURS["ink"])
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_ylabel("of the symbols")
-        axes.set_ylim(0, shares[:, shown].max() * 1.05)
+        axes.set_ylim(0, shares[moves][:, shown].max() * 1.05)
         figure.legend(loc="outside upper left", ncols=min(len(moves), 2))
-        return svg(figure, "Use of each symbol by the move that its speaker then takes")
+        of = f", the {len(moves)} commonest of {len(uses)} moves" if len(uses) > len(moves) else ""
+        return svg(figure, f"Use of each symbol by the move that its speaker then takes{of}")
 
 
 def symbols_by_round(report: TokenReport, rounds: int = 10) -> str | None:

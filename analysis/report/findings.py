@@ -55,14 +55,14 @@ class Findings:
         """What the talk does, in one sentence."""
         if self.explanation is not None:
             return self.explanation.sentence
-        if self.success is None:
+        if not self.played:
             return "There are no dialogues that can be read."
         return _without_a_rule(self.results) or "What the talk does could not be found out."
 
     @property
     def lead(self) -> str:
         """The same in a few words, for the top of a page; the sentence where there are none."""
-        if self.explanation is None or self.study is None or self.success is None:
+        if self.explanation is None or self.study is None or not self.played:
             return self.sentence
         words = self.study.game.words
         moves = self.study.facts.move_names
@@ -95,8 +95,13 @@ class Findings:
         return self.study.trained if self.study else None
 
     @property
+    def played(self) -> bool:
+        """Whether there are dialogues that can be read."""
+        return bool({"success", "mean_return"} & self.results.keys())
+
+    @property
     def success(self) -> SuccessReport | None:
-        """Of the frozen policy."""
+        """Of the frozen policy; None where there are no dialogues, or the game declares no success."""
         return self.results.get("success")
 
     @property
@@ -148,7 +153,10 @@ def _without_a_rule(results: dict[str, Any]) -> str:
     controls = {c.channel: c for c in results.get("controls", ())}
     own, shuffled = next((c for c in controls.values() if c.as_trained), None), controls.get("shuffled")
     if own is not None and shuffled is not None and own is not shuffled:
-        before, after = 100 * own.success.value, 100 * shuffled.success.value
-        claims.append(f"success is {before:.1f} %, and {after:.1f} % with messages of other games")
+        if own.success is not None and shuffled.success is not None:
+            before, after = 100 * own.success.value, 100 * shuffled.success.value
+            claims.append(f"success is {before:.1f} %, and {after:.1f} % with messages of other games")
+        else:
+            claims.append(f"the mean return is {own.returned}, and {shuffled.returned} with messages of other games")
     sentence = "; ".join(claims)
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""

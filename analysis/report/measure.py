@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from analysis.data.decisions import NO_SUCCESS
 from envs.game import Kind
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Measure:
 
 DIALOGUES = Need(lambda study: None if study.sample is not None else "there are no dialogues that can be read")
 TRAINING = Need(lambda study: None if study.training_sample is not None else "there is no log of training")
+JUDGED = Need(lambda study: None if study.judged else NO_SUCCESS)
 NETWORK = Need(lambda study: None if study.trained is not None else "there is no network beside the log")
 
 

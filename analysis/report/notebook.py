@@ -6,6 +6,7 @@ Everything here has a `_repr_html_`, or is a data frame, so that the last line o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def shown(found: Findings, name: str) -> Html:
 
 def dialogue_frame(dialogues: DialogueTable, game: Declaration, n_tokens: int) -> pd.DataFrame:
     """Dialogues as a table: what was said, EOT by its name, rounds, the move of each agent, and the outcome in the
-    game's words."""
+    game's words, or where the game declares no success the mean reward."""
     ends = np.cumsum(dialogues.n_rounds)
     said = [
         line(dialogues.symbols[end - rounds : end], n_tokens)
@@ -94,5 +95,8 @@ def dialogue_frame(dialogues: DialogueTable, game: Declaration, n_tokens: int) -
         ]
         for i, name in enumerate(game.agent_names)
     }
-    outcome = [printable(game.words.success if s else game.words.failure, 60) for s in dialogues.success.tolist()]
-    return pd.DataFrame({"dialogue": said, "rounds": dialogues.n_rounds, **moves, "outcome": outcome})
+    ended: dict[str, Any] = {"mean reward": dialogues.rewards.mean(axis=1)}
+    if dialogues.judged:
+        words = game.words
+        ended = {"outcome": [printable(words.success if s else words.failure, 60) for s in dialogues.success.tolist()]}
+    return pd.DataFrame({"dialogue": said, "rounds": dialogues.n_rounds, **moves, **ended})

@@ -117,10 +117,10 @@ def _excerpts(seen: Study) -> Iterator[Excerpt]:
     depth, facts = seen.depth, seen.facts
     if seen.sample is not None:
         even, failed = seen.sample.drawn(depth.shown, np.random.default_rng(1)), seen.failures
-        both = concatenate([failed, even[even.success]]) if len(failed) else even
+        both = concatenate([failed, even[even.success]]) if len(failed) and even.judged else even
         both = both[np.lexsort([both.negotiation, both.episode])]
         title = "frozen policy" if seen.run.parts["evaluation"] else "end of training"
-        yield excerpt(title, seen.success.overall.trials, both, facts, seen.trained, depth.budget, seen.game)
+        yield excerpt(title, seen.success.dialogues, both, facts, seen.trained, depth.budget, seen.game)
     if seen.training is not None and seen.training_sample is not None:
         course = seen.training_sample.drawn(depth.training_shown, np.random.default_rng(1))
-        yield excerpt("training", seen.training.overall.trials, course, facts, None, depth.budget // 2, seen.game)
+        yield excerpt("training", seen.training.dialogues, course, facts, None, depth.budget // 2, seen.game)

@@ -15,7 +15,7 @@ from analysis.agents.cross_play import CrossPlay, Prediction, cosines, cross_pla
 from analysis.agents.players import MachinePlayer, Player
 from analysis.data.decisions import NotApplicable, decisions
 from analysis.explanation.vote_drift import Yields, behavioural_distances
-from analysis.metrics.seed_aggregation import SeedSummary, over_seeds
+from analysis.metrics.seed_aggregation import Interval, SeedSummary, mean_over_seeds, over_seeds
 from analysis.report.findings import Findings
 from analysis.report.to_json import plain
 from emcomm.dialogues import concatenate
@@ -32,15 +32,24 @@ class Group:
 
     settings: str
     """What tells the group from the others; empty where there is only one."""
-    seeds: SeedSummary
+    runs: int
+    seeds: SeedSummary | None
+    """Their success; None where the game declares none."""
+    returns: Interval
+    """Their mean return, with its 95 % interval over seeds."""
+    rounds: Interval | None = None
+    """Mean rounds of a dialogue, over the seeds; None where they were not counted."""
 
     @property
     def sentence(self) -> str:
         """What the seeds amount to, in one line."""
+        head = ", ".join(filter(None, (self.settings, f"{self.runs} run{'s' * (self.runs > 1)}")))
+        returned = f"mean return {self.returns.text(3)}"
+        if self.seeds is None:
+            return f"{head}: {returned}"
         formed = self.seeds.formed
-        count = f"{formed.trials} run{'s' if formed.trials > 1 else ''}"
         return (
-            f"{', '.join(filter(None, (self.settings, count)))}: success {self.seeds.sentence}; "
+            f"{head}: success {self.seeds.sentence}; {returned}; "
             f"a protocol formed in {formed.successes} of {formed.trials}"
         )
 
@@ -69,6 +78,21 @@ class Comparison:
             return float("nan")
         rates = self.played.rates
         return float(rates[~np.eye(len(rates), dtype=np.bool_)].mean())
+
+    def groups_frame(self) -> pd.DataFrame:
+        """One row for each group: condition, runs, success and formed where they are declared, return, and rounds."""
+        lines = []
+        for group in self.groups:
+            line: dict[str, Any] = {"condition": group.settings or "all", "runs": group.runs}
+            if group.seeds is not None:
+                line["success"] = group.seeds.sentence
+            for name, interval, digits in (("return", group.returns, 3), ("rounds", group.rounds, 2)):
+                if interval is not None:
+                    line[name] = interval.text(digits)
+            if group.seeds is not None:
+                line["protocol formed"] = f"{group.seeds.formed.successes} of {group.seeds.formed.trials}"
+            lines.append(line)
+        return pd.DataFrame(lines)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables behind the figures, by name."""
@@ -151,7 +175,7 @@ def _independent(studied: Sequence[Findings], problems: list[str]) -> list[Findi
     first: dict[str, Findings] = {}
     for findings in studied:
         config = findings.run.settings or {}
-        repeatable = "seed" in config and findings.success is not None
+        repeatable = "seed" in config and findings.played
         same = first.setdefault(json.dumps(config, sort_keys=True) if repeatable else str(findings.run.path), findings)
         if same is not findings:
             problems.append(f"{findings.run.path} has the configuration and the seed of {same.run.path}: counted once")
@@ -162,13 +186,25 @@ def _groups(studied: Sequence[Findings]) -> tuple[Group, ...]:
     """The runs that have dialogues, by configuration."""
     members: dict[str, list[Findings]] = {}
     for findings in studied:
-        if findings.success is not None:
+        if findings.played:
             members.setdefault(json.dumps(_settings(findings), sort_keys=True), []).append(findings)
     settings = [_settings(group[0]) for group in members.values()]
     varied = [key for key in {k: 0 for s in settings for k in s} if len({repr(s.get(key)) for s in settings}) > 1]
     names = [", ".join(f"{key} {s[key]}" for key in varied if key in s) for s in settings]
-    seeds = [over_seeds([f.success.overall for f in group if f.success]) for group in members.values()]
-    return tuple(map(Group, names, seeds))
+    return tuple(
+        Group(name, len(group), _success_over_seeds(group), mean_over_seeds(map(_mean_return, group)))
+        for name, group in zip(names, members.values(), strict=True)
+    )
+
+
+def _success_over_seeds(group: Sequence[Findings]) -> SeedSummary | None:
+    known = [f.success.overall for f in group if f.success is not None]
+    return over_seeds(known) if known else None
+
+
+def _mean_return(findings: Findings) -> float | None:
+    returns = findings.results.get("mean_return")
+    return returns.mean.value if returns is not None else None
 
 
 def _settings(findings: Findings) -> dict[str, Any]:

@@ -148,6 +148,13 @@ class Study:
         """Dialogues of the frozen policy, drawn evenly; None where there are none."""
         return self.run.sample(max(self.depth.dialogues, self.depth.shown))
 
+    @property
+    def judged(self) -> bool:
+        """Whether the game says what success is."""
+        return self.game.has_success and all(
+            table is None or table.judged for table in (self.sample, self.training_sample)
+        )
+
     def frozen(self) -> Iterator[DialogueTable]:
         """All dialogues of one policy, or of what stands in for it."""
         any_read = False
@@ -171,7 +178,7 @@ class Study:
 
     @property
     def training(self) -> SuccessReport | None:
-        """Success over the course of training."""
+        """Success and return over the course of training."""
         return self._training[0]
 
     @property
@@ -207,7 +214,8 @@ class Study:
         for table in self.frozen():
             success.add(table, self._moves_after_failures(table), self.joint)
             tokens.add(table)
-            failures.append(table[~table.success][: self.depth.failures_shown])
+            failed = ~table.success if table.judged else np.zeros(len(table), np.bool_)
+            failures.append(table[failed][: self.depth.failures_shown])
         return success.result(), tokens.result(), failures
 
     @property
@@ -228,7 +236,7 @@ class Study:
     def _moves_after_failures(self, table: DialogueTable) -> np.ndarray | None:
         """`[D, N, M]` the network's move probabilities after the dialogues that failed; even ones after the others."""
         trained, n_moves = self.trained, len(self.facts.move_names)
-        if trained is None or not self.run.parts["evaluation"]:
+        if trained is None or not table.judged or not self.run.parts["evaluation"]:
             return None
         from analysis.agents.policy_player import move_probabilities, situation_of
 

@@ -19,12 +19,12 @@ def returns(reward_t: Tensor, ended_t: Tensor, value_tp1: Tensor, discount: floa
     tensor([0.5000, 1.0000, 2.0000])
     """
     assert reward_t.shape == ended_t.shape == value_tp1.shape
-    target_t = torch.empty_like(reward_t)
-    following = value_tp1[-1]
-    for t in range(len(reward_t) - 1, -1, -1):
-        following = reward_t[t] + discount * (1 - ended_t[t]) * ((1 - trace) * value_tp1[t] + trace * following)
-        target_t[t] = following
-    return target_t
+    goes_on_t = discount * (1 - ended_t)
+    now_t, decay_t = reward_t + (1 - trace) * goes_on_t * value_tp1, trace * goes_on_t  # G_t = now_t + decay_t G_{t+1}
+    target_t = [value_tp1[-1]]
+    for now, decay in zip(reversed(now_t.unbind()), reversed(decay_t.unbind()), strict=True):
+        target_t.append(torch.addcmul(now, decay, target_t[-1]))
+    return torch.stack(target_t[:0:-1])
 
 
 def policy_gradient(log_prob_t: Tensor, advantage_t: Tensor, weight_t: Tensor) -> Tensor:

@@ -58,11 +58,11 @@ class Policy(nn.Module):
 
     def restart(self, memory: Tensor, over: Bools) -> Tensor:
         """`[R, S]` the memory, with that at the start of an episode in the games marked in `over` `[B]`."""
-        return torch.where(_rows_of(over, memory)[:, None], 0.0, memory)
+        return memory.index_fill(0, _rows_of(over, memory), 0.0)
 
     def forget(self, memory: Tensor, gone: Bools) -> Tensor:
         """`[R, S]` the memory, empty for the agents marked in `gone` `[B, N]`."""
-        return torch.where(torch.from_numpy(gone.ravel()).to(memory.device)[:, None], 0.0, memory)
+        return memory.index_fill(0, torch.from_numpy(np.flatnonzero(gone)).to(memory.device), 0.0)
 
     def encode(self, seen: Observation) -> Tensor:
         """`[R, I]` the input: the features, and the newest rounds that the network reads, as `encoded`."""
@@ -81,7 +81,8 @@ class Policy(nn.Module):
 
     def log_probs(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` log-probabilities of the actions; -1e9 or less where `mask` forbids one."""
-        return torch.log_softmax(self.logits(memory, mask), dim=-1)
+        actions_first = self.logits(memory, mask).movedim(-1, 0).contiguous()  # ten times faster than a short last axis
+        return torch.log_softmax(actions_first, dim=0).movedim(0, -1)
 
     def value(self, memory: Tensor) -> Tensor:
         """`[...]` the expected return."""
@@ -89,8 +90,8 @@ class Policy(nn.Module):
 
 
 def _rows_of(over: Bools, memory: Tensor) -> Tensor:
-    """`[R]` the rows of `memory` that belong to the games marked in `over` `[B]`."""
-    return torch.from_numpy(over.repeat(len(memory) // len(over))).to(memory.device)
+    """The indices of the rows of `memory` that belong to the games marked in `over` `[B]`."""
+    return torch.from_numpy(np.flatnonzero(over.repeat(len(memory) // len(over)))).to(memory.device)
 
 
 class Ensemble(Policy):

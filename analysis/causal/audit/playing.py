@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from emcomm.errors import BadInput
+from envs.foreign import as_parallel
 from envs.game import Bools
 
 Reals = NDArray[np.float64]
@@ -302,7 +303,7 @@ class Arena:
     Parameters
     ----------
     make_env : callable
-        Makes a new ParallelEnv.
+        Makes a new ParallelEnv, or an AECEnv, which PettingZoo converts.
     steps : int
         At which an episode is left (steps).
 
@@ -325,9 +326,10 @@ class Arena:
             raise
         except Exception as error:  # foreign code may raise anything
             raise BadInput(f"the environment cannot be made: {type(error).__name__}: {error}") from error
-        if not isinstance(env, ParallelEnv):
-            raise BadInput(f"an audit needs a PettingZoo ParallelEnv, not {type(env).__name__}")
-        return env
+        try:
+            return as_parallel(env)
+        except TypeError as error:
+            raise BadInput(f"an audit needs a PettingZoo ParallelEnv, not {type(env).__name__}") from error
 
     def seats(self, team: Team) -> dict[str, Seat]:
         """Newly made seats of a team."""

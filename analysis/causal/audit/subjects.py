@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
-from pettingzoo import ParallelEnv
-from scipy.stats import binomtest, fisher_exact
+from pettingzoo import AECEnv, ParallelEnv
+from scipy.stats import binomtest, fisher_exact, norm
 
 from analysis.agents.players import Seen
 from analysis.agents.policy_player import PolicyPlayer
@@ -28,11 +29,12 @@ from analysis.data.decisions import NotApplicable
 from emcomm.config import Config
 from emcomm.dialogues import concatenate
 from emcomm.errors import BadInput
-from emcomm.evaluation import play
+from emcomm.evaluation import evaluate, play
 from emcomm.games import game_class, named
 from emcomm.networks.policy import Policy
 from emcomm.runs import Run
-from emcomm.worlds import load_policy, network_rules
+from emcomm.statistics import Z95, Mean
+from emcomm.worlds import declaration, load_policy, network_rules
 from envs import GAMES
 from envs.negotiation import decoded
 from envs.parallel import NegotiationEnv, parallel_env
@@ -44,7 +46,7 @@ POLICIES: Registry[Any] = Registry(
     "policy", {}, lambda thing: None if callable(thing) else "it must be a function of an observation, or a class"
 )
 CONTROLS = ("constant", "shuffled", "tokens_shuffled", "ends_shuffled")
-CONTROL_GAMES = 2_000
+CONTROL_GAMES, FEWEST_GAMES = 2_000, 200
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def named_environment(name: str, steps: int) -> Arena:
     if ":" not in name:
         raise BadInput(f"unknown environment {name!r}: name a run's folder, module:Name, or one of {', '.join(GAMES)}")
     thing = named(ENVIRONMENTS, name)
-    if isinstance(thing, ParallelEnv):
+    if isinstance(thing, ParallelEnv | AECEnv):
         return Arena(partial(copy.deepcopy, thing), steps)
     if inspect.isclass(thing) and hasattr(thing, "legal_moves"):  # a game of arrays, as for --env of a training
         game: Any = thing
@@ -230,17 +232,45 @@ def checks_of_runs(subject: Subject, doing: Callable[[str], None] = lambda text:
 
 
 def _controls(policy: Policy, config: Config, prefix: str) -> list[Check]:
-    own, *others = channel_controls(policy, config, CONTROL_GAMES, (config.rules.channel, *CONTROLS))
+    games = _control_games(policy, config)
+    own, *others = channel_controls(policy, config, games, (config.rules.channel, *CONTROLS))
     checks = []
     for control in others:
-        table = [[c.success.successes, c.success.trials - c.success.successes] for c in (own, control)]
-        p = float(fisher_exact(table).pvalue)
-        evidence = f"{own.success}, with {control.channel} {control.success} ({control.meaning})"
-        checks.append(Check(MATTERS, f"{prefix}success changes with channel {control.channel}", evidence, p, False))
+        if own.success is None or control.success is None:  # the game declares no success
+            what, p = "mean return", _differ(own.returned, control.returned)
+            evidence = f"{own.returned}, with {control.channel} {control.returned} ({control.meaning})"
+        else:
+            table = [[c.successes, c.trials - c.successes] for c in (own.success, control.success)]
+            what, p = "success", float(fisher_exact(table).pvalue)
+            evidence = f"{own.success}, with {control.channel} {control.success} ({control.meaning})"
+        checks.append(Check(MATTERS, f"{prefix}{what} changes with channel {control.channel}", evidence, p, False))
     return checks
 
 
+def _control_games(policy: Policy, config: Config) -> int:
+    """Games for each control: 2 000, or fewer where a game has many joint moves, but at least 200."""
+    few = evaluate(policy, config, 32).figures
+    return max(FEWEST_GAMES, round(CONTROL_GAMES * few.games / few.joint_moves))
+
+
+def _differ(one: Mean, other: Mean) -> float:
+    """Two-sided p-value of the difference of two means (normal).
+
+    >>> round(_differ(Mean(1.0, 0.8, 1.2, 500), Mean(1.0, 0.8, 1.2, 500)), 3)
+    1.0
+    >>> _differ(Mean(1.0, 0.9, 1.1, 500), Mean(2.0, 1.9, 2.1, 500)) < 1e-9
+    True
+    """
+    spread = math.hypot(*((mean.high - mean.low) / 2 / Z95 for mean in (one, other)))
+    if not spread:
+        return 1.0 if one.value == other.value else 0.0
+    return float(2 * norm.sf(abs(one.value - other.value) / spread))
+
+
 def _told_roles(policy: Policy, config: Config, prefix: str) -> list[Check]:
+    game = declaration(config)
+    if (game.n_agents, len(game.move_names)) != (2, 2):
+        return []
     table = concatenate(play(policy, config, 2 * CONTROL_GAMES))
     try:
         found = role_leaks(table, config.rules.n_tokens, config.rules.channel)

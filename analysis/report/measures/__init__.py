@@ -17,6 +17,7 @@ MEASURES: Registry[Measure] = Registry(
         (measure.name, measure)
         for measure in (
             success.SUCCESS,
+            success.RETURN,
             success.SCORE,
             success.TRAINING_COURSE,
             success.BY_LENGTH,

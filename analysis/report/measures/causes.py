@@ -29,14 +29,34 @@ def _controls(study: Study) -> Any:
     assert study.trained is not None
     policy, config = study.trained.policy, study.trained.config
     own = () if config.rules.channel in CHANNELS else (config.rules.channel,)
-    return channel_controls(policy, config, study.depth.games, (*own, *CHANNELS))
+    return channel_controls(policy, config, _games(study), (*own, *CHANNELS))
+
+
+FEWEST_GAMES = 500
+
+
+def _games(study: Study) -> int:
+    """How many games each control plays: fewer where a game has many joint moves, but never fewer than 500."""
+    moves = study.success.dialogues / max(study.success.episodes, 1)
+    return max(min(FEWEST_GAMES, study.depth.games), round(study.depth.games / moves)) if moves else study.depth.games
 
 
 def _control_line(result: Any, study: Study) -> Line | None:
-    rate = next((c.success for c in result if c.channel == "shuffled"), None)
-    if rate is None:
+    control = next((c for c in result if c.channel == "shuffled"), None)
+    if control is None:
         return None
-    return Line("shuffled channel", shown(rate.value, share=True), "success with messages of other games")
+    if control.success is None:
+        figure, _, interval = str(control.returned).partition(" ")
+        return Line("shuffled channel", figure, f"{interval} mean return with messages of other games")
+    says = f"success with messages of other games; mean return {control.returned}"
+    return Line("shuffled channel", shown(control.success.value, share=True), says)
+
+
+def _control_figure(result: Any) -> str | None:
+    named = {c.channel + (" (as trained)" if c.as_trained else ""): c for c in result}
+    if any(c.success is None for c in result):
+        return figures.means({name: c.returned for name, c in named.items()})
+    return figures.rates({name: c.success for name, c in named.items()})
 
 
 CONTROLS = Measure(
@@ -48,9 +68,7 @@ CONTROLS = Measure(
     chapter="causes",
     needs=(NETWORK, PLAYABLE),
     tables=lambda result: Causes(controls=result).tables(),
-    figure=lambda result, study: figures.rates(
-        {c.channel + (" (as trained)" if c.as_trained else ""): c.success for c in result}
-    ),
+    figure=lambda result, study: _control_figure(result),
     remark=lambda result, study: (
         "" if study.run.channel == "oracle" else "Not retrained, so oracle is no upper bound here."
     ),

@@ -96,7 +96,7 @@ DECISION_BITS = Measure(
 
 
 def _length_line(result: TokenReport, study: Study) -> Line | None:
-    cut = study.success.cut.trials
+    cut = study.success.n_cut
     return Line("rounds", f"{study.success.mean_rounds:.2f}", f"{cut:,} talk{'' if cut == 1 else 's'} cut")
 
 

@@ -48,7 +48,7 @@ def _explained(study: Study) -> Explanation:
         games=study.depth.games,
         agents=study.game.words.agents,
         untested="with several networks that play each other" if study.trained else "without a network",
-        cautious=study.depth.cautious and (lone is not None or study.success.overall.trials > study.depth.dialogues),
+        cautious=study.depth.cautious and (lone is not None or study.success.dialogues > study.depth.dialogues),
     )
 
 

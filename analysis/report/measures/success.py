@@ -1,4 +1,4 @@
-"""Do they succeed, how did they come to it, and why do they fail?"""
+"""Do they succeed, what do they gain, how did they come to it, and why do they fail?"""
 
 from __future__ import annotations
 
@@ -12,25 +12,65 @@ from analysis.metrics.resampling import interval_of_means
 from analysis.metrics.success import SuccessReport
 from analysis.report import figures
 from analysis.report.html import shown
-from analysis.report.measure import DIALOGUES, TRAINING, WHO_YIELDS, Line, Measure
+from analysis.report.measure import DIALOGUES, JUDGED, TRAINING, WHO_YIELDS, Line, Measure
 from analysis.report.study import Study
 from analysis.report.tables import drift_frame
+from emcomm.printable import printable
+from emcomm.statistics import Mean
 from envs.game import Floats
 
 
 def _line(result: SuccessReport, study: Study) -> Line | None:
     rate = result.overall
     interval = f"[{100 * rate.low:.2f}, {100 * rate.high:.2f}]"
-    return Line("success", shown(rate.value, share=True), f"{interval} of {rate.trials:,} dialogues")
+    return Line("success", shown(rate.value, share=True), f"{interval} of {counted(result)}")
 
 
-SUCCESS = Measure("success", lambda study: study.success, chapter="", needs=(DIALOGUES,), line=_line)
+def counted(result: SuccessReport) -> str:
+    """How many games, and joint moves where there are more."""
+    several = f" ({result.dialogues:,} joint moves)" if result.dialogues > result.episodes else ""
+    return f"{result.episodes:,} game{'s' * (result.episodes != 1)}{several}"
+
+
+SUCCESS = Measure("success", lambda study: study.success, chapter="", needs=(DIALOGUES, JUDGED), line=_line)
+
+
+class Returns(NamedTuple):
+    """What the agents gained with the frozen policy: rewards of an episode, without the cost of talking."""
+
+    mean: Mean
+    """Over episodes and agents, with its 95 % interval over episodes."""
+    by_agent: dict[str, float]
+    episodes: int
+    joint_moves: int
+
+
+def _returns(study: Study) -> Returns:
+    report = study.success
+    names = map(printable, study.game.agent_names)
+    return Returns(report.returned, dict(zip(names, report.returns, strict=True)), report.episodes, report.dialogues)
+
+
+def _return_line(result: Returns, study: Study) -> Line:
+    figure, _, interval = str(result.mean).partition(" ")
+    each, game = "", study.game
+    if len(game.roles) > 1:
+        gained = np.array([*result.by_agent.values()])
+        of_role = {role: gained[np.array(game.role_of) == i].mean() for i, role in enumerate(game.roles)}
+        each = "; " + ", ".join(f"{printable(role, 60)} {value:.3f}" for role, value in of_role.items())
+    elif len(result.by_agent) <= 4 and np.ptp([*result.by_agent.values()]) > 1e-6:
+        each = "; " + ", ".join(f"{name} {value:.3f}" for name, value in result.by_agent.items())
+    return Line("mean return", figure, f"{interval} of {counted(study.success)}{each}")
+
+
+RETURN = Measure("mean_return", _returns, chapter="", needs=(DIALOGUES,), line=_return_line)
 
 TRAINING_COURSE = Measure(
     "training",
     lambda study: study.training,
     "Course of training",
-    "Each point is a stretch of training, the band its 95 % Wilson interval.",
+    "Each point is a stretch of training, the band its 95 % interval: Wilson's for success, a normal one for the mean "
+    "return of an episode.",
     chapter="success",
     needs=(TRAINING,),
     tables=lambda result: {"course": result.course_frame()},
@@ -60,9 +100,11 @@ class Score(NamedTuple):
 
 def _score(study: Study) -> Score:
     assert study.sample is not None
+    if not study.sample.scored:
+        raise NotApplicable("the game has no score")
     last = study.sample.last
     score = study.sample.score[last].astype(np.float64)
-    if np.array_equal(score, study.sample.success[last]):
+    if study.judged and np.array_equal(score, study.sample.success[last]):
         raise NotApplicable("the game has no degrees of success")
     (low,), (high,) = interval_of_means(score[:, None], np.random.default_rng(0))
     return Score(float(score.mean()), float(low), float(high), len(score))
@@ -84,7 +126,7 @@ BY_LENGTH = Measure(
     "Success by length",
     "How often the {agents} succeed after dialogues of each length, with frozen weights. {goal}",
     chapter="success",
-    needs=(DIALOGUES,),
+    needs=(DIALOGUES, JUDGED),
     tables=lambda result: {"success": result.to_frame()},
     figure=lambda result, study: figures.by_rounds(result),
     in_json=False,
@@ -97,7 +139,7 @@ FAILURES = Measure(
     "Every failure ({failure}) by the first cause that fits. Tie: nothing had told the {agents} apart. Slip of "
     "sampling: the most probable moves would have been right. Misreading: even those were wrong.",
     chapter="success",
-    needs=(DIALOGUES,),
+    needs=(DIALOGUES, JUDGED),
     tables=lambda result: {"failures": result.failures_frame()},
     figure=lambda result, study: figures.failures(result),
     in_json=False,
@@ -128,7 +170,7 @@ DRIFT = Measure(
     "Training in stretches, each twice as long as the one before. How often a vote fitted on a stretch names who "
     "yields there, and how often it decides the last dialogues as the final vote does.",
     chapter="success",
-    needs=(TRAINING, DIALOGUES, WHO_YIELDS),
+    needs=(TRAINING, DIALOGUES, JUDGED, WHO_YIELDS),
     tables=lambda result: {"drift": drift_frame(result)} if result else {},
     figure=lambda result, study: figures.drift(result),
 )

@@ -35,7 +35,7 @@ function dialogue(log, i) {
     speakers: log.speakers ? rows(codes(log.speakers.substr(log.starts[i] * n, log.lengths[i] * n))) : [],
     moves: Array.from({ length: n }, (_, a) => wide(log.moves, i * n + a)),
     knows: log.knows ? Array.from({ length: n }, (_, a) => known(log, log.run, i, a)) : [],
-    success: log.success[i] === "1", cut: log.cut[i] === "1", decided: log.decided[i], episode: log.episodes[i],
+    success: log.success ? log.success[i] === "1" : null, gain: log.gains[i], joint: log.joint[i], cut: log.cut[i] === "1", decided: log.decided[i], episode: log.episodes[i],
     yielding: rows(yielding.map((c) => (c === NOTHING ? null : c / DATA.levels))),
   };
 }
@@ -53,7 +53,9 @@ const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 /** A game's own name for an agent, with the letter that stands for it in the transcript. */
 const agentName = (run, i) => (run.named ? `${LETTERS[i] || i + 1}: ${run.names[i]}` : `${run.agent} ${LETTERS[i] || i + 1}`);
 const word = (run, s) => (s < 0 ? "–" : s === run.nTokens ? "EOT" : String(s));
-const outcome = (run, d) => run.outcomes[Number(d.success)];
+/** How a dialogue ended: in the game's words or, where the game declares no success, what it brought. */
+const outcome = (run, d) => (d.success === null ? `mean reward ${d.gain > 0 ? "+" : ""}${d.gain}` : run.outcomes[Number(d.success)]);
+const classOf = (d) => (d.success === null ? "" : d.success ? "success" : "failure");
 
 // -- filters -------------------------------------------------------------------------------------------------------
 
@@ -76,11 +78,12 @@ function showLog() {
   form.decided.innerHTML = '<option value="">any round</option>' + rounds.map((r) =>
     `<option value="${r}">${r < 0 ? "never, or unknown" : r === 0 ? "no talk" : `round ${r}`}</option>`).join("");
   const all = log.lengths.length === log.of;
-  const chosen = run.agents && log.title === "training" ? "drawn evenly over the course of training" : "every failure up to a limit, and an even sample of the rest";
+  const chosen = run.agents && log.title === "training" ? "drawn evenly over the course of training" : log.success ? "every failure up to a limit, and an even sample of the rest" : "an even sample";
+  form.outcome.querySelectorAll('[value="success"], [value="failure"]').forEach((option) => { option.hidden = option.disabled = !log.success; });
   by("sample").textContent = all ? `All ${number(log.of)} dialogues of this log.`
     : `${number(log.lengths.length)} of ${number(log.of)} dialogues: ${chosen}. Shares among them are not the shares of the log.`;
   filter();
-  const told = state.rows.findIndex((i) => log.success[i] === "1" && log.lengths[i] > 1);
+  const told = state.rows.findIndex((i) => (!log.success || log.success[i] === "1") && log.lengths[i] > 1);
   if (told > 0) choose(told);
 }
 
@@ -122,7 +125,7 @@ function filter() {
   for (let i = 0; i < log.lengths.length; i++) {
     if (log.lengths[i] < least || log.lengths[i] > most) continue;
     if (decided !== "" && log.decided[i] !== Number(decided)) continue;
-    if (wanted === "cut" ? log.cut[i] !== "1" : wanted && (log.success[i] === "1") !== (wanted === "success")) continue;
+    if (wanted === "cut" ? log.cut[i] !== "1" : wanted && log.success && (log.success[i] === "1") !== (wanted === "success")) continue;
     if (test && !test(talkOf(log, i))) continue;
     rows.push(i);
   }
@@ -150,7 +153,7 @@ function paintList() {
       `<span${s[i] === run.nTokens ? " class=e" : ""}>${word(run, s[i]).padEnd(wide[t])}</span>`).join(" ")}${d.symbols.length || i ? "" : "(no talk)"}</span>`).slice(0, 2).join("");
     const spoken = d.symbols.slice(0, 12).map((s) => s.map((x) => word(run, x)).join(" ")).join(", ");
     html += `<div class=row role=option id="row-${r}" data-row="${r}" style="top:${r * ROW}px" aria-selected="${r === state.at}" aria-setsize="${rows.length}" aria-posinset="${r + 1}"`
-      + ` aria-label="${result}, ${plural(d.symbols.length, "round")}: ${spoken}"><span class="mark ${d.success ? "success" : "failure"}" aria-hidden=true>${d.success ? "✓" : "✕"}</span>`
+      + ` aria-label="${result}, ${plural(d.symbols.length, "round")}: ${spoken}"><span class="mark ${classOf(d)}" aria-hidden=true>${d.success === null ? "·" : d.success ? "✓" : "✕"}</span>`
       + `<span class=score aria-hidden=true>${score}</span><span class=size aria-hidden=true>${plural(d.symbols.length, "round")}${d.cut ? "<br>cut" : ""}</span></div>`;
   }
   by("spacer").innerHTML = html;
@@ -212,9 +215,9 @@ function paintScene() {
 
 function paintStage() {
   const run = DATA.runs[state.run], d = state.current, end = d.symbols.length + 1, step = state.step, result = outcome(run, d);
-  by("which").textContent = `Episode ${number(d.episode)}`;
+  by("which").textContent = `Episode ${number(d.episode)}${d.joint === undefined ? "" : `, joint move ${number(d.joint + 1)}`}`;
   by("link").href = `#${addressOf(state.run, Number(by("filters").log.value), state.rows[state.at])}`;
-  by("outcome").className = d.success ? "success" : "failure";
+  by("outcome").className = classOf(d);
   by("outcome").textContent = `${result} · ${plural(d.symbols.length, "round")}${d.cut ? " · cut" : ""}${d.decided > 0 ? ` · decided after round ${d.decided}` : ""}`;
   by("step").textContent = step === end ? "the moves" : step === 0 ? "before the talk" : `round ${step} of ${d.symbols.length}`;
   by("first").disabled = by("back").disabled = step === 0;

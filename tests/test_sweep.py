@@ -1,0 +1,500 @@
+"""Sweeps: what the flags mean, one command from plan to report, and what is left after an interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from emcomm import batch, mirror
+from emcomm.batch import Mark, Wanted, state_of
+from emcomm.cluster import start_ray
+from emcomm.config import Config
+from emcomm.dialogues import concatenate, read_part
+from emcomm.errors import BadInput
+from emcomm.runs import Run
+from emcomm.sweep import Plan, plan_of, seeds_of
+from emcomm.sweeping import Planned, _shown
+from emcomm.verification import check_run
+from envs.negotiation import TalkRules
+
+SMALL = (
+    "--episodes", "300", "--games", "16", "--evaluation-games", "200", "--hidden-size", "16", "--max-rounds", "4",
+)  # fmt: skip
+
+# -- flags -------------------------------------------------------------------------------------------------------------
+
+
+def test_conditions_are_all_combinations() -> None:
+    plan = plan_of(["--seeds", "0-2", "--set", "channel=open,off", "--set", "n_tokens=1,3", "--episodes", "1e3"])
+    assert list(plan.conditions) == [
+        "channel=open, n-tokens=1", "channel=open, n-tokens=3", "channel=off, n-tokens=1", "channel=off, n-tokens=3",
+    ]  # fmt: skip
+    config = plan.config("channel=off, n-tokens=3", 2)
+    assert config == Config(
+        episodes=1000, workers=0, device="cpu", seed=2, rules=TalkRules(window=1, channel="off", n_tokens=3)
+    )
+    assert plan.slugs["channel=off, n-tokens=3"] == "channel=off,n-tokens=3"
+
+
+def test_without_a_setting_there_is_one_condition() -> None:
+    plan = plan_of(["--seeds", "7"])
+    assert list(plan.conditions) == [""]
+    assert plan.folder_name(plan.slugs[""], 7) == "seed7"
+
+
+@pytest.mark.parametrize(
+    ("args", "differ"),
+    [
+        ("--set preset=talk,terse", {"entropy_bonus": [0.01, 0.02], "cost_until": [0.0, 0.1]}),
+        ('--policies separate --set torso="gru,window",lstm', {"torso": ["gru,window", "lstm"]}),
+        (
+            "--env emcomm/signalling-v0 --game-options n_values=4 --set game-options.n_attributes=1,2",
+            {"game_options": [{"n_values": 4, "n_attributes": 1}, {"n_values": 4, "n_attributes": 2}]},
+        ),
+        ("--set max-rounds=4,None --set workers=0", {}),
+        ("--workers 2 --set learning-rate=1e-3,3e-3", {"workers": [2, 2], "learning_rate": [1e-3, 3e-3]}),
+        ("--preset terse --set entropy-bonus=0,0.1", {"entropy_bonus": [0.0, 0.1], "cost_until": [0.1, 0.1]}),
+    ],
+)
+def test_any_flag_of_the_training_can_vary(args: str, differ: dict[str, list]) -> None:
+    configs = list(plan_of(args.replace('"', '"').split()).conditions.values())
+    assert len(configs) == 2
+    for name, values in differ.items():
+        assert [getattr(config, name) for config in configs] == values
+
+
+def test_a_game_brings_its_own_talk() -> None:
+    """As with --env of emcomm.train."""
+    first, second = plan_of(["--set", "env=emcomm/crossing-v0,emcomm/signalling-v0"]).conditions.values()
+    assert first.rules != second.rules
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("--set chanel=open,off", "--set chanel: there is no such setting; did you mean channel?"),
+        ("--set channel=open,of", "not 'of'; did you mean off?"),
+        ("--set noise=0.1,2", "--noise is a probability from 0 to 1, not 2"),
+        ("--set noise=-1", "--noise is a probability from 0 to 1, not -1"),
+        ("--set n-tokens=1,", "one of the values is empty"),
+        ("--set n-tokens=", "there is no value"),
+        ("--set n-tokens", "write NAME=V1,V2"),
+        ("--set n-tokens=1,two", "--n-tokens"),
+        ("--set n-tokens=5,5e0", "n-tokens=5 and n-tokens=5e0 are the same condition: leave one of them out"),
+        ("--set n-tokens=1 --set n_tokens=2", "n-tokens is set twice: give all its values in one --set"),
+        ("--n-tokens 3 --set n-tokens=1,2", "n-tokens is set twice: for all conditions, and by"),
+        ("--set seed=1,2", "seeds are no condition: give --seeds"),
+        ("--seed 3", "a sweep has --seeds"),
+        ("--set game-options=1", "--set game-options.NAME=V1,V2"),
+        ("--set log-dir=a,b", "there is no such setting"),
+        ("--set rules.channel=open", "there is no such setting"),
+        ("--seeds 3-1", "--seeds 3-1 ends before it begins: write 1-3"),
+        ("--seeds 0,1,0-2", "names the seed 0 twice"),
+        ("--seeds a-b", "--seeds must be like 0-9, or 0,3,5, or 7"),
+        ("--seeds=", "--seeds must be like"),
+        ("--seeds 0-99999999", "a sweep has at most 100,000 runs"),
+        ("--seeds 0-9999 --set n-tokens=1,2,3,4,5,6,7,8,9,10,11", "these are 110,000 runs"),
+        ("--seeds 9999999999999999999", "seed must be below"),
+        ("--report-runs -1", "--report-runs must not be negative"),
+        ("--sed 3", "did you mean --seed"),
+    ],
+)
+def test_what_is_wrong_is_one_line(args: str, says: str, call: Callable, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("sweep", *args.split())
+    assert done.code == 2
+    assert says in done.err
+    assert done.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("--set torso=gru,gruu", "torso=gruu: unknown torso 'gruu'"),
+        ("--env nowhere:Game", "No module named 'nowhere'"),
+        ("--set game-options.colour=1,2", "game-options.colour=1: emcomm/crossing-v0 has no option 'colour'"),
+    ],
+)
+def test_a_condition_that_cannot_be_trained_is_refused_before_anything_starts(
+    args: str, says: str, call: Callable, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("sweep", *args.split())
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_are_read_without_torch_and_ray() -> None:
+    """Which take seconds to import."""
+    code = "import sys; import emcomm.sweep; print({'torch', 'ray', 'pandas', 'analysis'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_seeds() -> None:
+    assert seeds_of("0-3,7, 9-10") == (0, 1, 2, 3, 7, 9, 10)
+    for text in ("", ",", "1,,2", "-1", "1-", "²", "0x3"):
+        with pytest.raises(BadInput, match="--seeds must be like"):
+            seeds_of(text)
+
+
+def test_names_of_folders_are_safe_and_differ() -> None:
+    plan = Plan(
+        {"env=a/b": Config(), "env=a:b": Config(), "channel=open": Config(), f"torso={'x' * 200}": Config()},
+        (0,), {}, None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    slugs = list(plan.slugs.values())
+    assert len({*slugs}) == 4
+    assert slugs[2] == "channel=open"
+    assert all("/" not in slug and len(slug) < 100 for slug in slugs)
+
+
+def test_the_report_shows_as_many_seeds_of_each_condition_as_fit() -> None:
+    done = [
+        Planned(name, Wanted(Path(f"{name}{seed}"), Config(seed=seed))) for seed in range(5) for name in ("a", "b", "c")
+    ]
+    shown = [(run.condition, run.wanted.config.seed) for run in _shown(done, 8)]
+    assert shown == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("c", 0), ("c", 1)]
+    assert len(_shown(done, 1)) == 3
+
+
+# -- from the plan to the report ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    with start_ray():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+SWEEP = ("--seeds", "0-1", "--set", "channel=open,off", *SMALL)
+
+
+@pytest.fixture
+def swept(ray: None, folder: Path, call: Callable, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return lambda *args: call("sweep", *SWEEP, *args)
+
+
+def test_a_plan_starts_nothing(swept: Callable, folder: Path) -> None:
+    done = swept("--plan", "--log-dir", "elsewhere")
+    assert done.code == 0
+    assert "2 conditions × 2 seeds = 4 runs in elsewhere" in done.out
+    assert "nothing was started" in done.out
+    assert not (folder / "elsewhere").exists()
+
+
+def test_one_command_trains_compares_and_says_where_everything_lies(swept: Callable, folder: Path) -> None:
+    done = swept("--report-runs", "2")
+    assert done.code == 0, done.err
+    for line in ("   4/4  ", "channel=off   2     ", "runs: 4 folders in logs/sweep", "next: open the report"):
+        assert line in done.out
+    rows = pd.read_csv(folder / "logs" / "sweep" / "sweep.csv")
+    assert list(zip(rows.condition, rows.seed, strict=True)) == [
+        ("channel=open", 0), ("channel=off", 0), ("channel=open", 1), ("channel=off", 1),
+    ]  # fmt: skip
+    for row in rows.itertuples():
+        run = folder / "logs" / "sweep" / row.run
+        assert check_run(run).problems == []
+        assert json.loads((run / "summary.json").read_text())["evaluation"]["sampled"]["success"] == row.success
+        assert row.rounds == 0 if row.condition == "channel=off" else row.rounds > 0
+    page = (folder / "logs" / "sweep-report" / "report.html").read_text()
+    assert "The conditions, with 95 % intervals over their seeds" in page
+    assert "<td>channel=off</td><td class=n>2</td>" in page
+    assert "2 of 4 runs are studied here (--report-runs)" in page
+    asked = json.loads((folder / "logs" / "sweep" / "sweep.json").read_text())
+    assert asked["seeds"] == [0, 1]
+    assert asked["varied"] == {"channel": ["open", "off"]}
+
+
+def test_a_run_is_that_of_the_trainer(swept: Callable, folder: Path, call: Callable) -> None:
+    assert swept("--report-runs", "0").code == 0
+    trained = call(
+        "train", *SMALL, "--workers", 0, "--device", "cpu", "--seed", 1, "--log-dir", "alone", "--run-name", 1
+    )
+    assert trained.code == 0
+    there, alone = (folder / "logs/sweep/channel=open-seed1", folder / "alone" / "1")
+    assert Run.open(there).config == Run.open(alone).config
+    for log in ("dialogues", "evaluation"):
+        assert talks(there / log) == talks(alone / log)
+
+
+def talks(log: Path) -> list[tuple]:
+    table = concatenate(read_part(part) for part in sorted(log.glob("part-*.parquet")))
+    return [(*table.symbols.ravel().tolist(), *table.moves.ravel().tolist(), *table.episode.tolist())]
+
+
+def test_what_is_there_is_not_trained_again(swept: Callable, folder: Path) -> None:
+    assert swept("--report-runs", "0").code == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("logs/sweep/*/*.json")}
+    again = swept("--report-runs", "0", "--seeds", "0-2")
+    assert again.code == 0
+    assert next(line for line in again.out.splitlines() if "/6  " in line).startswith("   5/6  ")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    other = swept("--report-runs", "0", "--learning-rate", "0.1")
+    assert other.code == 2
+    assert "was trained with other settings (learning_rate is 0.003 there, not 0.1)" in other.err
+
+
+def test_a_cluster_that_cannot_be_reached_leaves_nothing(
+    call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for how in ("flag", "variable"):
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1" if how == "variable" else "")
+        done = call("sweep", *SMALL, *(("--address", "127.0.0.1:1") if how == "flag" else ()))
+        assert done.code == 2
+        assert done.err.startswith("emcomm: Ray cannot be reached at 127.0.0.1:1: ")
+        assert done.err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+
+BROKEN = """
+import os
+from envs.crossing import CrossingGame
+
+class Broken(CrossingGame):
+    def __init__(self, n_games, rng, fails: bool | str = False):
+        super().__init__(n_games, rng)
+        self.fails = fails
+
+    def play(self, moves, which):
+        if self.fails == "dies":
+            os._exit(1)
+        if self.fails:
+            raise RuntimeError("the points are frozen")
+        return super().play(moves, which)
+"""
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(
+    ray: None, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    args = (*SMALL, "--env", "broken:Broken", "--seeds", "0", "--report-runs", "0")
+    done = call("sweep", *args, "--set", "game-options.fails=true,false")
+    assert done.code == 1
+    assert done.err == "emcomm: 1 of 2 runs failed; the same command tries them again\n"
+    assert "failed: game-options.fails=true, seed 0: RuntimeError: the points are frozen" in done.out
+    trace = (tmp_path / "logs/sweep/game-options.fails=true-seed0.failed.txt").read_text()
+    assert "in play" in trace
+    assert len(pd.read_csv(tmp_path / "logs" / "sweep" / "sweep.csv")) == 1
+    (tmp_path / "logs/sweep/game-options.fails=true-seed0.failed.txt").unlink()
+    died = call("sweep", *args, "--set", "game-options.fails=dies,false")
+    assert died.out.count("its process or node has died; it goes on from its last checkpoint") == batch.TRIES - 1
+    assert f"failed: game-options.fails=dies, seed 0: {batch.TRIES} processes died under it" in died.out
+    again = call("sweep", *args, "--set", "game-options.fails=true,false")
+    assert (again.code, again.out.count("/2  ")) == (1, 1)
+
+
+def test_two_sweeps_do_not_write_into_one_folder(swept: Callable, folder: Path) -> None:
+    from emcomm.runs import locked
+
+    (folder / "logs" / "sweep").mkdir(parents=True, exist_ok=True)
+    with locked(folder / "logs" / "sweep" / ".lock", "somebody"):
+        done = swept("--seeds", "0-3")
+    assert (done.code, done.err) == (2, "emcomm: another sweep is writing into logs/sweep\n")
+
+
+# -- interruptions -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def under_way(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A sweep of two runs that would take long, of which both have begun."""
+    command = [
+        sys.executable, "-m", "emcomm.sweep", "--seeds", "0-1", "--episodes", "3e4", "--games", "64", "--max-rounds",
+        "4", "--evaluation-games", "100", "--hidden-size", "16", "--checkpoint-every", "0.2", "--report-runs", "0",
+        "--log-dir", str(folder),
+    ]  # fmt: skip
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not all(len(list((folder / f"seed{seed}" / "checkpoints").glob("*"))) > 2 for seed in (0, 1)):
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.communicate()
+
+
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+def test_an_interrupted_sweep_goes_on(how: signal.Signals, tmp_path: Path) -> None:
+    """After a signal from the terminal nothing is lost; a killed one goes on from the last checkpoints."""
+    logs = tmp_path / "logs"
+    with under_way(logs) as sweep:
+        if how == signal.SIGINT:
+            os.kill(sweep.pid, how)
+        else:
+            sweep.kill()
+        out, err = sweep.communicate(timeout=60)
+        assert sweep.returncode == (130 if how == signal.SIGINT else -9), err
+    if how == signal.SIGINT:
+        assert re.search(r"interrupted with [01] of 2 runs done; the same command goes on", out)
+        assert "Traceback" not in err
+    reached = {}
+    for seed in (0, 1):
+        run = Run.open(logs / f"seed{seed}")
+        if run.summary() is not None and not run.summary().interrupted:  # it was at its end
+            continue
+        here = run.continuation()
+        assert here.checkpoint is not None
+        if how == signal.SIGINT:
+            assert here.beyond == ()
+            assert set(here.checkpoint.state["workers"]) == {"0"}  # its games go on where they were
+        reached[seed] = here.position
+    command = "--seeds 0-1 --episodes 3e4 --games 64 --max-rounds 4 --evaluation-games 100 --hidden-size 16"
+    done = subprocess.run(
+        [sys.executable, "-m", "emcomm.sweep", *command.split(), "--checkpoint-every", "0.2", "--report-runs", "0",
+         "--log-dir", logs],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert reached
+    assert re.search(rf"all +{2 - len(reached)} +{len(reached)} +0", done.stdout)
+    for seed, position in reached.items():
+        summary = json.loads((logs / f"seed{seed}" / "summary.json").read_text())
+        assert (summary["episodes"], summary["resumes"]) == (30_000, 1)
+        [resume] = json.loads((logs / f"seed{seed}" / "config.json").read_text())["resumes"]
+        assert resume["episode"] == position.episodes > 0
+        assert check_run(logs / f"seed{seed}").problems == []
+
+
+# -- a node that does not see the driver's disk ------------------------------------------------------------------------
+
+CONFIG = Config(
+    workers=0, device="cpu", episodes=4_000, games=16, evaluation_games=100, hidden_size=16, checkpoint_every=0.05,
+    rules=TalkRules(window=1, max_rounds=4),
+)  # fmt: skip
+
+
+def test_a_run_made_elsewhere_comes_back_and_can_be_resumed_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task is called as a plain generator; it believes that its node has a disk of its own."""
+    import ray
+
+    monkeypatch.setattr(ray, "get", lambda reference: reference)
+    monkeypatch.setattr(batch, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(sys, "argv", ["python", "-m", "emcomm.sweep"])
+    wanted = Wanted(tmp_path / "here" / "run", CONFIG)
+    nowhere = Mark(tmp_path / "not there", "secret")
+
+    def made() -> Iterator[batch._News]:
+        sent = [mirror.content_of(wanted.folder)] if wanted.folder.exists() else []
+        return batch._made(wanted, nowhere, sent, "python -m emcomm.sweep", [])
+
+    states = set()
+    for count, news in enumerate(made()):
+        for piece in news.pieces:
+            mirror.receive(wanted.folder, piece)
+            if (wanted.folder / "config.json").exists():
+                Run.open(wanted.folder).continuation()  # raises where no checkpoint fits the log
+        states.add(state_of(wanted))
+        if count > 3 and state_of(wanted) == "begun":
+            break  # its node is lost
+    position = Run.open(wanted.folder).continuation().position
+    [asks] = batch._made(wanted, nowhere, None, "python -m emcomm.sweep", [])
+    assert asks.lacks_the_run
+    for news in made():
+        for piece in news.pieces:
+            mirror.receive(wanted.folder, piece)
+    assert state_of(wanted) == "done"
+    assert check_run(wanted.folder).problems == []
+    [resume] = json.loads((wanted.folder / "config.json").read_text())["resumes"]
+    assert resume["episode"] == position.episodes
+    assert not list(Path(wanted.folder).rglob("*.tmp"))
+    alone = Wanted(tmp_path / "alone" / "run", CONFIG)
+    list(batch._made(alone, None, None, "python -m emcomm.sweep", []))
+    for log in ("dialogues", "evaluation"):
+        assert talks(wanted.folder / log) == talks(alone.folder / log)
+
+
+def test_a_mirror_brings_what_is_new_and_takes_away_what_is_gone(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    (there / "tensorboard").mkdir(parents=True)
+    (there / "checkpoints").mkdir()
+    (there / "old").write_text("old")
+    mirrored = mirror.Mirror(there)
+    assert mirrored.news() == []
+    (there / "checkpoints" / "1").write_bytes(b"one")
+    (there / "tensorboard" / "events").write_bytes(b"abc")
+    (there / "part.tmp").write_text("unfinished")
+    (there / ".lock").touch()
+    news = mirrored.news()
+    assert [piece.path for piece in news] == ["tensorboard/events", "checkpoints/1"]  # the checkpoint comes last
+    for piece in news:
+        mirror.receive(here, piece)
+    with (there / "tensorboard" / "events").open("ab") as file:
+        file.write(b"def")
+    (there / "checkpoints" / "1").unlink()
+    (there / "old").unlink()
+    [more, *gone] = mirrored.news()
+    assert more == mirror.Piece("tensorboard/events", b"def", 3)
+    assert {piece.path for piece in gone} == {"checkpoints/1", "old"}
+    for piece in (more, *gone):
+        mirror.receive(here, piece)
+    assert (here / "tensorboard" / "events").read_bytes() == b"abcdef"
+    assert not (here / "checkpoints" / "1").exists()
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", ""])
+def test_nothing_is_written_outside_the_run(path: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="which lies outside"):
+        mirror.receive(tmp_path / "run", mirror.Piece(path, b"x"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_other_settings_are_named(tmp_path: Path) -> None:
+    Run.create(tmp_path, "run", CONFIG)
+    assert state_of(Wanted(tmp_path / "run", dataclasses.replace(CONFIG, checkpoint_every=7.0))) == "absent"
+    other = dataclasses.replace(CONFIG, rules=dataclasses.replace(CONFIG.rules, n_tokens=2))
+    with pytest.raises(BadInput, match=r"other settings \(n_tokens is 5 there, not 2\)"):
+        state_of(Wanted(tmp_path / "run", other))
+
+
+# -- runs with workers of their own ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_runs_with_workers_are_made_one_by_one(emcomm: Callable, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    args = (*SMALL, "--env", "broken:Broken", "--seeds", 0, "--workers", 2, "--report-runs", 0)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = emcomm("sweep", *args, "--set", "game-options.fails=true,false", cwd=tmp_path, env=environment)
+    assert done.returncode == 1
+    assert "failed: game-options.fails=true, seed 0: RuntimeError: the points are frozen (more in" in done.stdout
+    made = tmp_path / "logs" / "sweep" / "game-options.fails=false-seed0"
+    config = json.loads((made / "config.json").read_text())
+    assert config["config"]["workers"] == 2
+    assert config["command"].startswith("python -m emcomm.sweep --episodes 300")
+    assert json.loads((made / "summary.json").read_text())["evaluation"]
