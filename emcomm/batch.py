@@ -31,7 +31,7 @@ from rich.console import Console
 
 from emcomm import mirror
 from emcomm.cluster import Cluster, start_ray
-from emcomm.config import Config
+from emcomm.config import Config, read_run_file
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run, command_line
 from emcomm.signals import raise_stopped
@@ -77,7 +77,7 @@ State = Literal["done", "begun", "absent"]
 
 
 def state_of(wanted: Wanted) -> State:
-    """How much of a run lies on disk; raises BadInput where its folder holds a run of other settings."""
+    """How much of a run lies on disk; raises BadInput where any part of it was made with other settings."""
     if not (wanted.folder / "config.json").exists():
         return "absent"
     run = _open(wanted.folder, wanted.config)
@@ -87,6 +87,12 @@ def state_of(wanted: Wanted) -> State:
             f"{wanted.folder} was trained with other settings ({_difference(there, wanted.config)}): "
             f"remove it, or choose another --log-dir"
         )
+    for resume in read_run_file(wanted.folder).resumes:
+        if changed := sorted(resume.changed.keys() - {"checkpoint_every", "evaluation_games"}):
+            raise BadInput(
+                f"{wanted.folder} was trained with other settings up to episode {resume.episode:,} ({changed[0]} was "
+                f"changed by --resume): remove it, or choose another --log-dir"
+            )
     summary = run.summary()
     if summary is not None and summary.evaluation is not None:
         return "done"

@@ -482,6 +482,16 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
         state_of(Wanted(tmp_path / "run", other))
 
 
+def test_a_run_whose_settings_changed_on_its_way_is_no_run_of_the_sweep(tmp_path: Path) -> None:
+    """`emcomm.train --resume RUN --episodes …` makes it another one than a training from the start would."""
+    run, longer = Run.create(tmp_path, "run", CONFIG), dataclasses.replace(CONFIG, episodes=2 * CONFIG.episodes)
+    Run(run.path, dataclasses.replace(CONFIG, checkpoint_every=3.0)).note_resume(50)
+    assert state_of(Wanted(run.path, CONFIG)) == "absent"  # not even a checkpoint
+    Run(run.path, longer).note_resume(100)
+    with pytest.raises(BadInput, match=r"other settings up to episode 100 \(episodes was changed by --resume\)"):
+        state_of(Wanted(run.path, longer))
+
+
 # -- runs with workers of their own ------------------------------------------------------------------------------------
 
 
