@@ -37,7 +37,7 @@ class SweepOptions:
 
     Examples: python -m emcomm.sweep --seeds 0-9 --set channel=open,off --set n-tokens=1,3,5 ·
     python -m emcomm.sweep --episodes 1e5 --seeds 0,1 --set torso=gru,lstm --plan ·
-    python -m emcomm.sweep --env emcomm/signalling-v0 --set game-options.n_values=4,8
+    python -m emcomm.sweep --env emcomm/signalling-v1 --set game-options.n_values=4,8
     """
 
     config: Config = field(default_factory=lambda: Config(workers=0, device="cpu"))

@@ -44,7 +44,7 @@ def test_conditions_are_all_combinations() -> None:
     ]  # fmt: skip
     config = plan.config("channel=off, n-tokens=3", 2)
     assert config == Config(
-        episodes=1000, workers=0, device="cpu", seed=2, rules=TalkRules(window=1, channel="off", n_tokens=3)
+        episodes=1000, workers=0, device="cpu", seed=2, rules=TalkRules(channel="off", n_tokens=3)
     )
     assert plan.slugs["channel=off, n-tokens=3"] == "channel=off,n-tokens=3"
 
@@ -61,7 +61,7 @@ def test_without_a_setting_there_is_one_condition() -> None:
         ("--set preset=talk,terse", {"entropy_bonus": [0.01, 0.02], "cost_until": [0.0, 0.1]}),
         ('--policies separate --set torso="gru,window",lstm', {"torso": ["gru,window", "lstm"]}),
         (
-            "--env emcomm/signalling-v0 --game-options n_values=4 --set game-options.n_attributes=1,2",
+            "--env emcomm/signalling-v1 --game-options n_values=4 --set game-options.n_attributes=1,2",
             {"game_options": [{"n_values": 4, "n_attributes": 1}, {"n_values": 4, "n_attributes": 2}]},
         ),
         ("--set max-rounds=4,None --set workers=0", {}),
@@ -78,7 +78,7 @@ def test_any_flag_of_the_training_can_vary(args: str, differ: dict[str, list]) -
 
 def test_a_game_brings_its_own_talk() -> None:
     """As with --env of emcomm.train."""
-    first, second = plan_of(["--set", "env=emcomm/crossing-v0,emcomm/signalling-v0"]).conditions.values()
+    first, second = plan_of(["--set", "env=emcomm/crossing-v1,emcomm/signalling-v1"]).conditions.values()
     assert first.rules != second.rules
 
 
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_one_line(args: str, says: str, call: Callable, tmp_pat
     [
         ("--set torso=gru,gruu", "torso=gruu: unknown torso 'gruu'"),
         ("--env nowhere:Game", "No module named 'nowhere'"),
-        ("--set game-options.colour=1,2", "game-options.colour=1: emcomm/crossing-v0 has no option 'colour'"),
+        ("--set game-options.colour=1,2", "game-options.colour=1: emcomm/crossing-v1 has no option 'colour'"),
     ],
 )
 def test_a_condition_that_cannot_be_trained_is_refused_before_anything_starts(
