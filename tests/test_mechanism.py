@@ -142,6 +142,16 @@ def test_the_direction_that_is_used_is_found_and_a_copy_is_no_use():
     assert (pushes[0], pushes[-1]) == (-3, 3)
 
 
+def test_memories_of_long_talk_are_exchanged_too():
+    """Where all talk has more rounds than the search would choose, its shortest is taken."""
+    rule = Integrator("vote", WEIGHTS, 8.0)
+    found = interchange(Counter().eval(), RULES, "vote", rule.scores, np.array([10, 20, 12]), 0.1, pairs=400)
+    assert len(found.interventions[0].by_round) == 8  # of ten rounds, the closing one and one to go on with
+    assert found.of("whole memory").flips.value > 0.7
+    with pytest.raises(NotApplicable, match="longer than two rounds"):
+        interchange(Counter().eval(), RULES, "vote", rule.scores, np.array([1, 2]), 0.1, pairs=400)
+
+
 def test_a_network_without_memory_has_none_to_exchange():
     policy = make_policy(Config(rules=TalkRules(window=4), torso="window"))
     with pytest.raises(NotApplicable, match="keeps no memory"):

@@ -202,9 +202,9 @@ def _draw(
 ) -> _Drawn:
     """Pairs of random dialogues, half of which must flip as far as there are such; undecided ones are left out."""
     usable = lengths[lengths >= 3]
-    usable = usable[usable <= max(LONGEST, int(usable.min(initial=LONGEST)))]
     if not len(usable):
         raise NotApplicable("no dialogue is longer than two rounds, so no memory stands between two rounds of content")
+    usable = usable[usable <= max(LONGEST, usable.min())]
     base, n_rounds = random_dialogues(rng.choice(usable, 6 * count), n_tokens, eot_share, rng)
     source, _ = random_dialogues(n_rounds, n_tokens, eot_share, rng)
     at = rng.integers(1, n_rounds - 1)
