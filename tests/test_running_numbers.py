@@ -1,5 +1,7 @@
 """Running numbers: a few recurrent units that decide like a large network, on memories that are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,17 @@ from analysis.automata.protocol_machine import ProtocolMachine
 from analysis.automata.running_numbers import RunningNumbers, fit_numbers
 from analysis.data.decisions import decisions
 from analysis.explanation.candidates import METHODS, NUMBERS, Frame, fit
+from analysis.explanation.evidence import Stratum, strata_of
+from analysis.explanation.result import Competitor, Explanation
+from analysis.explanation.self_check import SelfCheck
+from analysis.explanation.subject import NetworkSubject
 from analysis.explanation.verdict import explain
+from analysis.report.measures import mechanism
 from analysis.report.tables import numbers_frame
 from analysis.report.to_json import plain
+from emcomm.config import Config
+from emcomm.statistics import rate
+from emcomm.worlds import make_policy
 from envs.negotiation import TalkRules
 
 RULES = TalkRules(window=1)
@@ -104,6 +114,37 @@ def test_a_memory_of_two_numbers_is_explained_and_no_score_is():
     assert len(frame) == len(found.chosen_numbers)
     assert list(frame.columns[:2]) == ["number", "from 0"]
     assert "seen" not in plain(found.numbers[0])
+
+
+def test_what_is_named_is_scored_as_the_strata_are_and_others_say_how_far_they_are():
+    """The machine of running numbers is coarser than they are, and here it can say nothing at all."""
+    policy, rate_of = make_policy(Config(rules=RULES, hidden_size=8)).eval(), rate(99, 100)
+    strata = (Stratum("4 rounds", 100, 0.9, 1.0),)
+    check = SelfCheck("vote", rate_of, rate(50, 100))
+    by_method = {
+        method: Competitor(
+            method, check, rate_of, rate_of, strata, None, 2, None, None, machine_of(asked(HARDENING, 20))
+        )
+        for method in ("two numbers", "vote")
+    }
+    found = {
+        best: Explanation(
+            best, "explained", "", tuple(by_method.values()), by_method[best], None, None, (), None, 9,
+            numbers=(HARDENING,),
+        )
+        for best in by_method
+    }  # fmt: skip
+    study = SimpleNamespace(
+        trained=SimpleNamespace(policy=policy, config=SimpleNamespace(rules=RULES)), depth=SimpleNamespace(games=2_000),
+        sample=SimpleNamespace(n_rounds=np.array([3])), result=lambda name: found["two numbers"],
+    )  # fmt: skip
+    table = mechanism.GENERALISATION.compute(study)
+    queries = random_queries(NetworkSubject(policy, RULES).answers, RULES, 200, 3, lengths=mechanism.LONG)
+    own = {part.name: part.named for part in strata_of(queries, HARDENING.scores(queries.symbols, queries.n_rounds))}
+    assert {f"{row.rounds} rounds": row.named for row in table.itertuples()}.items() <= own.items()
+    said = mechanism.NUMBERS_KEPT.remark
+    assert said(found["two numbers"], study) == ""
+    assert "two numbers decide like the network in 90.0 % of what a rule can" in said(found["vote"], study)
 
 
 def machine_of(queries):

@@ -56,7 +56,7 @@ class Speaker:
     rounds: float
     """Mean rounds of the network against itself; NaN where it did not play."""
     machine_rounds: float
-    """The same for the machine that speaks and decides by the score."""
+    """The same for the machine that speaks and decides by the score, or by the running numbers that are named."""
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each rule, and the network last."""

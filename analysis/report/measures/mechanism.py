@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.automata.integrator import Integrator
 from analysis.data.decisions import NotApplicable
 from analysis.explanation.candidates import NUMBERS
+from analysis.explanation.evidence import worst
 from analysis.explanation.passed_over import passed_over
 from analysis.explanation.result import Explanation
 from analysis.explanation.speaker import Speaker, speaker
@@ -106,17 +107,31 @@ INTEGRATORS = Measure(
 )
 
 
+def _numbers_say(result: Explanation, study: Study) -> str:
+    """How far they are from what they stand for, where they are not what is named."""
+    numbers = result.chosen_numbers
+    if numbers is None or (result.best and result.best.method in NUMBERS):
+        return ""
+    shown_here = next(c for c in result.competitors if NUMBERS.get(c.method) == len(numbers))
+    least = worst(shown_here.strata)
+    return (
+        f"They are not what is named: {shown_here.method} decide like the network in {100 * least.share:.1f} % of what "
+        f"a rule can in the worst kind of random dialogue ({least.name})."
+    )
+
+
 NUMBERS_KEPT = Measure(
     "numbers",
     lambda study: study.result("explanation"),
     "A few numbers that feed each other",
-    "The smallest recurrent network that decides like the large one: after each round a number is tanh of what it gets "
-    "of all numbers, plus what the {agent} said less what the other said. The {agent} whose readout is larger yields. "
-    "A single score cannot tell how much was said from when it was said; two numbers can: one keeps the score, the "
-    "other adds it up round by round, so that what was said early counts more, and a decision hardens.",
+    "A recurrent network as small as can be, fitted on what the large one decides: after each round a number is tanh "
+    "of what it gets of all numbers, plus what the {agent} said less what the other said. The {agent} whose readout is "
+    "larger yields. A single score cannot tell how much was said from when it was said; two numbers can: one keeps the "
+    "score, the other adds it up round by round, so that what was said early counts more, and a decision hardens.",
     chapter="mechanism",
     needs=ASKED,
     tables=lambda result: {"numbers": numbers_frame(result)} if result.numbers else {},
+    remark=_numbers_say,
     rows=4,
     wide=True,
     in_json=False,
@@ -150,9 +165,10 @@ INTERCHANGE = Measure(
     "interchange",
     _exchanged,
     "Is the score in the memory, and used?",
-    "Two dialogues are heard up to some round; then one coordinate of the memory is exchanged between them. Where the "
-    "rule says so, the move must flip. A probe may read the score from a direction that the network does not use: "
-    "decoding is not use. Below, both memories are pushed along the direction, and the {agents} yield.",
+    "Two dialogues are heard up to some round; then one direction of the memory, or as many as the rule keeps numbers, "
+    "is exchanged between them. Where the rule says so, the move must flip. A probe may read the score from a "
+    "direction that the network does not use: decoding is not use. Below, both memories are pushed along the first of "
+    "them, and the {agents} yield.",
     chapter="mechanism",
     needs=ASKED,
     tables=lambda result: {"interchange": result.to_frame()},
@@ -187,8 +203,10 @@ def _said_says(result: Speaker, study: Study) -> str:
     told = f"Score and round tell {shown(result.share('score and round'), share=True)} of what can be told. "
     if result.rounds != result.rounds or result.machine_rounds != result.machine_rounds:
         return told
+    best = study.result("explanation").best
+    by = f"{best.method} that feed each other" if best and best.method in NUMBERS else "the score"
     return told + (
-        f"The machine that speaks and decides by the score talks for {result.machine_rounds:.2f} rounds, the network "
+        f"The machine that speaks and decides by {by} talks for {result.machine_rounds:.2f} rounds, the network "
         f"for {result.rounds:.2f}."
     )
 
@@ -218,12 +236,14 @@ def _lengths(study: Study) -> pd.DataFrame:
     best = result.best
     if best is None or best.machine is None:
         raise NotApplicable("no rule is named")
+    numbers = result.chosen_numbers if best.method in NUMBERS else None
+    judge = numbers or best.machine  # as in the strata: the machine of running numbers has their memory in cells
     subject = NetworkSubject(study.trained.policy, study.trained.config.rules)
     each = max(study.depth.games // 10, 100)
     queries = random_queries(subject.answers, subject.rules, each, 3, lengths=LONG)
     rows = [
         {"rounds": int(part.name.split()[0]), "method": best.method, "named": part.named, "ceiling": part.ceiling}
-        for part in strata_of(queries, best.machine.scores(queries.symbols, queries.n_rounds))
+        for part in strata_of(queries, judge.scores(queries.symbols, queries.n_rounds))
         if part.name.endswith("rounds")
     ]
     held = study.sample.n_rounds
