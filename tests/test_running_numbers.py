@@ -122,9 +122,7 @@ def test_what_is_named_is_scored_as_the_strata_are_and_others_say_how_far_they_a
     strata = (Stratum("4 rounds", 100, 0.9, 1.0),)
     check = SelfCheck("vote", rate_of, rate(50, 100))
     by_method = {
-        method: Competitor(
-            method, check, rate_of, rate_of, strata, None, 2, None, None, machine_of(asked(HARDENING, 20))
-        )
+        method: Competitor(method, check, rate_of, rate_of, strata, None, 2, None, None, SimpleNamespace())
         for method in ("two numbers", "vote")
     }
     found = {
