@@ -43,9 +43,7 @@ def test_conditions_are_all_combinations() -> None:
         "channel=open, n-tokens=1", "channel=open, n-tokens=3", "channel=off, n-tokens=1", "channel=off, n-tokens=3",
     ]  # fmt: skip
     config = plan.config("channel=off, n-tokens=3", 2)
-    assert config == Config(
-        episodes=1000, workers=0, device="cpu", seed=2, rules=TalkRules(channel="off", n_tokens=3)
-    )
+    assert config == Config(episodes=1000, workers=0, device="cpu", seed=2, rules=TalkRules(channel="off", n_tokens=3))
     assert plan.slugs["channel=off, n-tokens=3"] == "channel=off,n-tokens=3"
 
 
