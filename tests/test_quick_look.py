@@ -181,7 +181,7 @@ def test_why_running_numbers_are_not_named_is_true() -> None:
 
     explained = found(three, "explained")
     assert why_not(two, explained) == "does not pass all four conditions"
-    assert why_not(tree, explained) == "three numbers is simpler and passes all four conditions"
+    assert why_not(tree, explained) == "all four conditions hold for three numbers already"
     assert why_not(score, explained) == "three numbers passes all four conditions"  # and is not simpler
     said = passed_over(explained)
     assert "two numbers: does not pass all four conditions" in said

@@ -1,5 +1,6 @@
 """Running numbers: a few recurrent units that decide like a large network, on memories that are known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.automata.running_numbers import RunningNumbers, fit_numbers
 from analysis.data.decisions import decisions
 from analysis.explanation.candidates import METHODS, NUMBERS, Frame, fit
 from analysis.explanation.evidence import Stratum, strata_of
+from analysis.explanation.passed_over import passed_over, why_not
 from analysis.explanation.result import Competitor, Explanation
 from analysis.explanation.self_check import SelfCheck
 from analysis.explanation.subject import NetworkSubject
@@ -172,3 +174,16 @@ def test_they_are_among_the_methods_and_fit_where_nothing_parted():
     nobody = decisions(table, 5)
     crashes = nobody[nobody.moves[:, 0] == nobody.moves[:, 1]]
     assert np.isfinite(fit("three numbers", crashes, Frame()).scores(crashes.symbols, crashes.n_rounds)).all()
+
+
+def test_more_numbers_than_needed_are_passed_over_for_that_and_not_for_falling_short():
+    machine = machine_of(asked(HARDENING, 100))
+    table = play_games([MachinePlayer(machine), MachinePlayer(machine)], RULES, 800, 1)
+    found = explain(table, 5, RULES, machine, methods=("two numbers", "three numbers"), games=200)
+    alike = (Stratum("2 rounds", 100, 1.0, 1.0),)
+    two, three = (
+        replace(one, strata=alike, accuracy=rate(100, 100), self_play=found.network.play) for one in found.competitors
+    )
+    found = replace(found, family="two numbers", verdict="explained", best=two, competitors=(two, three), rivals=())
+    assert why_not(three, found) == "two numbers pass all four conditions, and are fewer"
+    assert passed_over(found) == "three numbers: two numbers pass all four conditions, and are fewer"

@@ -156,7 +156,7 @@ def _exchange(exchanged: Interchange | str) -> Condition:
     random = next((one for one in exchanged.interventions if one.part == "random direction"), None)
     part, other = f"the {first.part}", "a random direction"
     if first.part == "direction" and first.directions > 1:
-        part, other = f"{first.directions} directions", f"{first.directions} random directions"
+        part, other = f"{first.directions} directions", "random ones"
     beside = f", {other} {100 * random.flips.value:.1f} %" if random else ""
     flips = f"exchanging {part} flips {100 * first.flips.value:.1f} %"
     missing = ""
