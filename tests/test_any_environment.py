@@ -37,7 +37,7 @@ from emcomm.seat import Words
 from emcomm.statistics import mean_of
 from emcomm.train import main
 from emcomm.worlds import make_negotiation, make_policy, notes_of_game
-from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, declared
+from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, declared, negotiable
 from envs.game import plain_declaration
 from envs.moves import legal_of, moves_of, names_of
 from tests.games import Plain, SameMove, changed
@@ -107,7 +107,7 @@ def test_an_environment_is_played_by_its_name(env: str, options: dict, agents: t
 
 def test_games_of_arrays_are_still_games() -> None:
     assert isinstance(game_class("tests.games:Signal")(2, np.random.default_rng(0)), Plain)
-    assert game_class("emcomm/crossing-v0")(1, np.random.default_rng(0)).move_names == ("main", "detour")
+    assert game_class("emcomm/crossing-v1")(1, np.random.default_rng(0)).move_names == ("main", "detour")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,55 @@ def test_a_mask_over_values_is_a_mask_over_their_combinations() -> None:
     assert legal_of([1, 0, 1, 0, 1], space, 6).tolist() == expected
     with pytest.raises(ValueError, match="an action mask must have 3 entries, one for each action, not 4"):
         legal_of([1, 1, 1, 1], spaces.Discrete(3), 3)
+
+
+def test_a_mask_over_the_parts_of_an_action_allows_their_combinations() -> None:
+    pair = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])
+    first, any_of_two = np.array([1, 0], np.int8), np.array([1, 1], np.int8)
+    assert legal_of((first, any_of_two), pair, 4).tolist() == [True, True, False, False]
+    assert legal_of((None, first), pair, 4).tolist() == [True, False, True, False]
+    assert legal_of([1, 0, 1, 1], pair, 4).tolist() == [True, False, True, True]  # one over all combinations
+    named = spaces.Dict({"grip": spaces.Discrete(2), "turn": spaces.Box(-1, 1, (1,))})
+    assert legal_of({"grip": first, "turn": None}, named, 10, bins=5).tolist() == [True] * 5 + [False] * 5
+    with pytest.raises(BadEnvironment, match="must have 2 parts, not 3"):
+        legal_of((first, first, first), pair, 4)
+    with pytest.raises(BadEnvironment, match="must have the parts grip, turn, not grip"):
+        legal_of({"grip": first}, named, 10)
+
+
+def test_whole_numbers_without_bounds_are_no_actions() -> None:
+    with pytest.raises(BadEnvironment, match="has no bounds to place moves between"):
+        moves_of(spaces.Box(-np.inf, np.inf, (1,), np.int64))
+
+
+class Numbered(Lamps):
+    """Its agents are numbers, and one sees a number that the networks' numbers cannot hold."""
+
+    def __init__(self, seen: float = 0.0) -> None:
+        super().__init__()
+        self.possible_agents, self.seen = [1, 2], seen  # type: ignore[list-item]
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Discrete(2)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents = list(self.possible_agents)
+        return {agent: np.array([self.seen]) for agent in self.agents}, {agent: {"of": agent} for agent in self.agents}
+
+
+def test_agents_that_are_numbers_keep_their_names_and_infos() -> None:
+    env = negotiable(Numbered())
+    observations, infos = env.reset(seed=0)
+    assert env.agents == env.possible_agents == [*observations] == [1, 2]
+    assert infos == {1: {"of": 1}, 2: {"of": 2}}
+
+
+def test_a_number_beyond_float32_is_refused_as_infinite() -> None:
+    with pytest.raises(BadEnvironment, match="1 sees inf in .*: observations must be finite numbers"):
+        negotiable(Numbered(1e300)).reset(seed=0)
 
 
 def test_who_waits_for_its_turn_can_only_pass() -> None:
