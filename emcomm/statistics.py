@@ -31,7 +31,7 @@ class Rate(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A mean of a number of values, with its 95 % interval (normal)."""
+    """A mean of a number of values, with its 95 % interval (normal); NaN where one value tells nothing of the spread."""
 
     value: float
     low: float
@@ -59,8 +59,12 @@ def mean_of(values: NDArray[np.floating]) -> Mean:
 
 
 def mean_from(mean: float, squares: float, count: int) -> Mean:
-    """The same from the mean and the mean of the squares."""
-    half = Z95 * math.sqrt(max(squares - mean**2, 0.0) / max(count, 1))
+    """The same from the mean and the mean of the squares.
+
+    >>> mean_from(2.0, 4.0, 1).low
+    nan
+    """
+    half = Z95 * math.sqrt(max(squares - mean**2, 0.0) / (count - 1)) if count > 1 else math.nan
     return Mean(mean, mean - half, mean + half, count)
 
 
