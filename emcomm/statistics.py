@@ -31,7 +31,7 @@ class Rate(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A mean of a number of values, with its 95 % interval (normal); NaN where one value tells nothing of the spread."""
+    """A mean of a number of values, with its 95 % interval (normal); of one value NaN."""
 
     value: float
     low: float

@@ -171,12 +171,12 @@ def _actions(space: Space[Any], bins: int) -> Iterator[Any]:
 def _values(space: Box, bins: int) -> list[list[float]]:
     """For each number of a box the values that it takes."""
     low, high = space.low.reshape(-1).astype(float), space.high.reshape(-1).astype(float)
-    bounded = space.is_bounded() and np.isfinite(low).all() and np.isfinite(high).all()
-    if not bounded:  # a box of whole numbers without bounds says so by is_bounded alone
+    whole = np.issubdtype(space.dtype, np.integer)
+    furthest = 2.0**53 if whole else np.finfo(np.float64).max / 2  # beyond it, what lies between cannot be counted
+    if not (space.is_bounded() and (np.abs([low, high]) <= furthest).all()):
         raise BadEnvironment(f"{short(space)} has no bounds to place moves between: give its numbers finite ones")
     if len(low) * bins > 10 * MOST_COMBINED:  # far too many: they need not be made to be counted
         return [[0.0] * bins] * len(low)
-    whole = np.issubdtype(space.dtype, np.integer)
     grids = [np.linspace(*ends, bins) for ends in zip(low, high, strict=True)]
     return [np.unique(np.round(grid) if whole else grid).tolist() for grid in grids]
 

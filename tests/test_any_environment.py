@@ -199,9 +199,17 @@ def test_a_mask_over_the_parts_of_an_action_allows_their_combinations() -> None:
         legal_of({"grip": first}, named, 10)
 
 
-def test_whole_numbers_without_bounds_are_no_actions() -> None:
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-np.inf, np.inf, (1,), np.int64),  # whole numbers have no infinity: it is their last one
+        spaces.Box(0, 2**64 - 1, (1,), np.uint64),
+        spaces.Box(-1.7e308, 1.7e308, (1,), np.float64),
+    ],
+)
+def test_numbers_between_which_none_can_be_placed_are_no_actions(space: spaces.Box) -> None:
     with pytest.raises(BadEnvironment, match="has no bounds to place moves between"):
-        moves_of(spaces.Box(-np.inf, np.inf, (1,), np.int64))
+        moves_of(space)
 
 
 class Numbered(Lamps):
@@ -230,7 +238,7 @@ def test_agents_that_are_numbers_keep_their_names_and_infos() -> None:
 
 
 def test_a_number_beyond_float32_is_refused_as_infinite() -> None:
-    with pytest.raises(BadEnvironment, match="1 sees inf in .*: observations must be finite numbers"):
+    with pytest.raises(BadEnvironment, match=r"1 sees inf in .*: observations must be finite numbers"):
         negotiable(Numbered(1e300)).reset(seed=0)
 
 
