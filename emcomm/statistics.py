@@ -40,6 +40,8 @@ class Mean(NamedTuple):
 
     def __str__(self) -> str:
         digits = _decimals((self.high - self.low) / 2)
+        if math.isnan(self.low):
+            return f"{self.value:.{digits}f} [–, –]"
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
@@ -61,8 +63,8 @@ def mean_of(values: NDArray[np.floating]) -> Mean:
 def mean_from(mean: float, squares: float, count: int) -> Mean:
     """The same from the mean and the mean of the squares.
 
-    >>> mean_from(2.0, 4.0, 1).low
-    nan
+    >>> print(mean_from(2.0, 4.0, 1))
+    2.000 [–, –]
     """
     half = Z95 * math.sqrt(max(squares - mean**2, 0.0) / (count - 1)) if count > 1 else math.nan
     return Mean(mean, mean - half, mean + half, count)

@@ -41,7 +41,7 @@ from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, 
 from envs.game import plain_declaration
 from envs.moves import legal_of, moves_of, names_of
 from tests.games import Plain, SameMove, changed
-from tests.strangers import Lamps, lamps
+from tests.strangers import Lamps, Shift, lamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -235,6 +235,28 @@ def test_agents_that_are_numbers_keep_their_names_and_infos() -> None:
     observations, infos = env.reset(seed=0)
     assert env.agents == env.possible_agents == [*observations] == [1, 2]
     assert infos == {1: {"of": 1}, 2: {"of": 2}}
+
+
+def test_the_state_lies_in_its_space_before_everybody_has_come() -> None:
+    env = negotiable(Shift(), max_rounds=2)
+    env.reset(seed=0)
+    assert set(env.agents) < set(env.possible_agents)
+    assert env.state() in env.state_space
+    env = negotiable(LateAndHigh(), max_rounds=2)
+    env.reset(seed=0)
+    assert env.agents == [1]
+    assert env.state() in env.state_space
+
+
+class LateAndHigh(Numbered):
+    """All that is seen is 1 or more, and one of two has not come yet."""
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Box(1, 5, (1,), np.float64)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents = [1]  # type: ignore[list-item]
+        return {1: np.ones(1)}, {1: {}}
 
 
 def test_a_number_beyond_float32_is_refused_as_infinite() -> None:
