@@ -9,7 +9,8 @@ Axes: `D` dialogue, `R` round, `K` symbol kinds (tokens, EOT, and last SILENT), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from analysis.automata.integrator import TIE, Targets, fit_integrator
 from analysis.data.decisions import Scores
 from envs.game import Ints
 
-MOST_TARGETS, STEPS = 20_000, 400
+MOST_TARGETS, STEPS = 40_000, 400
 """Dialogues on which the numbers are fitted, and steps of the search, at most."""
 CELLS = 400
 """States of the machine beside the tie: so many cells of the memory are told apart."""
@@ -108,7 +109,12 @@ class RunningNumbers:
 
 
 def fit_numbers(units: int, targets: Targets, n_kinds: int) -> RunningNumbers:
-    """The `units` (at least 2) numbers that tell the targets with the least cross-entropy (L-BFGS).
+    """The `units` (at least 2) numbers that tell the targets with the least cross-entropy."""
+    return next(found for found in grow_numbers(targets, n_kinds) if len(found) == units)
+
+
+def grow_numbers(targets: Targets, n_kinds: int) -> Iterator[RunningNumbers]:
+    """Two numbers, then three, and so on, that tell the targets with the least cross-entropy (L-BFGS).
 
     Two begin as a running score and a decision that adds it up; each further one is added to those that were found.
     """
@@ -116,26 +122,25 @@ def fit_numbers(units: int, targets: Targets, n_kinds: int) -> RunningNumbers:
     score = fit_integrator("vote", targets, n_kinds).weights.astype(np.float64)
     weights, coupling = np.stack([0.3 * score, 0.05 * score], axis=1), np.array([[1.3, 8.0], [0.0, 0.75]])
     readout, rng = np.array([8.0, 5.0]), np.random.default_rng(0)
-    if not len(targets.n_rounds):
-        return RunningNumbers(weights, coupling, readout, np.zeros((0, 2)))
-    weights, coupling, readout = _descend(weights, coupling, readout, targets)
-    while len(readout) < units:
-        more = 0.3 * np.abs(weights).max() * rng.standard_normal((n_kinds, 1))
-        coupling = np.pad(coupling, (0, 1)) + np.pad(0.1 * rng.standard_normal((len(readout) + 1,) * 2), 0)
+    while True:
+        if len(targets.n_rounds):
+            weights, coupling, readout = _descend(weights, coupling, readout, targets)
+        yield _ordered(weights, coupling, readout, targets.few())
+        weights = np.pad(weights, ((0, 0), (0, 1)))
+        weights[:, -1] = 0.3 * np.abs(weights).max() * rng.standard_normal(n_kinds)
+        coupling = np.pad(coupling, (0, 1)) + 0.1 * rng.standard_normal((len(readout) + 1,) * 2)
         coupling[-1, -1] += 0.5
-        weights, coupling, readout = _descend(
-            np.concatenate([weights, more], axis=1), coupling, np.append(readout, rng.standard_normal()), targets
-        )
+        readout = np.append(readout, rng.standard_normal())
+
+
+def _ordered(weights: Scores, coupling: Scores, readout: Scores, targets: Targets) -> RunningNumbers:
+    """The same numbers with the largest readout first, and none below 0."""
     sign = np.where(readout < 0, -1.0, 1.0)
     order = np.argsort(-np.abs(readout), kind="stable")
-    found = RunningNumbers(
-        (weights * sign)[:, order], (sign[:, None] * coupling * sign)[np.ix_(order, order)], (readout * sign)[order],
-        np.zeros((0, units)),
-    )  # fmt: skip
-    few = targets.few()
-    heard = np.arange(1, few.symbols.shape[1] + 1) <= few.n_rounds[:, None]
-    seen = found.course(few.symbols, few.n_rounds)[:, 1:][heard]
-    return RunningNumbers(found.weights, found.coupling, found.readout, seen)
+    fed = (sign[:, None] * coupling * sign)[np.ix_(order, order)]
+    found = RunningNumbers((weights * sign)[:, order], fed, (readout * sign)[order], np.zeros((0, len(order))))
+    heard = np.arange(1, targets.symbols.shape[1] + 1) <= targets.n_rounds[:, None]
+    return replace(found, seen=found.course(targets.symbols, targets.n_rounds)[:, 1:][heard])
 
 
 def _descend(weights: Any, coupling: Any, readout: Any, targets: Targets) -> tuple[Any, Any, Any]:

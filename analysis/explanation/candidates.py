@@ -69,15 +69,18 @@ def fit(
     frame: Frame = Frame(),  # noqa: B008 (immutable)
     asked: Queries | None = None,
     member: str | None = None,
+    rule: Rule | None = None,
 ) -> Fitted:
     """Fit one explanation of the dialogues `decided`; of the integrators the best, or that called `member`.
+
+    A `rule` that is fitted already is taken as it is.
 
     Where somebody can be asked, its rule is fitted on the answers to `asked`: a log does not identify the weights.
     """
     if method == "decision tree":
         tree = fit_tree(decided if asked is None else asked.decisions())
         return Fitted(method, tree, None, len(tree))
-    rule = fit_rule(method, decided, asked, member)
+    rule = rule or fit_rule(method, decided, asked, member)
     automaton = rule.automaton() if rule else _AUTOMATA[method](decided)
     clock = CLOCK if rule and method != "vote" else 1
     leanings = rule.leanings() if rule else None

@@ -7,6 +7,8 @@ network, or a protocol that can be asked and plays, a rule describes at most.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from analysis.automata.decision_rules import Difference, Vote
 from analysis.automata.integrator import Integrator, Targets, fit_integrator
 from analysis.automata.protocol_machine import ProtocolMachine, bits_per_action, fit_machine
 from analysis.automata.query_learning import learn, membership
-from analysis.automata.running_numbers import RunningNumbers
+from analysis.automata.running_numbers import RunningNumbers, grow_numbers
 from analysis.data.decisions import Decisions, NotApplicable, Scores, decisions, split, who_yields
 from analysis.explanation.candidates import METHODS, NUMBERS, REFERENCE, Fitted, Frame, Method, fit, fit_family
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, Evidence, Stratum, conditions, strata_of, worst
@@ -44,7 +46,7 @@ SIMPLEST_FIRST: tuple[Method, ...] = (
     "first difference", "last difference", "cyclic order", "vote", "vote × clock", "integrator", *NUMBERS,
 )  # fmt: skip
 """Rules go before what was learned without an idea, of which that of the fewest states goes first."""
-MORE = 3
+MORE = 5
 """Times as many queries for running numbers, which have more parameters than a rule."""
 
 
@@ -111,10 +113,11 @@ def explain(
     asked = judge.asked
     family_of = fit_family(fitting, asked) if "integrator" in methods else None
     member = family_of.best if family_of else None
+    numbers = judge.numbers([method for method in methods if method in NUMBERS])
     fitted = {
-        method: fit(method, fitting, frame, judge.asked_for(method), member)
+        method: fit(method, fitting, frame, judge.asked_for(method), member, numbers.get(method))
         for method in methods
-        if method not in NUMBERS or asked is not None  # a log alone does not identify them
+        if method not in NUMBERS or method in numbers
     }
     if kv_length and judge.subject is not None:
         learned = learn(membership(judge.subject.answers), n_tokens, kv_length, seed=seed)
@@ -156,10 +159,9 @@ def explain(
         fitted[best.method].rule if best else None,
     )  # fmt: skip
     members = family_of.members if family_of else ()
-    numbers = tuple(one.rule for one in fitted.values() if isinstance(one.rule, RunningNumbers))
     return Explanation(
         family, verdict, sentence, competitors, best, weights, order, undecided, network, len(table), evidence,
-        members, (), numbers,
+        members, (), tuple(numbers.values()),
     )  # fmt: skip
 
 
@@ -195,6 +197,15 @@ class _Judge:
     def asked_for(self, method: Method) -> Queries | None:
         """The queries on which a method is fitted."""
         return self.many if method in NUMBERS else self.asked
+
+    def numbers(self, methods: Sequence[Method]) -> dict[Method, RunningNumbers]:
+        """Running numbers of each size, the fewest first; none where nobody can be asked: a log identifies none."""
+        if self.many is None or not methods:
+            return {}
+        by_size = {NUMBERS[method]: method for method in methods}
+        targets = Targets(self.many.symbols, self.many.n_rounds, self.many.odds)
+        grown = islice(grow_numbers(targets, self.scoring.n_kinds), max(by_size) - 1)
+        return {by_size[len(found)]: found for found in grown if len(found) in by_size}
 
     def _queries(self, number: int, times: int = 1) -> Queries:
         assert self.subject is not None
@@ -321,7 +332,7 @@ def _explaining(
     for one in sorted(competitors, key=lambda c: (order.get(c.method, len(order)), c.n_states)):
         if one.method not in checked or one.method == "silent" or not one.strata:
             continue
-        if worst(one.strata).share < OF_THE_CEILING - 0.02:
+        if worst(one.strata).share < OF_THE_CEILING - (0.005 if one.method in NUMBERS else 0.02):
             continue
         if one.self_play is None or abs(one.self_play.success.value - network.play.success.value) > POINTS:
             continue
