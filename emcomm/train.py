@@ -221,15 +221,13 @@ def _headline(config: Config) -> str:
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:
-    from emcomm.progress import RECENT
-
     reached, episodes, joint_moves = (summary[key] for key in ("episodes_to_95", "episodes", "joint_moves"))
     several = f" ({joint_moves:,} joint moves)" if joint_moves > episodes else ""
     success = f"95 % success after {reached:,} episodes" if reached else "95 % success not reached during training"
     console.print(
         f"{episodes:,} episodes{several} in {summary['wall_s']:.0f} s; "
         + (f"{success}; " if summary["recent_success"] is not None else "")
-        + f"return of the last {min(episodes, RECENT):,} {_recent(summary)}"
+        + f"return of the last {summary['recent_return_episodes']:,} {_recent(summary)}"
         + f"; staleness {summary['staleness_mean']:.1f} updates (at most {summary['staleness_max']})"
         + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,

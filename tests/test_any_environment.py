@@ -667,6 +667,14 @@ def test_figures_of_an_older_checkpoint_have_no_returns() -> None:
         Course(2, {}, {**older, "returns": np.array([1, 2])})
 
 
+def test_success_that_an_older_run_counted_is_forgotten_where_the_game_declares_none() -> None:
+    config = Config(env=of("Lamps"), workers=0, games=4, unroll=6, hidden_size=8, rules=TalkRules(channel="off"))
+    course = Course(2, {}, {"success": np.array([True, False]), "rounds": np.array([2, 3])})
+    course.add(Worker(config, 0, seed_of_worker(config, 0)).contribute(Learner(config).assignment(0)), 0, 26)
+    assert (course.succeeded.trials, course.returned.n) == (0, 24)
+    assert np.isnan(course.success)
+
+
 def test_an_evaluation_makes_no_thousands_of_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(env=of("Lamps"), hidden_size=8, rules=TalkRules(channel="off"))
     made: list[int] = []
