@@ -1,5 +1,7 @@
 """Running numbers: a few recurrent units that decide like a large network, on memories that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,12 @@ from analysis.automata.protocol_machine import ProtocolMachine
 from analysis.automata.running_numbers import RunningNumbers, fit_numbers
 from analysis.data.decisions import decisions
 from analysis.explanation.candidates import METHODS, NUMBERS, Frame, fit
+from analysis.explanation.evidence import Stratum
+from analysis.explanation.passed_over import passed_over, why_not
 from analysis.explanation.verdict import explain
 from analysis.report.tables import numbers_frame
 from analysis.report.to_json import plain
+from emcomm.statistics import rate
 from envs.negotiation import TalkRules
 
 RULES = TalkRules(window=1)
@@ -130,3 +135,16 @@ def test_they_are_among_the_methods_and_fit_where_nothing_parted():
     nobody = decisions(table, 5)
     crashes = nobody[nobody.moves[:, 0] == nobody.moves[:, 1]]
     assert np.isfinite(fit("three numbers", crashes, Frame()).scores(crashes.symbols, crashes.n_rounds)).all()
+
+
+def test_more_numbers_than_needed_are_passed_over_for_that_and_not_for_falling_short():
+    machine = machine_of(asked(HARDENING, 100))
+    table = play_games([MachinePlayer(machine), MachinePlayer(machine)], RULES, 800, 1)
+    found = explain(table, 5, RULES, machine, methods=("two numbers", "three numbers"), games=200)
+    alike = (Stratum("2 rounds", 100, 1.0, 1.0),)
+    two, three = (
+        replace(one, strata=alike, accuracy=rate(100, 100), self_play=found.network.play) for one in found.competitors
+    )
+    found = replace(found, family="two numbers", best=two, competitors=(two, three), rivals=())
+    assert why_not(three, found) == "two numbers pass all four conditions, and are fewer"
+    assert passed_over(found) == "three numbers: two numbers pass all four conditions, and are fewer"

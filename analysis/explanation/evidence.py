@@ -154,15 +154,17 @@ def _exchange(exchanged: Interchange | str) -> Condition:
         return Condition(name, "not tested", needed, False, exchanged)
     first = exchanged.interventions[0]
     random = next((one for one in exchanged.interventions if one.part == "random direction"), None)
-    beside = f", a random direction {100 * random.flips.value:.1f} %" if random else ""
+    count = first.directions if first.part == "direction" else 1
+    part, at_random = (first.part, "a random direction") if count == 1 else (f"{count} directions", "random ones")
+    beside = f", {at_random} {100 * random.flips.value:.1f} %" if random else ""
     holds = first.flips.trials >= FEWEST and first.flips.value >= FLIPS
     if random is not None:
         holds &= random.flips.value <= RANDOM_FLIPS
     return Condition(
         name,
-        f"exchanging the {first.part} flips {100 * first.flips.value:.1f} % of {first.flips.trials:,} pairs{beside}",
+        f"exchanging the {part} flips {100 * first.flips.value:.1f} % of {first.flips.trials:,} pairs{beside}",
         needed,
         holds,
-        f"exchanging the {first.part} flips {100 * first.flips.value:.1f} % of the pairs that must flip, not "
+        f"exchanging the {part} flips {100 * first.flips.value:.1f} % of the pairs that must flip, not "
         f"{100 * FLIPS:.0f} %",
     )

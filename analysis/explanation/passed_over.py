@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.explanation.candidates import NUMBERS
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, worst
 from analysis.explanation.result import Competitor, Explanation
 from analysis.explanation.selection import AT_LEAST, NAMED
@@ -36,7 +37,8 @@ def why_not(one: Competitor, result: Explanation) -> str:
 
 def _unproven(one: Competitor, result: Explanation) -> str:
     """Why something learned without an idea is not named: that takes all four conditions."""
-    if one.strata and (least := worst(one.strata)).share < OF_THE_CEILING:
+    if _falls_short(one):
+        least = worst(one.strata)
         return (
             f"no rule, and decides like the network in {_percent(least.share)} of what a rule can ({least.name}); "
             f"{_percent(OF_THE_CEILING)} are needed"
@@ -47,7 +49,14 @@ def _unproven(one: Competitor, result: Explanation) -> str:
         return "no rule, and its machine plays unlike the network"
     if result.network is None:
         return "no rule, and there is no network to test it on"
+    if one.method in NUMBERS and result.best is not None and result.best.method in NUMBERS:
+        return f"{result.best.method} pass all four conditions, and are fewer"
     return "no rule, and a rule says the same"
+
+
+def _falls_short(one: Competitor) -> bool:
+    """Whether it decides unlike the network in some stratum."""
+    return bool(one.strata) and worst(one.strata).share < OF_THE_CEILING
 
 
 def _percent(share: float) -> str:
@@ -62,7 +71,7 @@ def passed_over(result: Explanation) -> str:
         if not passes or not (why := why_not(one, result)):
             continue
         named: str = one.method
-        if why == _unproven(one, result) and one.strata:  # one reason for all of them, each with its figure
+        if why == _unproven(one, result) and _falls_short(one):  # one reason for all of them, each with its figure
             named, why = f"{one.method} ({_percent(worst(one.strata).share)})", NO_RULES
         reasons.setdefault(why, []).append(named)
     return ". ".join(f"{', '.join(methods)}: {why}" for why, methods in reasons.items())

@@ -536,7 +536,7 @@ def protocol_graph(result: Explanation, table: DialogueTable | None) -> str | No
         for name, data in graph.nodes(data=True):
             size = 8 + 22 * data["visits"] ** 0.5
             axes.plot(*at[name], "o", ms=size, color=_side(data["yields"]), mec=COLOURS["paper"], mew=1.5)
-            label = name.removeprefix("vote ").replace("+0", "0")
+            label = name.removeprefix("vote ").replace("+0", "0").rpartition("leans ")[2]
             below = (0, -3 - size / 2)
             axes.annotate(label, at[name], below, textcoords="offset points", ha="center", va="top", fontsize=9)
         axes.set_axis_off()
