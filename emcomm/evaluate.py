@@ -70,8 +70,11 @@ def main() -> int:
     import torch
 
     from emcomm.evaluation import evaluate
-    from emcomm.worlds import choose_device, declaration, load_policy
+    from emcomm.worlds import choose_device, declaration, load_policy, network_rules
 
+    if config.rules.window is None:  # the rounds that the network was trained to read, whatever the longest talk is now
+        trained = network_rules(Run.open(options.run, options.env, options.code).config).visible_rounds
+        config = dataclasses.replace(config, rules=dataclasses.replace(config.rules, window=trained))
     console, run = Console(highlight=False), Run.open(options.run, options.env, options.code)
     policy, checkpoint = load_policy(run, config, choose_device(config.device))
     torch.set_num_threads(os.cpu_count() or 1)

@@ -96,6 +96,8 @@ class Course:
     def _add_dialogues(self, table: DialogueTable) -> None:
         if table.judged:
             self._success = np.concatenate([self._success, table.success[table.last]])[-RECENT:]
+        else:  # what an older run counted as success, before it was resumed, says nothing of these
+            self._success = self._success[:0]
         self._returns = np.concatenate([self._returns, returns_of(table).mean(axis=1)])[-RECENT:]
         self._rounds = np.concatenate([self._rounds, table.n_rounds])[-RECENT:]
         if self.episodes_to_95 is None and len(self._success) == RECENT and self.success >= 0.95:

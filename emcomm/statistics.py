@@ -31,7 +31,7 @@ class Rate(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A mean of a number of values, with its 95 % interval (normal)."""
+    """A mean of a number of values, with its 95 % interval (normal); of one value NaN."""
 
     value: float
     low: float
@@ -40,6 +40,8 @@ class Mean(NamedTuple):
 
     def __str__(self) -> str:
         digits = _decimals((self.high - self.low) / 2)
+        if math.isnan(self.low):
+            return f"{self.value:.{digits}f} [–, –]"
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
@@ -59,8 +61,12 @@ def mean_of(values: NDArray[np.floating]) -> Mean:
 
 
 def mean_from(mean: float, squares: float, count: int) -> Mean:
-    """The same from the mean and the mean of the squares."""
-    half = Z95 * math.sqrt(max(squares - mean**2, 0.0) / max(count, 1))
+    """The same from the mean and the mean of the squares.
+
+    >>> print(mean_from(2.0, 4.0, 1))
+    2.000 [–, –]
+    """
+    half = Z95 * math.sqrt(max(squares - mean**2, 0.0) / (count - 1)) if count > 1 else math.nan
     return Mean(mean, mean - half, mean + half, count)
 
 

@@ -208,8 +208,8 @@ def _reached(figures: PlayFigures) -> str:
     if figures.success is not None and figures.success_low is not None and figures.success_high is not None:
         low, high = 100 * figures.success_low, 100 * figures.success_high
         parts.append(f"success {100 * figures.success:.2f} % [{low:.2f}, {high:.2f}]")
-    if figures.mean_return is not None and figures.return_low is not None and figures.return_high is not None:
-        returned = Mean(figures.mean_return, figures.return_low, figures.return_high, figures.games)
+    if figures.mean_return is not None:
+        returned = _mean(figures.mean_return, figures.return_low, figures.return_high, figures.games)
         parts.append(f"mean return {returned}")
     return ", ".join(parts) or "without figures"
 
@@ -221,15 +221,13 @@ def _headline(config: Config) -> str:
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:
-    from emcomm.progress import RECENT
-
     reached, episodes, joint_moves = (summary[key] for key in ("episodes_to_95", "episodes", "joint_moves"))
     several = f" ({joint_moves:,} joint moves)" if joint_moves > episodes else ""
     success = f"95 % success after {reached:,} episodes" if reached else "95 % success not reached during training"
     console.print(
         f"{episodes:,} episodes{several} in {summary['wall_s']:.0f} s; "
         + (f"{success}; " if summary["recent_success"] is not None else "")
-        + f"return of the last {min(episodes, RECENT):,} {_recent(summary)}"
+        + f"return of the last {summary['recent_return_episodes']:,} {_recent(summary)}"
         + f"; staleness {summary['staleness_mean']:.1f} updates (at most {summary['staleness_max']})"
         + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,
@@ -239,8 +237,13 @@ def _print_end(console: Console, summary: dict, where: str) -> None:
 
 def _recent(summary: dict) -> str:
     """The mean return at the end of training."""
-    low, value, high = (summary[f"recent_return{end}"] for end in ("_low", "", "_high"))
-    return str(Mean(value, low, high, 0)) if value is not None else "unknown"
+    value, low, high = (summary[f"recent_return{end}"] for end in ("", "_low", "_high"))
+    return _mean(value, low, high, 0) if value is not None else "unknown"
+
+
+def _mean(value: float, low: float | None, high: float | None, count: int) -> str:
+    """A mean with its interval, None where it has none."""
+    return str(Mean(value, math.nan if low is None else low, math.nan if high is None else high, count))
 
 
 _COUNTED = {

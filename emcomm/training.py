@@ -332,6 +332,7 @@ class Training:
             "recent_return": known(returned.value),
             "recent_return_low": known(returned.low),
             "recent_return_high": known(returned.high),
+            "recent_return_episodes": returned.n,
             "recent_rounds": known(self.course.rounds),
             "episodes_to_95": self.course.episodes_to_95,
             "staleness_mean": self.course.staleness,

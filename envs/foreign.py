@@ -159,15 +159,16 @@ class ParallelGame:
         if len({id(env) for env in self.envs}) < n_games:
             raise BadEnvironment("it is the same environment each time that it is made: many games need as many")
         self._names = _names(first)
-        self.agent_names = tuple(map(str, self._names))
+        self.agent_names = tuple(self._names)
         if len(self._names) < 2:
             raise BadEnvironment(f"talk takes two: {first} has {len(self._names)} agent{'s' * (not self._names)}")
         self.has_success = success is not None or _own_success(first) is not None
         """Whether anybody says what success is."""
         self._turns = _turn_based(first) is not None
+        self._bins = bins
         self._action_spaces = [first.action_space(agent) for agent in self._names]
         self._actions = [_moves(first, agent, bins) for agent in self._names]
-        self.roles = _roles(first, self._names, self.agent_names)
+        self.roles = _roles(first, self._names, tuple(map(str, self._names)))
         said = {stated(space, bins): None for space in self._action_spaces}
         self.notes = tuple(f"actions {words}" for words in said if words)
         """What a person should know of how the environment is played, one line each."""
@@ -276,7 +277,8 @@ class ParallelGame:
         agent = self._names[i]
         if isinstance(seen, dict) and "action_mask" in seen:
             mask = seen["action_mask"]
-        flat = np.asarray(gymnasium.spaces.flatten(self._spaces[i], seen))
+        with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are refused
+            flat = np.asarray(gymnasium.spaces.flatten(self._spaces[i], seen)).astype(np.float32)
         if len(flat) != self._lengths[i]:
             raise BadEnvironment(
                 f"{agent} sees {len(flat)} numbers in {self.envs[game]}, and its observation_space has "
@@ -289,7 +291,7 @@ class ParallelGame:
         self._legal[game, i] = self._every_move[i]
         if mask is not None:
             try:
-                legal = legal_of(mask, self._action_spaces[i], len(self._actions[i]))
+                legal = legal_of(mask, self._action_spaces[i], len(self._actions[i]), self._bins)
             except BadEnvironment as error:
                 raise BadEnvironment(f"{agent} in {self.envs[game]}: {error}") from error
             if legal.any():

@@ -72,14 +72,21 @@ def names_of(actions: list[Any]) -> tuple[str, ...]:
     return names if distinct else numbers
 
 
-def legal_of(mask: Any, space: Space[Any], count: int) -> Bools:
+def legal_of(mask: Any, space: Space[Any], count: int, bins: int = 3) -> Bools:
     """`[count]` the moves that an action mask allows: one entry for each action; of MultiDiscrete, for each value.
 
-    Raises BadEnvironment where it has another length.
+    Of Tuple and Dict also, as gymnasium has it, a mask for each part, None where all of it is allowed. Raises
+    BadEnvironment where it has another length.
 
     >>> legal_of([1, 0, 1, 1], MultiDiscrete([2, 2]), 4).tolist()
     [True, True, False, False]
     """
+    if isinstance(space, Tuple | Dict) and (own := _masks_of_parts(mask, space)) is not None:
+        each = [
+            np.ones(_count(part, bins), np.bool_) if m is None else legal_of(m, part, _count(part, bins), bins)
+            for m, part in own
+        ]
+        return np.array([all(choice) for choice in product(*each)], np.bool_)
     parts = mask if isinstance(mask, tuple | list) else [mask]
     flat = np.concatenate([np.asarray(part).reshape(-1) for part in parts]).astype(np.bool_)
     wanted, unit = count, "action"
@@ -92,6 +99,22 @@ def legal_of(mask: Any, space: Space[Any], count: int) -> Bools:
     if len(flat) != wanted:
         raise BadEnvironment(f"an action mask must have {wanted} entries, one for each {unit}, not {len(flat)}")
     return flat
+
+
+def _masks_of_parts(mask: Any, space: Tuple | Dict) -> list[tuple[Any, Space[Any]]] | None:
+    """The parts of a space with a mask for each; None where `mask` is one over all combinations."""
+    if isinstance(space, Dict):
+        if not isinstance(mask, dict):
+            return None
+        if {*mask} != {*space.spaces}:
+            raise BadEnvironment(f"an action mask must have the parts {', '.join(space.spaces)}, not {', '.join(mask)}")
+        return [(mask[key], part) for key, part in space.spaces.items()]
+    by_part = isinstance(mask, tuple | list) and any(m is None or np.ndim(m) or isinstance(m, dict) for m in mask)
+    if not by_part:
+        return None
+    if len(mask) != len(space.spaces):
+        raise BadEnvironment(f"an action mask must have {len(space.spaces)} parts, not {len(mask)}")
+    return list(zip(mask, space.spaces, strict=True))
 
 
 def fresh(action: Any) -> Any:
@@ -148,11 +171,12 @@ def _actions(space: Space[Any], bins: int) -> Iterator[Any]:
 def _values(space: Box, bins: int) -> list[list[float]]:
     """For each number of a box the values that it takes."""
     low, high = space.low.reshape(-1).astype(float), space.high.reshape(-1).astype(float)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+    whole = np.issubdtype(space.dtype, np.integer)
+    furthest = 2.0**53 if whole else np.finfo(np.float64).max / 2  # beyond it, what lies between cannot be counted
+    if not (space.is_bounded() and (np.abs([low, high]) <= furthest).all()):
         raise BadEnvironment(f"{short(space)} has no bounds to place moves between: give its numbers finite ones")
     if len(low) * bins > 10 * MOST_COMBINED:  # far too many: they need not be made to be counted
         return [[0.0] * bins] * len(low)
-    whole = np.issubdtype(space.dtype, np.integer)
     grids = [np.linspace(*ends, bins) for ends in zip(low, high, strict=True)]
     return [np.unique(np.round(grid) if whole else grid).tolist() for grid in grids]
 

@@ -192,7 +192,7 @@ class NegotiationEnv(ParallelEnv[str, Seen, int]):
         seen, mask, rounds = _vector_space(self._talk), Box(0, 1, (self._talk.n_actions,)), Box(0, 1, (1,))
         parts = [*[seen, mask] * self._talk.n_agents, rounds]
         low, high = (np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high"))
-        return Box(low, high, dtype=np.float32)
+        return Box(np.minimum(low, 0), np.maximum(high, 0), dtype=np.float32)  # 0 for whoever has not come yet
 
     def state(self) -> np.ndarray:
         """The global view, as a vector in `state_space`; the class describes it."""

@@ -37,11 +37,11 @@ from emcomm.seat import Words
 from emcomm.statistics import mean_of
 from emcomm.train import main
 from emcomm.worlds import make_negotiation, make_policy, notes_of_game
-from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, declared
+from envs import BadEnvironment, BadGame, Negotiation, ParallelGame, TalkRules, declared, negotiable
 from envs.game import plain_declaration
 from envs.moves import legal_of, moves_of, names_of
 from tests.games import Plain, SameMove, changed
-from tests.strangers import Lamps, lamps
+from tests.strangers import Lamps, Shift, lamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -107,7 +107,7 @@ def test_an_environment_is_played_by_its_name(env: str, options: dict, agents: t
 
 def test_games_of_arrays_are_still_games() -> None:
     assert isinstance(game_class("tests.games:Signal")(2, np.random.default_rng(0)), Plain)
-    assert game_class("emcomm/crossing-v0")(1, np.random.default_rng(0)).move_names == ("main", "detour")
+    assert game_class("emcomm/crossing-v1")(1, np.random.default_rng(0)).move_names == ("main", "detour")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,85 @@ def test_a_mask_over_values_is_a_mask_over_their_combinations() -> None:
     assert legal_of([1, 0, 1, 0, 1], space, 6).tolist() == expected
     with pytest.raises(ValueError, match="an action mask must have 3 entries, one for each action, not 4"):
         legal_of([1, 1, 1, 1], spaces.Discrete(3), 3)
+
+
+def test_a_mask_over_the_parts_of_an_action_allows_their_combinations() -> None:
+    pair = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])
+    first, any_of_two = np.array([1, 0], np.int8), np.array([1, 1], np.int8)
+    assert legal_of((first, any_of_two), pair, 4).tolist() == [True, True, False, False]
+    assert legal_of((None, first), pair, 4).tolist() == [True, False, True, False]
+    assert legal_of([1, 0, 1, 1], pair, 4).tolist() == [True, False, True, True]  # one over all combinations
+    named = spaces.Dict({"grip": spaces.Discrete(2), "turn": spaces.Box(-1, 1, (1,))})
+    assert legal_of({"grip": first, "turn": None}, named, 10, bins=5).tolist() == [True] * 5 + [False] * 5
+    with pytest.raises(BadEnvironment, match="must have 2 parts, not 3"):
+        legal_of((first, first, first), pair, 4)
+    with pytest.raises(BadEnvironment, match="must have the parts grip, turn, not grip"):
+        legal_of({"grip": first}, named, 10)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-np.inf, np.inf, (1,), np.int64),  # whole numbers have no infinity: it is their last one
+        spaces.Box(0, 2**64 - 1, (1,), np.uint64),
+        spaces.Box(-1.7e308, 1.7e308, (1,), np.float64),
+    ],
+)
+def test_numbers_between_which_none_can_be_placed_are_no_actions(space: spaces.Box) -> None:
+    with pytest.raises(BadEnvironment, match="has no bounds to place moves between"):
+        moves_of(space)
+
+
+class Numbered(Lamps):
+    """Its agents are numbers, and one sees a number that the networks' numbers cannot hold."""
+
+    def __init__(self, seen: float = 0.0) -> None:
+        super().__init__()
+        self.possible_agents, self.seen = [1, 2], seen  # type: ignore[list-item]
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Discrete(2)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents = list(self.possible_agents)
+        return {agent: np.array([self.seen]) for agent in self.agents}, {agent: {"of": agent} for agent in self.agents}
+
+
+def test_agents_that_are_numbers_keep_their_names_and_infos() -> None:
+    env = negotiable(Numbered())
+    observations, infos = env.reset(seed=0)
+    assert env.agents == env.possible_agents == [*observations] == [1, 2]
+    assert infos == {1: {"of": 1}, 2: {"of": 2}}
+
+
+def test_the_state_lies_in_its_space_before_everybody_has_come() -> None:
+    env = negotiable(Shift(), max_rounds=2)
+    env.reset(seed=0)
+    assert set(env.agents) < set(env.possible_agents)
+    assert env.state() in env.state_space
+    env = negotiable(LateAndHigh(), max_rounds=2)
+    env.reset(seed=0)
+    assert env.agents == [1]
+    assert env.state() in env.state_space
+
+
+class LateAndHigh(Numbered):
+    """All that is seen is 1 or more, and one of two has not come yet."""
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Box(1, 5, (1,), np.float64)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents = [1]  # type: ignore[list-item]
+        return {1: np.ones(1)}, {1: {}}
+
+
+def test_a_number_beyond_float32_is_refused_as_infinite() -> None:
+    with pytest.raises(BadEnvironment, match=r"1 sees inf in .*: observations must be finite numbers"):
+        negotiable(Numbered(1e300)).reset(seed=0)
 
 
 def test_who_waits_for_its_turn_can_only_pass() -> None:
@@ -586,6 +665,14 @@ def test_figures_of_an_older_checkpoint_have_no_returns() -> None:
     assert (course.success, course.returned.n) == (0.5, 0)
     with pytest.raises(ValueError, match="the returns of the last episodes"):
         Course(2, {}, {**older, "returns": np.array([1, 2])})
+
+
+def test_success_that_an_older_run_counted_is_forgotten_where_the_game_declares_none() -> None:
+    config = Config(env=of("Lamps"), workers=0, games=4, unroll=6, hidden_size=8, rules=TalkRules(channel="off"))
+    course = Course(2, {}, {"success": np.array([True, False]), "rounds": np.array([2, 3])})
+    course.add(Worker(config, 0, seed_of_worker(config, 0)).contribute(Learner(config).assignment(0)), 0, 26)
+    assert (course.succeeded.trials, course.returned.n) == (0, 24)
+    assert np.isnan(course.success)
 
 
 def test_an_evaluation_makes_no_thousands_of_environments(monkeypatch: pytest.MonkeyPatch) -> None:

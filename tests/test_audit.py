@@ -15,7 +15,7 @@ from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Tuple
 from analysis.causal.audit import Arena, Audit, Check, audit, decide
 from analysis.causal.audit.interface import declared_parts, find_interface
 from analysis.causal.audit.playing import changed, flat, other_action
-from analysis.causal.audit.subjects import declared_by, named_environment, named_team
+from analysis.causal.audit.subjects import declared_by, named_environment, named_team, of_runs
 from emcomm.errors import BadInput
 from envs import GAMES, parallel_env
 from tests import audited
@@ -245,6 +245,19 @@ def test_bad_input_is_one_line(call: Call, args: list[str], says: str) -> None:
     assert told.code == 2, told.out
     assert says in told.err
     assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("first", ["gru", "window"])
+def test_networks_that_read_different_numbers_of_rounds_meet(call: Call, tmp_path: Path, first: str) -> None:
+    small = ("--workers", 0, "--episodes", 40, "--games", 8, "--evaluation-games", 10, "--hidden-size", 8)
+    for torso in ("gru", "window"):
+        trained = call("train", *small, "--torso", torso, "--log-dir", tmp_path, "--run-name", torso)
+        assert trained.code == 0, trained.err
+    paths = sorted((tmp_path / "gru", tmp_path / "window"), key=lambda path: path.name != first)
+    subject = of_runs(paths, (), None, (), 60)
+    assert [policy.sizes.window for policy, _ in subject.runs.values()] == ([1, 8] if first == "gru" else [8, 1])
+    for team in subject.teams.values():
+        assert subject.arena.play(team, 0).ended
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ def test_the_return_is_that_of_episodes_and_success_that_of_their_last_day() -> 
     assert len(paid) == figures.success.trials == 150
     assert figures.returns == pytest.approx([paid.mean()] * 3)
     assert figures.success.value == figures.score == (paid == 1).mean() > 0
-    half = 1.96 * paid.std() / 150**0.5
+    half = 1.96 * paid.std(ddof=1) / 150**0.5
     assert (figures.return_low, figures.return_high) == pytest.approx(
         (paid.mean() - half, paid.mean() + half), abs=1e-4
     )

@@ -216,6 +216,28 @@ def test_evaluation_needs_a_run_that_fits(small_run, call, tmp_path) -> None:
         assert done.err.startswith(f"emcomm: {message}")
 
 
+def test_a_single_episode_has_a_return_and_no_interval(call, tmp_path) -> None:
+    one = ("--workers", 0, "--episodes", 1, "--games", 1, "--evaluation-games", 1, "--log-dir", tmp_path)
+    done = call("train", *one, "--run-name", "one")
+    assert done.code == 0, done.err
+    assert re.search(r"return of the last 1 -?1\.000 \[–, –\]", done.out)
+    summary = json.loads((tmp_path / "one" / "summary.json").read_text())
+    sampled = summary["evaluation"]["sampled"]
+    assert summary["recent_return_low"] is sampled["return_low"] is sampled["return_high"] is None
+    assert abs(summary["recent_return"]) == abs(sampled["mean_return"]) == 1
+    assert "mean return" in call("train", "--resume", tmp_path / "one").out
+
+
+def test_a_network_reads_as_many_rounds_as_in_its_training_however_long_the_talk_is_now(call, tmp_path) -> None:
+    small = ("--workers", 0, "--episodes", 100, "--games", 16, "--evaluation-games", 20, "--torso", "window")
+    for rounds, others in ((3, 12), (12, 3)):
+        run = tmp_path / str(rounds)
+        assert call("train", *small, "--max-rounds", rounds, "--log-dir", tmp_path, "--run-name", run.name).code == 0
+        done = call("evaluate", run, "--max-rounds", others, "--evaluation-games", 200, "--json")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["sampled"]["mean_rounds"] > 0
+
+
 def test_the_help_of_evaluate_shows_the_settings_of_the_run(small_run, call) -> None:
     plain = call("evaluate", "--help")
     assert plain.code == 0

@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from emcomm.games import game_class, named
 from emcomm.networks.policy import Policy
 from emcomm.runs import Run
 from emcomm.statistics import Z95, Mean
-from emcomm.worlds import declaration, load_policy, network_rules
+from emcomm.worlds import declaration, load_policy
 from envs import GAMES
 from envs.negotiation import decoded
 from envs.parallel import NegotiationEnv, parallel_env
@@ -201,8 +201,9 @@ def of_runs(
         for what in ("env", "game_options", "rules"):
             if getattr(run.config, what) != getattr(config, what):
                 raise BadInput(f"{run.path} and {runs[0].path} differ in {what}: strangers need one game and one talk")
-    arena = Arena(partial(_run_env, config), steps)
     networks = {str(run.path): (load_policy(run)[0], run.config) for run in runs}
+    window = max(policy.sizes.window for policy, _ in networks.values())  # each network reads its own newest rounds
+    arena = Arena(partial(_run_env, replace(config, rules=replace(config.rules, window=window))), steps)
     teams: dict[str, Team] = {}
     for name, (policy, _) in networks.items():
         try:
@@ -216,7 +217,7 @@ def of_runs(
 
 
 def _run_env(config: Config) -> Env:
-    return NegotiationEnv(game_class(config.env, config.game_options), network_rules(config))
+    return NegotiationEnv(game_class(config.env, config.game_options), config.rules)
 
 
 def checks_of_runs(subject: Subject, doing: Callable[[str], None] = lambda text: None) -> list[Check]:
