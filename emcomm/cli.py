@@ -38,6 +38,8 @@ MOST_SAID = 4_000
 
 def parse(options: type[Options], args: Sequence[str], program: str, default: Options | None = None) -> Options:
     """Flags -> dataclass, flat; an unknown flag or a value out of range raises BadInput naming it."""
+    if sum(arg.partition("=")[0].replace("_", "-") == "--game-options" for arg in args) > 1:
+        raise BadInput("--game-options is given twice: give all of them in one, --game-options a=1 b=2")
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said:

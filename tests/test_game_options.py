@@ -150,3 +150,13 @@ def test_a_policy_is_trained_on_the_training_meanings() -> None:
     with pytest.raises(BadInput, match="trained on the training meanings"):
         make_negotiation(config, 1, seed, training=True)
     make_negotiation(config, 1, seed)
+
+
+def test_options_given_in_two_flags_are_not_lost_in_silence(call: Callable[..., Any]) -> None:
+    """Flags that come twice keep their last value; of these each would be missed."""
+    for command in ("train", "sweep"):
+        done = call(command, "--game-options", "n_doors=5", "--game_options", "price=1")
+        assert done.code == 2
+        assert done.err.strip() == (
+            "emcomm: --game-options is given twice: give all of them in one, --game-options a=1 b=2"
+        )
