@@ -163,13 +163,13 @@ def conclude(results: Results) -> Conclusion:
     return Conclusion(
         answer=_answer(rows),
         key=f"explained: {_explained_of(free)} networks without a price, {_explained_of(rows)} in all",
-        headline="A running score, and a decision that adds it up and hardens: each round adds what one train said "
-        "less what the other said, and what was said early counts again in every later round. Three such numbers "
-        f"decide like the network in {_shares({FREE: free}, 'three numbers worst')} of what a rule can in the worst "
+        headline="Each round adds to a score what one train said less what the other said; a decision adds up the "
+        "score, so that what was said early counts again in every later round. Three such numbers decide "
+        f"like the network in {_shares({FREE: free}, 'three numbers worst')} of what a rule can in the worst "
         f"kind of random dialogue, two in {_shares({FREE: free}, 'two numbers worst')}, a single score in "
-        f"{_shares({FREE: free}, 'integrator worst')} ({FREE}). The memory holds them in so many of its directions: "
-        f"exchanged between two dialogues these flip {flips['direction']} of the moves that must flip, random ones "
-        f"{flips['random']}. By all four conditions {_explained(rows)} of {len(rows)} networks are explained "
+        f"{_shares({FREE: free}, 'integrator worst')} ({FREE}). The memory carries them: as many directions of it "
+        f"as there are numbers, exchanged between two dialogues, flip {flips['direction']} of the moves that must "
+        f"flip, as many random ones {flips['random']}. By all four conditions {_explained(rows)} of {len(rows)} networks are explained "
         f"({_each(groups, _explained_of)}); what is missing elsewhere: {_missing(rows)}.",
         findings="\n\n".join(_paragraphs(rows, groups)),
         table=by_condition(
