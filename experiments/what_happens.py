@@ -167,10 +167,10 @@ def conclude(results: Results) -> Conclusion:
         "score, so that what was said early counts again in every later round. Three such numbers decide "
         f"like the network in {_shares({FREE: free}, 'three numbers worst')} of what a rule can in the worst "
         f"kind of random dialogue, two in {_shares({FREE: free}, 'two numbers worst')}, a single score in "
-        f"{_shares({FREE: free}, 'integrator worst')} ({FREE}). The memory carries them: as many directions of it "
-        f"as there are numbers, exchanged between two dialogues, flip {flips['direction']} of the moves that must "
-        f"flip, as many random ones {flips['random']}. By all four conditions {_explained(rows)} of {len(rows)} networks are explained "
-        f"({_each(groups, _explained_of)}); what is missing elsewhere: {_missing(rows)}.",
+        f"{_shares({FREE: free}, 'integrator worst')} ({FREE}). The memory carries them: as many of its directions as "
+        f"there are numbers, exchanged between two dialogues, flip {flips['direction']} of the moves that must flip, "
+        f"as many random ones {flips['random']}. By all four conditions {_explained(rows)} of {len(rows)} networks are "
+        f"explained ({_each(groups, _explained_of)}); what is missing elsewhere: {_missing(rows)}.",
         findings="\n\n".join(_paragraphs(rows, groups)),
         table=by_condition(
             results._replace(rows=rows),
