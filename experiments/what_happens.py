@@ -162,7 +162,7 @@ def conclude(results: Results) -> Conclusion:
     flips = {name: percent(mean_of(rows[f"flips_{name}"]), 1) for name in PARTS}
     return Conclusion(
         answer=_answer(rows),
-        key=f"explained: {_explained_of(free)} networks without a price, {_explained_of(rows)} in all",
+        key=f"{_explained_of(free)} without a price; in its worst case {_shares({FREE: free}, 'three numbers worst')}",
         headline="Each round adds to a score what one train said less what the other said; a decision adds up the "
         "score, so that what was said early counts again in every later round. Three such numbers decide "
         f"like the network in {_shares({FREE: free}, 'three numbers worst')} of what a rule can in the worst "
@@ -285,8 +285,7 @@ def _networks(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _answer(rows: pd.DataFrame) -> str:
     """By how many networks are explained."""
-    found = "explained" if 2 * _explained(rows) > len(rows) else "partly explained" if _explained(rows) else "described"
-    return f"A running score, and a decision that adds it up and hardens: {found}."
+    return f"A score and a decision that hardens: explained in {_explained(rows)} of {len(rows)} networks."
 
 
 def _explained(rows: pd.DataFrame) -> int:
