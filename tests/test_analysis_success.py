@@ -52,7 +52,7 @@ def test_the_talks_own_table() -> None:
 
 def test_adding_part_by_part_changes_nothing() -> None:
     table = talk_table()
-    assert tally(table[:1], table[1:1], table[1:5], table[5:]) == tally(table)
+    assert repr(tally(table[:1], table[1:1], table[1:5], table[5:])) == repr(tally(table))  # NaN is not NaN
 
 
 def test_nothing_divides_by_zero() -> None:

@@ -67,7 +67,7 @@ def once(function):
     known = []
     return lambda *args: known[0] if known else known.append(function(*args)) or known[0]
 
-analysing._study_all = once(analysing._study_all)
+analysing.study_all = once(analysing.study_all)
 analysing.compare = once(analysing.compare)
 analysis.report.write.render = once(analysis.report.write.render)
 

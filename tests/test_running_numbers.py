@@ -113,8 +113,12 @@ def test_a_memory_of_two_numbers_is_explained_and_no_score_is():
     assert [len(one) for one in found.numbers] == [2, 3]
     assert not (found.verdict == "explained" and found.family in ("vote", "integrator")), found.sentence
     frame = numbers_frame(found)
-    assert len(frame) == len(found.chosen_numbers)
-    assert list(frame.columns[:2]) == ["number", "from 0"]
+    kept = len(found.chosen_numbers)
+    assert list(frame.columns) == ["from", *(f"number {i + 1}" for i in range(kept))]
+    assert frame["from"].tolist() == [*"01234", "EOT", *frame.columns[1:], "for yielding"]
+    at = frame.set_index("from")["number 1"]
+    assert at["number 2"] == found.chosen_numbers.coupling[0, 1]
+    assert at["4"] == found.chosen_numbers.weights[4, 0]
     assert "seen" not in plain(found.numbers[0])
 
 

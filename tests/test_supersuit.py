@@ -10,24 +10,38 @@ import pytest
 
 import envs
 
-supersuit = pytest.importorskip("supersuit", reason='pip install -c constraints.txt -e ".[test]"')
+pytest.importorskip("supersuit", reason='pip install -c constraints.txt -e ".[test]"')
+from supersuit import (
+    black_death_v3,
+    clip_reward_v0,
+    concat_vec_envs_v1,
+    dtype_v0,
+    flatten_v0,
+    frame_stack_v1,
+    normalize_obs_v0,
+    pad_action_space_v0,
+    pad_observations_v0,
+    pettingzoo_env_to_vec_env_v1,
+    reward_lambda_v0,
+)
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 TALK: dict[str, Any] = {"max_rounds": 3, "n_tokens": 2, "opening": "talk"}
 VECTOR = {**TALK, "mask_in": "infos"}
 
 ON_ANY = {
-    "pad_action_space_v0": supersuit.pad_action_space_v0,
-    "clip_reward_v0": supersuit.clip_reward_v0,
-    "reward_lambda_v0": lambda env: supersuit.reward_lambda_v0(env, lambda reward: 2 * reward),
+    "pad_action_space_v0": pad_action_space_v0,
+    "clip_reward_v0": clip_reward_v0,
+    "reward_lambda_v0": lambda env: reward_lambda_v0(env, lambda reward: 2 * reward),
 }
 ON_A_VECTOR = {
-    "pad_observations_v0": supersuit.pad_observations_v0,
-    "black_death_v3": supersuit.black_death_v3,
-    "frame_stack_v1": lambda env: supersuit.frame_stack_v1(env, 2),
-    "flatten_v0": supersuit.flatten_v0,
-    "dtype_v0": lambda env: supersuit.dtype_v0(env, np.float64),
-    "normalize_obs_v0": supersuit.normalize_obs_v0,
+    "pad_observations_v0": pad_observations_v0,
+    "black_death_v3": black_death_v3,
+    "frame_stack_v1": lambda env: frame_stack_v1(env, 2),
+    "flatten_v0": flatten_v0,
+    "dtype_v0": lambda env: dtype_v0(env, np.float64),
+    "normalize_obs_v0": normalize_obs_v0,
 }
 Wrap = Callable[[Any], Any]
 
@@ -70,7 +84,7 @@ def test_wrappers_that_leave_observations_alone_take_dictionaries(wrap: Wrap) ->
 
 
 def test_stacked_frames_hold_the_steps_before() -> None:
-    env = supersuit.frame_stack_v1(envs.parallel_env(**VECTOR), 2)
+    env = frame_stack_v1(envs.parallel_env(**VECTOR), 2)
     first = env.reset(seed=0)[0]["train_0"].copy()  # it goes on writing into what it handed out
     second = env.step({"train_0": 1, "train_1": 0})[0]["train_0"]
     size = envs.parallel_env(**VECTOR).observation_space("train_0").shape[0]
@@ -83,8 +97,8 @@ def test_stacked_frames_hold_the_steps_before() -> None:
 @pytest.mark.parametrize("view", [{"mask_in": "infos"}, {}], ids=["vector", "dictionary"])
 def test_the_way_to_a_vector_environment(view: dict[str, Any], cpus: int) -> None:
     """Each agent of each copy is a row; its mask is legal for what it sees, also when a new game has just begun."""
-    rows = supersuit.pettingzoo_env_to_vec_env_v1(envs.parallel_env(**TALK, **view))
-    rows = supersuit.concat_vec_envs_v1(rows, 3, num_cpus=cpus, base_class="gymnasium")
+    rows = pettingzoo_env_to_vec_env_v1(envs.parallel_env(**TALK, **view))
+    rows = concat_vec_envs_v1(rows, 3, num_cpus=cpus, base_class="gymnasium")
     assert rows.num_envs == 6
     rng = np.random.default_rng(0)
     rows.reset(seed=4)
@@ -104,10 +118,8 @@ def test_the_way_to_a_vector_environment(view: dict[str, Any], cpus: int) -> Non
 
 
 def test_a_tool_without_masks_pays_and_plays_on() -> None:
-    rows = supersuit.pettingzoo_env_to_vec_env_v1(
-        envs.parallel_env(**VECTOR, illegal="penalise", penalty=4.0, channel="open")
-    )
-    rows = supersuit.concat_vec_envs_v1(rows, 2, base_class="gymnasium")
+    rows = pettingzoo_env_to_vec_env_v1(envs.parallel_env(**VECTOR, illegal="penalise", penalty=4.0, channel="open"))
+    rows = concat_vec_envs_v1(rows, 2, base_class="gymnasium")
     rows.reset(seed=0)
     rng, lowest = np.random.default_rng(0), 0.0
     for _ in range(60):

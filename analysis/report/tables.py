@@ -109,20 +109,14 @@ def condition_frame(explanation: Explanation) -> pd.DataFrame:
 
 
 def numbers_frame(explanation: Explanation) -> pd.DataFrame:
-    """One row per running number: what each symbol adds to it, what it gets of each number, its log-odds to yield."""
+    """One column per running number: what a symbol adds to it, what it gets of each number, its log-odds to yield."""
     numbers = explanation.chosen_numbers
     if numbers is None:
         return pd.DataFrame()
     symbols = [*map(str, range(len(numbers.weights) - 2)), "EOT"]
-    return pd.DataFrame(
-        {
-            "number": i + 1,
-            **{f"from {name}": weight for name, weight in zip(symbols, numbers.weights[:, i], strict=False)},
-            **{f"from number {j + 1}": share for j, share in enumerate(numbers.coupling[i])},
-            "for yielding": numbers.readout[i],
-        }
-        for i in range(len(numbers))
-    )
+    parts = [*symbols, *(f"number {i + 1}" for i in range(len(numbers))), "for yielding"]
+    values = [*numbers.weights[:-1], *numbers.coupling.T, numbers.readout]
+    return pd.DataFrame({"from": parts, **{f"number {i + 1}": [row[i] for row in values] for i in range(len(numbers))}})
 
 
 def integrator_frame(explanation: Explanation) -> pd.DataFrame:

@@ -132,8 +132,7 @@ NUMBERS_KEPT = Measure(
     needs=ASKED,
     tables=lambda result: {"numbers": numbers_frame(result)} if result.numbers else {},
     remark=_numbers_say,
-    rows=4,
-    wide=True,
+    rows=14,
     in_json=False,
 )
 
