@@ -21,7 +21,7 @@ from rich.table import Table
 
 from analysis.data.runs import LoadedRun, load
 from analysis.data.writing import claimed, replacing
-from analysis.metrics.seed_aggregation import SeedSummary, mean_over_seeds, over_seeds
+from analysis.metrics.seed_aggregation import mean_over_seeds, seeds_of
 from analysis.report.pipeline import QUICK
 from analysis.report.run_comparison import Group, compare
 from analysis.report.write import check_folder, write_report
@@ -35,7 +35,6 @@ from emcomm.printable import printable
 from emcomm.runs import Run, command_line, locked, provenance
 from emcomm.schemas import PlayFigures, Summary
 from emcomm.signals import Stopped
-from emcomm.statistics import rate
 from emcomm.sweep import Plan
 from emcomm.terminal import print_line
 from emcomm.worlds import make_algorithm, make_policy, require_memory
@@ -346,19 +345,12 @@ def _groups(plan: Plan, rows: pd.DataFrame) -> tuple[Group, ...]:
         Group(
             str(condition),
             len(own),
-            _success_over_seeds(own),
+            None if own.success.isna().any() else seeds_of(own),  # None: the game declares none
             mean_over_seeds(own["return"]),
             mean_over_seeds(own.rounds, bounds=(0, plan.conditions[str(condition)].rules.max_rounds or inf)),
         )
         for condition, own in rows.groupby("condition", sort=False)
     )
-
-
-def _success_over_seeds(own: pd.DataFrame) -> SeedSummary | None:
-    """None where the game declares no success."""
-    if own.success.isna().any():
-        return None
-    return over_seeds([rate(round(s * n), int(n)) for s, n in zip(own.success, own.games, strict=True)])
 
 
 def _print_table(console: Console, groups: Sequence[Group]) -> None:

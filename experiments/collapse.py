@@ -19,7 +19,7 @@ from emcomm.statistics import Rate, rate
 from experiments.experiment import SHORT, Conclusion, Experiment, Results
 from experiments.measures import course, stretches_of
 from experiments.running import main
-from experiments.writing import BLUE, GREEN, GREY, ORANGE, by_condition, mean_of, number, panels, seeds_of
+from experiments.writing import BLUE, GREEN, GREY, ORANGE, by_condition, mean_of, median_to_95, number, panels, seeds_of
 
 AS_IS, FLOOR = "no floor", "floor of 0.5 nats"
 RISEN, FALLEN = 0.9, 0.3
@@ -108,15 +108,15 @@ def conclude(results: Results) -> Conclusion:
         findings=f"{_why(as_is)} {_whether(as_is, floor)} At the end the networks succeed in "
         f"{seeds_of(as_is).sentence} without a floor and in {seeds_of(floor).sentence} with it, in "
         f"{number(mean_of(as_is.rounds))} and {number(mean_of(floor.rounds))} rounds; they reach 95 % after "
-        f"{_reached(as_is)} and {_reached(floor)} episodes (medians). Compared seed by seed, the floor changes the "
-        f"final success by {_paired(as_is, floor, 'success', 100)} points and the rounds by "
+        f"{median_to_95(as_is)} and {median_to_95(floor)} episodes (medians). Compared seed by seed, the floor changes "
+        f"the final success by {_paired(as_is, floor, 'success', 100)} points and the rounds by "
         f"{_paired(as_is, floor, 'rounds', 1)}.",
         table=by_condition(
             results,
             **{
                 "fell": lambda own: _share(groups[own.condition.iloc[0]]),
                 "stayed down": lambda own: str(_stayed(groups[own.condition.iloc[0]])),
-                "95 % after (median episodes)": _reached,
+                "95 % after (median episodes)": median_to_95,
             },
         ),
         figure=figure,
@@ -190,11 +190,6 @@ def _whether(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
 def _answer(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
     before, after = _fell(as_is).successes, _fell(floor).successes
     return f"{before} of {len(as_is)} seeds fell, {after or 'none'} with a floor, which costs nothing."
-
-
-def _reached(own: pd.DataFrame) -> str:
-    reached = own.episodes_to_95.dropna()
-    return f"{int(reached.median()):,}" if len(reached) > len(own) / 2 else "–"
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame, column: str, scale: float) -> str:

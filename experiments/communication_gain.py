@@ -18,6 +18,7 @@ from experiments.writing import (
     draw_curve,
     draw_seeds,
     mean_of,
+    median_to_95,
     number,
     panels,
     percent,
@@ -76,7 +77,7 @@ def conclude(results: Results) -> Conclusion:
         f"pair needs {talk.best_rounds.iloc[0]:.2f}, so that what is left to gain is brevity, which nothing rewards "
         f"here but a discount of 0.99 per step. With greedy moves the policy without talk always crashes "
         f"({percent(mean_of(off.greedy_moves))}): identical agents that do not draw lots do the same.",
-        table=by_condition(results, **{"95 % after (median episodes)": _median}),
+        table=by_condition(results, **{"95 % after (median episodes)": median_to_95}),
         figure=figure,
     )
 
@@ -97,11 +98,6 @@ def _lowest_after(success: list[float]) -> float:
     curve = np.array(success)
     above = np.flatnonzero(curve > 0.9)
     return float(np.nanmin(curve[above[0] :])) if len(above) else 1.0
-
-
-def _median(rows: Any) -> str:
-    reached = rows.episodes_to_95.dropna()
-    return f"{int(reached.median()):,}" if len(reached) > len(rows) / 2 else "–"
 
 
 EXPERIMENT = Experiment(

@@ -18,6 +18,7 @@ from experiments.writing import (
     draw_curve,
     draw_seeds,
     mean_of,
+    median_to_95,
     number,
     panels,
     percent,
@@ -48,7 +49,7 @@ def conclude(results: Results) -> Conclusion:
     draw_seeds(final, results)
     final.set(ylabel="success of the frozen policy (%)")
     summary = "; ".join(
-        f"{w}: {seeds_of(own).sentence}, 95 % after {_reached(own)} episodes, staleness "
+        f"{w}: {seeds_of(own).sentence}, 95 % after {median_to_95(own)} episodes, staleness "
         f"{number(mean_of(own.staleness), 1)} updates" for w, own in ((w, by_name[_workers(w)]) for w in WORKERS)
     )  # fmt: skip
     against = compared(rows, "bonus annealed")
@@ -75,7 +76,7 @@ def conclude(results: Results) -> Conclusion:
         table=by_condition(
             results,
             **{
-                "95 % after (median episodes)": _reached,
+                "95 % after (median episodes)": median_to_95,
                 "talks cut": lambda rows: percent(mean_of(rows.cut), 1),
                 "staleness": lambda rows: number(mean_of(rows.staleness), 1),
             },
@@ -83,11 +84,6 @@ def conclude(results: Results) -> Conclusion:
         figure=figure,
         tables={"comparisons": against},
     )
-
-
-def _reached(rows: pd.DataFrame) -> str:
-    reached = rows.episodes_to_95.dropna()
-    return f"{int(reached.median()):,}" if len(reached) > len(rows) / 2 else "–"
 
 
 def _same(one: pd.DataFrame, other: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.metrics.seed_aggregation import Interval, SeedSummary, over_seeds
+from analysis.metrics.seed_aggregation import Interval, seeds_of
 from analysis.metrics.seed_aggregation import mean_over_seeds as mean_of
 from emcomm.errors import Fault
 from emcomm.runs import provenance
@@ -27,12 +27,6 @@ from emcomm.statistics import rate
 from experiments.experiment import Conclusion, Experiment, Results
 
 # -- figures of several seeds ------------------------------------------------------------------------------------------
-
-
-def seeds_of(rows: pd.DataFrame, column: str = "success") -> SeedSummary:
-    """What the runs in `rows` amount to; `column` is a share of their evaluation games."""
-    pairs = rows[[column, "games"]].dropna().itertuples(index=False)
-    return over_seeds([rate(round(share * games), int(games)) for share, games in pairs])
 
 
 def compared(rows: pd.DataFrame, base: str, column: str = "success", scale: float = 100) -> pd.DataFrame:
@@ -125,6 +119,12 @@ def by_condition(results: Results, **more: Any) -> pd.DataFrame:
 
 def _known(value: float, unit: str = "") -> str:
     return "–" if np.isnan(value) else f"{value:.2f}{unit}"
+
+
+def median_to_95(rows: pd.DataFrame) -> str:
+    """Episodes until 95 % success, the median over seeds; a dash where half of them or more do not reach it."""
+    reached = rows.episodes_to_95.dropna()
+    return f"{int(reached.median()):,}" if len(reached) > len(rows) / 2 else "–"
 
 
 def above_the_bound(results: Results) -> str:

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +29,7 @@ from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, read_part
 from emcomm.errors import Fault
 from emcomm.runs import Run
+from tests.processes import Running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,33 +42,14 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-class Training:
+class Training(Running):
     """`python -m emcomm.train` under way, in a process group of its own."""
 
     def __init__(self, folder: Path, *args: object, **options: object) -> None:
-        self.run, self._said = folder / "run", folder / "said"
+        self.run = folder / "run"
         command = [sys.executable, "-m", "emcomm.train", "--log-dir", str(folder), "--run-name", "run", *map(str, args)]
         path = os.pathsep.join([str(folder), str(ROOT)])
-        with self._said.open("w") as said:
-            self.process = subprocess.Popen(
-                command,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": path},
-                **options,
-            )  # type: ignore[call-overload]
-
-    @property
-    def said(self) -> str:
-        return self._said.read_text()
-
-    def wait_for(self, condition: Callable[[], object], seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, f"it ended early: {self.said}"
-            assert time.monotonic() < end, f"waited in vain: {self.said}"
-            time.sleep(0.05)
+        super().__init__(command, folder / "said", env={**os.environ, "PYTHONPATH": path}, **options)
 
     def wait_for_updates(self) -> None:
         """Until a checkpoint lies there that has seen updates, and dialogues."""

@@ -6,10 +6,7 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +15,7 @@ import pytest
 from emcomm.dialogues import concatenate, read_part
 from emcomm.verification import check_run
 from tests.nodes import ROOT, can_hide, cluster
+from tests.processes import Running
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,28 +46,14 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Command:
+class Command(Running):
     """A command line of emcomm under way, in the user's folder."""
 
     def __init__(self, place: Path, module: str, *args: object, **environment: str) -> None:
-        self._said = place / f"{module}.txt"
         path = os.pathsep.join([str(place), str(ROOT)])
-        with self._said.open("w") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"emcomm.{module}", *map(str, args)], cwd=place, stdout=said, stderr=said,
-                env={**os.environ, **environment, "PYTHONPATH": path}, start_new_session=True,
-            )  # fmt: skip
-
-    @property
-    def said(self) -> str:
-        return self._said.read_text()
-
-    def wait_for(self, condition: Callable[[], object], seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, f"it ended early: {self.said}"
-            assert time.monotonic() < end, f"waited in vain: {self.said}"
-            time.sleep(0.05)
+        command = [sys.executable, "-m", f"emcomm.{module}", *map(str, args)]
+        environment = {**os.environ, **environment, "PYTHONPATH": path}
+        super().__init__(command, place / f"{module}.txt", cwd=place, env=environment)
 
     def end(self) -> None:
         assert self.process.wait(150) == 0, self.said

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class RunningNumbers:
 
     # -- as a machine --------------------------------------------------------------------------------------------------
 
+    @cached_property
     def cells(self) -> Scores:
         """`[S, U]` the tie, then the middles of cells of the memory (k-means), and their mirror images."""
         from sklearn.cluster import MiniBatchKMeans
@@ -91,7 +93,7 @@ class RunningNumbers:
         """The memory in cells: from the middle of each, whose nearest follows. Coarser than the rule itself."""
         from scipy.spatial import cKDTree
 
-        cells, kinds = self.cells(), len(self.weights)
+        cells, kinds = self.cells, len(self.weights)
         own, other = np.divmod(np.arange(kinds * kinds), kinds)
         steps = self.weights[own] - self.weights[other]
         moved = self.after(cells[:, None], steps)
@@ -102,7 +104,7 @@ class RunningNumbers:
 
     def leanings(self) -> Ints:
         """`[S]` as `analysis.automata.decision_rules.Rule` has it."""
-        return np.sign(self.cells() @ self.readout).astype(np.int64)
+        return np.sign(self.cells @ self.readout).astype(np.int64)
 
 
 # -- fitting -----------------------------------------------------------------------------------------------------------

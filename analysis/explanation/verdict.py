@@ -22,7 +22,17 @@ from analysis.automata.protocol_machine import ProtocolMachine, bits_per_action,
 from analysis.automata.query_learning import learn, membership
 from analysis.automata.running_numbers import RunningNumbers, grow_numbers
 from analysis.data.decisions import Decisions, NotApplicable, Scores, decisions, split, who_yields
-from analysis.explanation.candidates import METHODS, NUMBERS, REFERENCE, Fitted, Frame, Method, fit, fit_family
+from analysis.explanation.candidates import (
+    METHODS,
+    NUMBERS,
+    REFERENCE,
+    Fitted,
+    Frame,
+    Method,
+    fit,
+    fit_family,
+    fit_rule,
+)
 from analysis.explanation.evidence import OF_THE_CEILING, POINTS, Evidence, Stratum, conditions, strata_of, worst
 from analysis.explanation.result import Competitor, Explanation, NetworkFigures, Play, Verdict
 from analysis.explanation.selection import AT_LEAST, Family, choose, possible
@@ -266,6 +276,8 @@ class _Judge:
         return float(np.mean(shares)) - half, float(np.mean(shares)) + half
 
     def _fit_again(self, one: Fitted, asked: Queries) -> Fitted:
+        if one.method in NUMBERS:  # scored by the rule alone: a machine is not needed
+            return one._replace(rule=fit_rule(one.method, self.fitting, asked), machine=None)
         member = one.rule.name if isinstance(one.rule, Integrator) else None
         return fit(one.method, self.fitting, self.frame, asked, member)
 

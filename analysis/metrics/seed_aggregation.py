@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from emcomm.statistics import Rate, rate
@@ -81,8 +82,6 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE) -> See
         The success of each seed.
     formed_above : float
         Success above which a protocol has formed (0 to 1).
-    seed : int
-        Of the bootstrap.
 
     Returns
     -------
@@ -105,6 +104,12 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE) -> See
         rate(int(formed.sum()), len(success)),
         (mean_over_seeds(success[formed], bounds=(0, 1)), mean_over_seeds(success[~formed], bounds=(0, 1))),
     )
+
+
+def seeds_of(rows: pd.DataFrame, column: str = "success") -> SeedSummary:
+    """What the runs in `rows` amount to, one row each; `column` is a share of their evaluation games (`games`)."""
+    pairs = rows[[column, "games"]].dropna().itertuples(index=False)
+    return over_seeds([rate(round(share * games), int(games)) for share, games in pairs])
 
 
 def mean_over_seeds(

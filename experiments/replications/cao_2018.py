@@ -116,7 +116,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
             ("joint value", "score"), ("first's share", "first"), ("second's share", "second"),
             ("with other bargains' words", "score_shuffled"), ("with token 0 alone", "score_constant"),
         ):  # fmt: skip
-            line[name] = percent(mean_of(own[column]), 1) if own[column].notna().any() else "–"
+            line[name] = percent(mean_of(own[column]), 1)
         lines.append(line)
     return pd.DataFrame(lines)
 

@@ -83,12 +83,11 @@ def conclude(results: Results) -> Conclusion:
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for condition, own in rows.groupby("condition", sort=False):
-        talks = own.under_shuffled.notna().any()
         lines.append({
             "condition": condition, "seeds": len(own), "success": percent(mean_of(own.success), 1),
             "cars without a collision": percent(mean_of(own.score), 1), "return": number(mean_of(own["return"]), 2),
-            "other junctions' words": percent(mean_of(own.under_shuffled), 1) if talks else "–",
-            "token 0 alone": percent(mean_of(own.under_constant), 1) if talks else "–",
+            "other junctions' words": percent(mean_of(own.under_shuffled), 1),
+            "token 0 alone": percent(mean_of(own.under_constant), 1),
         })  # fmt: skip
     return pd.DataFrame(lines)
 

@@ -150,7 +150,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
             ("influence (bits)", "heeded_bits", 3), ("made deaf", "heeded_null", 3),
             ("score with other games' words", "score_shuffled", 3),
         ):  # fmt: skip
-            line[name] = number(mean_of(own[column]), digits) if own[column].notna().any() else "–"
+            line[name] = number(mean_of(own[column]), digits)
         lines.append(line)
     return pd.DataFrame(lines)
 
