@@ -107,6 +107,13 @@ def main() -> int:
             "probability of anything that may happen in one",
             soft_wrap=True,
         )
+        if far.open > 0:
+            console.print(
+                f"without merging {100 * far.open:.3f} % of the dialogues were open there, after {far.nodes:,} nodes; "
+                f"merged into the machine's states it would be {100 * far.merged:.3f} % at least: by so much the "
+                "network differs within them, as far as it was followed",
+                soft_wrap=True,
+            )
     if last.success.width > options.width:
         console.print(
             f"the interval is {last.success.width:.5f} wide, not {options.width}: what is left are many unlikely "

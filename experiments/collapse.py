@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis.data.runs import LoadedRun
 from emcomm.statistics import Rate, rate
-from experiments.experiment import SHORT, Conclusion, Experiment, Results
+from experiments.experiment import TALK, Conclusion, Experiment, Results
 from experiments.measures import course, stretches_of
 from experiments.running import main
 from experiments.writing import BLUE, GREEN, GREY, ORANGE, by_condition, mean_of, median_to_95, number, panels, seeds_of
@@ -201,7 +201,7 @@ EXPERIMENT = Experiment(
     question="How often does a network fall into crashing nearly always, why, and does a floor prevent it?",
     expected="At full length one seed in ten fell to 0 % between 9 000 and 38 000 episodes: the talk lived on, all "
     "moves were the same one, the reward was constant and no gradient was left. A floor should prevent it at no cost.",
-    conditions={AS_IS: SHORT, FLOOR: dataclasses.replace(SHORT, move_entropy_floor=0.5)},
+    conditions={AS_IS: TALK, FLOOR: dataclasses.replace(TALK, move_entropy_floor=0.5)},
     seeds=30,
     measure=measure,
     conclude=conclude,

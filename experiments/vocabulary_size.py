@@ -1,62 +1,133 @@
-"""How many tokens are worth having? One to ten, with time to talk and with hardly any, beside the theory."""
+"""How many tokens are worth having? One to ten, with time to talk and with hardly any, beside the theory.
+
+Two rounds are trained in three lengths, to see whether what is missing to the optimum is the game's or the training's.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
+from analysis.metrics.seed_aggregation import mean_over_seeds as mean_of
 from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
 from experiments.running import main
 from experiments.writing import (
+    BLUE,
+    GREEN,
+    GREY,
     ORANGE,
     above_the_bound,
     by_condition,
     draw_against,
-    mean_of,
     number,
     panels,
     seeds_of,
 )
 
 TOKENS = range(1, 11)
+LENGTHS = {SHORT.episodes: "", 1_000_000: ", 1M episodes", 3_000_000: ", 3M episodes"}
+"""Episodes of a training -> what its condition's name says of them."""
 
 
 def conclude(results: Results) -> Conclusion:
-    """Success and rounds against the number of tokens."""
-    rows = results.rows.assign(tokens=[int(c.split()[0]) for c in results.rows.condition])
-    brief, long = (rows[rows.condition.str.endswith(f", {limit} rounds")] for limit in (2, 32))
-    figure, (left, middle, right) = panels(3, 4.6)
-    draw_against(left, brief, "tokens", "success", scale=100)
+    """Success and rounds against the number of tokens; the gap to the optimum against the length of the training."""
+    rows = results.rows.assign(
+        tokens=[int(c.split()[0]) for c in results.rows.condition],
+        talk=[int(c.split(", ")[1].split()[0]) for c in results.rows.condition],
+        gap=100 * (results.rows.best_success - results.rows.success),
+    )
+    brief, long = rows[rows.talk == 2], rows[rows.talk == 32]
+    short, longest = min(brief.episodes), max(brief.episodes)
+    trained = brief[brief.episodes == longest]
+    figure, (left, middle, right) = panels(3, 4.9)
+    for (episodes, own), colour in zip(brief.groupby("episodes"), (GREY, ORANGE, BLUE), strict=False):
+        mean = own.groupby("tokens").success.mean()
+        left.plot(own.tokens, 100 * own.success, "o", color=colour, ms=3, alpha=0.5)
+        left.plot(mean.index, 100 * mean, color=colour, lw=2, label=f"{episodes:,} episodes")
+    best = trained.groupby("tokens").best_success.first()
+    left.plot(best.index, 100 * best, color=GREEN, lw=2, label="optimum")
     left.set(title="two rounds that must be talked", ylabel="success (%)")
     left.legend(frameon=False, loc="lower right")
-    draw_against(middle, long, "tokens", "success", scale=100)
-    middle.set(title="up to 32 rounds", ylabel="success (%)")
-    draw_against(right, long, "tokens", "rounds", ORANGE)
-    right.set(title="up to 32 rounds", ylabel="rounds of talk", ylim=(0, None))
-    for axes in (left, middle, right):
+    for tokens, own in brief.groupby("tokens"):
+        mean = own.groupby("episodes").gap.mean()
+        middle.plot(mean.index, mean, color=BLUE, lw=1.5, alpha=0.3 + 0.07 * tokens)
+        middle.annotate(str(tokens), (mean.index[-1], mean.iloc[-1]), xytext=(4, -3), textcoords="offset points")
+    middle.set(title="two rounds, by number of tokens", ylabel="points below the optimum", xscale="log")
+    middle.set(xlabel="training episodes", ylim=(0, None))
+    draw_against(right, long[long.episodes == min(long.episodes)], "tokens", "rounds", ORANGE)
+    right.set(title=f"up to 32 rounds, {short:,} episodes", ylabel="rounds of talk", ylim=(0, None))
+    for axes in (left, right):
         axes.set(xlabel="tokens", xticks=list(TOKENS))
-    gap = {tokens: own.best_success.iloc[0] - own.success.mean() for tokens, own in brief.groupby("tokens")}
-    widest = max(gap, key=lambda tokens: gap[tokens])
-    one, five, ten = (brief[brief.tokens == n] for n in (1, 5, 10))
-    means = brief.groupby("tokens").success.mean()
+    one, five, ten = (trained[trained.tokens == n] for n in (1, 5, 10))
+    means = trained.groupby("tokens").success.mean()
     enough = int(means.index[means > means.max() - 0.005][0])
     alone, many = long[long.tokens == 1], long[long.tokens == 10]
+    patient = alone[alone.episodes == max(alone.episodes)]
     return Conclusion(
-        answer="A handful: in two rounds, more tokens than six gain little.",
+        answer=f"A handful: in two rounds, more tokens than {_words(enough)} gain less than half a point.",
         key=f"{seeds_of(one).sentence} with one, {seeds_of(five).sentence} with five",
-        headline=f"Two rounds of talk: {seeds_of(one).sentence} with one token, {seeds_of(five).sentence} "
-        f"with five, {seeds_of(ten).sentence} with ten (optimum {_best(one)}, {_best(five)}, {_best(ten)}). "
-        f"From {enough} tokens on less than half a point is gained.",
-        findings=f"With two rounds the learned success lies {100 * sum(gap.values()) / len(gap):.2f} points below the "
-        f"optimum on average, at most {100 * gap[widest]:.2f} (with {widest} tokens). {above_the_bound(results)} "
-        f"With up to 32 rounds one token, which with EOT makes two symbols, reaches {seeds_of(alone).sentence}, "
-        f"two reach {seeds_of(long[long.tokens == 2]).sentence}, ten {seeds_of(many).sentence}: time stands "
-        f"in for words. The talk takes {number(mean_of(alone.rounds))} rounds with one token and "
-        f"{number(mean_of(many.rounds))} with ten, the optimum {alone.best_rounds.iloc[0]:.2f} and "
-        f"{many.best_rounds.iloc[0]:.2f}. A shorter talk than the optimum's is no gain: with one token the networks "
-        f"succeed in {100 * (alone.best_success - alone.success).mean():.2f} points less than the optimum.",
+        headline=f"Two rounds of talk, {longest:,} episodes: {seeds_of(one).sentence} with one token, "
+        f"{seeds_of(five).sentence} with five, {seeds_of(ten).sentence} with ten (optimum {_best(one)}, {_best(five)}, "
+        f"{_best(ten)}). From {enough} tokens on less than half a point is gained.",
+        findings=f"What is missing to the optimum is mostly the training's: with two rounds the learned success lies "
+        f"{_missing(brief)} points below the optimum on average over the sizes. {_shrinking(brief)} "
+        f"{above_the_bound(results)} With up to 32 rounds one token, which with EOT makes two symbols, reaches "
+        f"{seeds_of(alone[alone.episodes == short]).sentence} after {short:,} episodes and "
+        f"{seeds_of(patient).sentence} after {max(alone.episodes):,}, two tokens reach "
+        f"{seeds_of(long[long.tokens == 2]).sentence}, ten {seeds_of(many).sentence}: time stands in for words. The "
+        f"talk takes {number(mean_of(patient.rounds))} rounds with one token and {number(mean_of(many.rounds))} with "
+        f"ten, the optimum {alone.best_rounds.iloc[0]:.2f} and {many.best_rounds.iloc[0]:.2f}. A shorter talk than the "
+        f"optimum's is no gain: with one token the networks succeed in {patient.gap.mean():.2f} points less.",
         table=by_condition(results),
         figure=figure,
+        tables={"gap": _gaps(brief)},
     )
+
+
+def _gaps(brief: pd.DataFrame) -> pd.DataFrame:
+    """One line for each size: points below the optimum by length, and what the last lengthening gained."""
+    lengths = sorted(brief.episodes.unique())
+    lines = []
+    for tokens, own in brief.groupby("tokens"):
+        by_seed = own.pivot_table(index="seed", columns="episodes", values="gap")
+        gained = mean_of((by_seed[lengths[-2]] - by_seed[lengths[-1]]).dropna()) if len(lengths) > 1 else None
+        lines.append({
+            "tokens": tokens, **{f"gap_{length}": by_seed[length].mean() for length in lengths},
+            **({"gained": gained.value, "gained_low": gained.low, "gained_high": gained.high} if gained else {}),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def _missing(brief: pd.DataFrame) -> str:
+    gap = brief.groupby(["episodes", "tokens"]).gap.mean().groupby("episodes").mean()
+    return ", ".join(f"{value:.2f} (after {episodes:,} episodes)" for episodes, value in gap.items())
+
+
+def _shrinking(brief: pd.DataFrame) -> str:
+    """Where the last lengthening still brought something, by the interval over seeds."""
+    gaps, lengths = _gaps(brief), sorted(brief.episodes.unique())
+    if "gained" not in gaps:
+        return "Whether it shrinks with more training needs several lengths."
+    still, last = gaps[gaps.gained_low > 0], f"gap_{lengths[-1]}"
+    at_rest = ", ".join(map(str, gaps.tokens[~gaps.tokens.isin(still.tokens)])) or "none"
+    widest = gaps.loc[gaps[last].idxmax()]
+    more = (
+        f" With {', '.join(map(str, still.tokens))} it still does, by {still.gained.min():.2f} to "
+        f"{still.gained.max():.2f} points from the last lengthening: there the figures are lower bounds of what can be "
+        "learned."
+        if len(still)
+        else ""
+    )
+    return (
+        f"From {lengths[-2]:,} to {lengths[-1]:,} episodes the gap stops shrinking with {at_rest} tokens (the interval "
+        f"over seeds holds 0).{more} The widest gap that is left is {widest[last]:.2f} points, with "
+        f"{int(widest.tokens)} tokens."
+    )
+
+
+def _words(count: int) -> str:
+    return ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"][count - 1]
 
 
 def _tokens(count: int) -> str:
@@ -72,8 +143,15 @@ EXPERIMENT = Experiment(
     expected="Success near, and never above, the optimum 1 - L with 1/L = 2 + n/L' for n tokens and L' with one round "
     "fewer (`analysis.agents.optimal_pair`): with two rounds 83.3 % for one token, 98.4 % for five.",
     conditions={
-        **{f"{_tokens(n)}, 2 rounds": with_rules(SHORT, n_tokens=n, max_rounds=2, opening="talk") for n in TOKENS},
+        **{
+            f"{_tokens(n)}, 2 rounds{longer}": dataclasses.replace(
+                with_rules(SHORT, n_tokens=n, max_rounds=2, opening="talk"), episodes=episodes
+            )
+            for episodes, longer in LENGTHS.items()
+            for n in TOKENS
+        },
         **{f"{_tokens(n)}, 32 rounds": with_rules(SHORT, n_tokens=n) for n in TOKENS},
+        "1 token, 32 rounds, 1M episodes": dataclasses.replace(with_rules(SHORT, n_tokens=1), episodes=1_000_000),
     },
     conclude=conclude,
 )

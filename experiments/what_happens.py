@@ -54,7 +54,7 @@ NEEDED = (
     "score_keeps", "decision_grows", "decision_feeds_back",
 )  # fmt: skip
 """What is said of the networks; where it could not be measured on any of them, it is empty."""
-PROOF_S = 20.0
+PROOF_S = 300.0
 """Time for the bounds of one network (s)."""
 
 

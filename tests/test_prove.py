@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from emcomm.networks.policy import Policy
 from emcomm.networks.torsos import TORSOS
 from emcomm.worlds import make_policy
 from envs.crossing import CrossingGame
-from envs.negotiation import Negotiation, Observation, Opening, TalkRules
+from envs.negotiation import ACT, Negotiation, Observation, Opening, TalkRules
 
 
 class Optimal(Policy):
@@ -261,6 +262,42 @@ def test_lower_thresholds_only_narrow_the_distance() -> None:
     assert 0 < wide.low <= narrow.low <= narrow.high <= wide.high
 
 
+def of_one_state(rules: TalkRules) -> ProtocolMachine:
+    """A machine that merges every place with every other."""
+    kinds, actions = rules.eot + 2, rules.eot + 3
+    one = Automaton(("all",), np.zeros((1, kinds, kinds), np.int64), 0)
+    emission = np.full((1, actions), 1 / actions)
+    return ProtocolMachine("one", one, emission, rules.n_tokens, ("main", "detour"), np.zeros(1, np.float32))
+
+
+def test_merging_all_places_costs_what_the_network_differs_among_those_that_were_followed() -> None:
+    rules, threshold = TalkRules(n_tokens=2, max_rounds=4, window=1, opening="talk"), 2e-3
+    tree = DialogueTree(small_policy(rules, seed=3, scale=1.3), rules, CrossingGame)
+    found = certified_distance(tree, of_one_state(rules), threshold)
+    did: dict[int, list[np.ndarray]] = {}
+    left, places = 0.0, [(tree.root, 1.0)]
+    while places:
+        place, by_machine = places.pop()
+        probabilities, memory = tree.act(place)
+        did.setdefault(int(place.phase[0]), []).extend(probabilities[0])
+        legal = tree.legal(place)
+        uniform = legal / legal.sum(axis=2, keepdims=True)
+        masses = tree.said(place, probabilities), tree.said(replace(place, mass=np.array([by_machine])), uniform)
+        for own, other in product(range(rules.eot + 1), repeat=2):
+            likely, as_machine = (float(mass[0, own, other]) for mass in masses)
+            if max(likely, as_machine) >= threshold:
+                which = np.zeros((1, rules.eot + 2, rules.eot + 2), np.bool_)
+                which[0, own, other] = True
+                places.append((tree.children(place, memory, masses[0], which), as_machine))
+            elif place.phase[0] != ACT:
+                left += likely
+    least = min(np.ptp(np.stack(each), axis=0).max() for each in did.values())
+    assert left > 0
+    assert found.open == pytest.approx(left)
+    assert 0 < least < 0.5
+    assert found.merged == pytest.approx(left * 2 * least)
+
+
 def test_a_pair_is_no_distance_from_its_own_machine() -> None:
     """With one round of talk a machine can hold all that a network does."""
     rules = TalkRules(n_tokens=2, max_rounds=1, window=1, opening="talk")
@@ -287,3 +324,4 @@ def test_a_pair_is_no_distance_from_its_own_machine() -> None:
     machine = ProtocolMachine("its own", whole, emission, 2, ("main", "detour"), np.zeros(len(emission), np.float32))
     found = certified_distance(DialogueTree(policy, rules, CrossingGame), machine, 1e-12)
     assert found.total_variation.high < 1e-6
+    assert found.merged < 1e-9

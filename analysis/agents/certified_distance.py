@@ -38,6 +38,8 @@ class Distance:
     machine_open: float
     """The same under the machine."""
     total_variation: Bounds
+    merged: float
+    """Of `open`, what would at least stay so if the network's places were merged into the machine's states."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,36 @@ class _Pair:
 
     def part(self, which: Ints | slice) -> _Pair:
         return _Pair(self.network[which], self.mass[which], self.state[which])
+
+
+class _Cells:
+    """What it would cost to merge the network's places into the machine's states.
+
+    Places of one state would share their children, and an agent's action would be uncertain there by the largest
+    difference of its probability between two of them. Only the places that were followed are known: those that merging
+    is to spare may differ by more. So what is found is the least that merging can cost, and no bound on a success.
+    """
+
+    def __init__(self, n_states: int, n_actions: int) -> None:
+        self._least = np.full((n_states, ACT + 1, n_actions), np.inf)
+        self._most = np.full((n_states, ACT + 1, n_actions), -np.inf)
+        self._open = np.zeros((n_states, n_states))
+
+    def visit(self, states: Ints, phase: Ints, probabilities: Reals) -> None:
+        """Note what the network does, `[D, N, A]`, in each state `[D, N]` and phase `[D]`."""
+        where = states, np.broadcast_to(phase[:, None], states.shape)
+        np.minimum.at(self._least, where, probabilities)
+        np.maximum.at(self._most, where, probabilities)
+
+    def leave(self, machine: ProtocolMachine, states: Ints, mass: Reals) -> None:
+        """Note branches that are left open: their `mass` `[D, K, K]` after the states `[D, N]`."""
+        np.add.at(self._open, tuple(_after(machine, states, *np.nonzero(mass)).T), mass[mass > 0])
+
+    def cost(self) -> float:
+        """The mass that would stay open: by one more round of two agents, in the phase in which they differ least."""
+        apart = (self._most - self._least).max(axis=2)
+        unlike = np.where(apart >= 0, apart, 1.0).min(axis=1)
+        return float((self._open * np.minimum(unlike[:, None] + unlike, 1.0)).sum())
 
 
 def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: float) -> Distance:
@@ -87,7 +119,7 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
         )
     initial = np.full((1, 2), machine.automaton.initial)
     stack = [_Pair(tree.root, tree.root.mass.copy(), initial)]
-    nodes, apart, left_open = 0, 0.0, np.zeros(2)
+    nodes, apart, left_open, cells = 0, 0.0, np.zeros(2), _Cells(*machine.emission.shape)
     while stack:
         batch = stack.pop()
         if len(batch) > AT_ONCE:
@@ -95,6 +127,7 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
             batch = batch.part(slice(0, AT_ONCE))
         nodes += len(batch)
         own, memory = tree.act(batch.network)
+        cells.visit(batch.state, batch.network.phase, own)
         emitted = np.where(tree.legal(batch.network), machine.emission[batch.state], 0)
         total = emitted.sum(axis=2, keepdims=True)
         if ((total[:, :, 0] == 0).any(axis=1) & (batch.mass > 0)).any():
@@ -113,13 +146,15 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
             mass[:, SILENT, SILENT] = 0
         followed = np.maximum(*masses) >= threshold
         left_open += [float(mass[~followed].sum()) for mass in masses]
+        cells.leave(machine, batch.state[talking], np.where(followed, 0, masses[0]))
         if followed.any():
             stack.append(
                 _children(tree, machine, batch.part(talking), memory[torch.from_numpy(talking)], masses, followed)
             )
     low, high = apart / 2, (apart + left_open.sum()) / 2
     bounds = Bounds(max(float(low) - ROUNDING, 0.0), min(float(high) + ROUNDING, 1.0))
-    return Distance(threshold, nodes, time.perf_counter() - begun, float(left_open[0]), float(left_open[1]), bounds)
+    seconds, (own_open, machine_open) = time.perf_counter() - begun, left_open.tolist()
+    return Distance(threshold, nodes, seconds, own_open, machine_open, bounds, cells.cost())
 
 
 def _joint_moves(mass: Reals, moves: Reals) -> Reals:
@@ -131,10 +166,14 @@ def _children(
     tree: DialogueTree, machine: ProtocolMachine, parents: _Pair, memory: torch.Tensor, masses: list[Reals],
     followed: np.ndarray,
 ) -> _Pair:  # fmt: skip
-    parent, own, other = np.nonzero(followed)
-    transition, state = machine.automaton.transition, parents.state[parent]
-    after = np.stack([transition[state[:, 0], own, other], transition[state[:, 1], other, own]], axis=1)
+    after = _after(machine, parents.state, *np.nonzero(followed))
     return _Pair(tree.children(parents.network, memory, masses[0], followed), masses[1][followed], after)
+
+
+def _after(machine: ProtocolMachine, states: Ints, parent: Ints, own: Ints, other: Ints) -> Ints:
+    """`[·, N]` the machine's states after each round of symbols, from those of its parent in `states` `[D, N]`."""
+    transition, (first, second) = machine.automaton.transition, states[parent].T
+    return np.stack([transition[first, own, other], transition[second, other, own]], axis=1)
 
 
 def certify(
