@@ -65,7 +65,7 @@ class Config:
     policies: Literal["shared", "by-role", "separate"] = "shared"
     """shared: one network plays for all agents; by-role: one for each role; separate: one for each agent."""
     algorithm: str = "a3c"
-    """From trajectory to gradient: a3c, ppo; or module:Name of a function like emcomm.algorithms.a3c.a3c."""
+    """From trajectory to gradient: a3c, ppo, reinforce; or module:Name of a function like emcomm.algorithms.a3c.a3c."""
     population: int = 1
     """Networks that play each other, two different ones in each game; 1: both agents share one (networks)."""
     learning_rate: float = 3e-3

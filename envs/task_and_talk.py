@@ -32,8 +32,13 @@ class TaskAndTalkGame:
         ordered: the answer's first value is that of the task's first attribute, and there are P (P - 1) tasks, as in
         the paper; unordered: P (P - 1) / 2 tasks.
     reward : str
-        To each bot. both: +1 where both values are right, otherwise -1; each: 1/2 for each right value, -1/2 for each
-        wrong one.
+        To each bot. both: +1 where both values are right, otherwise minus the `penalty`; each: 1/2 for each right
+        value, and minus half the penalty for each wrong one.
+    penalty : float
+        What being wrong costs (reward). The paper: 10.
+    retry : float
+        Probability that a lost game of a training is played again, with the same task and object (0 to 1). The paper
+        takes 80 % of each batch from the games that are answered wrongly.
     held_out, split_seed, meanings
         The share of the objects that training never draws, what fixes which, and what this game draws
         (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
@@ -60,6 +65,8 @@ class TaskAndTalkGame:
         n_values: int = 4,
         tasks: Literal["ordered", "unordered"] = "ordered",
         reward: Literal["both", "each"] = "both",
+        penalty: float = 1.0,
+        retry: float = 0.0,
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
@@ -73,7 +80,12 @@ class TaskAndTalkGame:
             raise BadOption(f"tasks must be ordered or unordered, not {tasks!r}")
         if reward not in ("both", "each"):
             raise BadOption(f"reward must be both or each, not {reward!r}")
-        self.n_games, self._rng, self.reward = n_games, rng, reward
+        if not 0 <= penalty < np.inf:
+            raise BadOption(f"penalty must be a number of at least 0, not {penalty}")
+        if not 0 <= retry <= 1:
+            raise BadOption(f"retry must be from 0 to 1, not {retry}")
+        self.n_games, self._rng, self.reward, self.penalty = n_games, rng, reward, penalty
+        self._retry = retry if meanings == "training" else 0.0
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
         pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
         self.tasks: Ints = np.array(pairs)
@@ -100,13 +112,16 @@ class TaskAndTalkGame:
         self._legal = np.zeros((n_games, 2, answers + 1), np.bool_)
         self._legal[:, A_BOT, answers] = self._legal[:, Q_BOT, :answers] = True
         self._everyone = np.ones((n_games, 2), np.bool_)
+        self.lost = np.zeros(n_games, np.bool_)
+        """`[D]` whether the game before was lost."""
 
     def reset(self, which: Bools) -> None:
         """Draw objects and tasks."""
-        count = int(which.sum())
-        self.object[which] = self.objects.draw(self._rng, count)
-        self.task[which] = self._rng.integers(len(self.tasks), size=count)
-        self._show(which)
+        drawn = which & ~(self.lost & (self._rng.random(self.n_games) < self._retry)) if self._retry else which
+        count = int(drawn.sum())
+        self.object[drawn] = self.objects.draw(self._rng, count)
+        self.task[drawn] = self._rng.integers(len(self.tasks), size=count)
+        self._show(drawn)
 
     def _show(self, which: Bools) -> None:
         n_tasks = len(self.tasks)
@@ -145,7 +160,9 @@ class TaskAndTalkGame:
         right = self.right(moves, self.private()[which])
         success = np.asarray(right.all(axis=1))
         score = right.mean(axis=1).astype(np.float32)
-        reward = 2 * (score if self.reward == "each" else success.astype(np.float32)) - 1
+        self.lost[which] = ~success
+        share = score if self.reward == "each" else success.astype(np.float32)
+        reward = share - np.float32(self.penalty) * (1 - share)
         ended = np.ones((len(moves), 2), np.bool_)
         return Outcome(reward[:, None].repeat(2, axis=1), success, ended, ~ended, score)
 
@@ -153,10 +170,14 @@ class TaskAndTalkGame:
 
     def state(self) -> dict[str, np.ndarray]:
         """The games in progress."""
-        return {"object": self.object, "task": self.task}
+        return {"object": self.object, "task": self.task, "lost": self.lost.astype(np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state` returned; raises ValueError where it does not fit."""
         self.object = fitting("object", state["object"], self.object, 0, len(self.objects) - 1)
         self.task = fitting("task", state["task"], self.task, 0, len(self.tasks) - 1)
+        lost = state.get(
+            "lost", np.zeros(self.n_games, np.int64)
+        )  # absent from what was saved before there were retries
+        self.lost = fitting("lost", lost, np.zeros(self.n_games, np.int64), 0, 1).astype(np.bool_)
         self._show(np.ones(self.n_games, np.bool_))

@@ -8,8 +8,12 @@ and plays alike, as running numbers. Run with `python -m experiments.planted_rec
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby, product
+from operator import attrgetter
+from typing import NamedTuple
 
 import tyro
 
@@ -21,6 +25,7 @@ from analysis.explanation.candidates import NUMBERS, Method, fit
 from analysis.explanation.result import Explanation
 from analysis.explanation.selection import NAMED, Family, choose
 from analysis.explanation.verdict import explain
+from emcomm.a3c import use_one_core
 from envs.negotiation import TalkRules
 
 RULES: tuple[Method, ...] = ("silent", *NAMED[:-1], "vote × clock", NAMED[-1], *NUMBERS)
@@ -54,19 +59,37 @@ def explain_foreign(family: str, seed: int, terse: bool, dialogues: int = 5_000,
     return explain(table, n_tokens, rules, machine, methods=RULES, dialogues=dialogues, games=1_000, seed=seed)
 
 
+class _Variant(NamedTuple):
+    """One protocol that is made and explained."""
+
+    family: str
+    talk: str
+    """terse or chatty; empty for a protocol on the menu."""
+    seed: int
+    settings: Settings
+
+    def named(self) -> str:
+        """What is said of it."""
+        use_one_core()
+        settings = self.settings
+        if not self.talk:
+            return recover(self.family, self.seed, settings.dialogues, settings.tokens)  # type: ignore[arg-type]
+        found = explain_foreign(self.family, self.seed, self.talk == "terse", settings.dialogues, settings.tokens)
+        return f"{found.family} {found.verdict}" if found.verdict != "none" else "none"
+
+
 def main(settings: Settings) -> None:
     """Print, for each planted family, how often which family was named."""
-    for family in PLANTED:
-        named = Counter(recover(family, seed, settings.dialogues, settings.tokens) for seed in range(settings.variants))
-        print(f"{family:>16}: " + ", ".join(f"{name} {count}" for name, count in named.most_common()))
-    for name in FOREIGN:
-        for terse in (True, False):
-            said = Counter(
-                f"{found.family} {found.verdict}" if found.verdict != "none" else "none"
-                for seed in range(settings.foreign_seeds)
-                for found in [explain_foreign(name, seed, terse, settings.dialogues, settings.tokens)]
-            )
-            print(f"{name}, {'terse' if terse else 'chatty'}: " + ", ".join(f"{k} {n}" for k, n in said.most_common()))
+    variants = [_Variant(family, "", seed, settings) for family in PLANTED for seed in range(settings.variants)]
+    for family, talk in product(FOREIGN, ("terse", "chatty")):
+        variants += [_Variant(family, talk, seed, settings) for seed in range(settings.foreign_seeds)]
+    by_row = attrgetter("family", "talk")
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        said = pool.imap(_Variant.named, variants)
+        for (family, talk), row in groupby(variants, by_row):
+            named = Counter(next(said) for _ in row)
+            told = ", ".join(f"{name} {count}" for name, count in named.most_common())
+            print(f"{family}, {talk}: {told}" if talk else f"{family:>16}: {told}", flush=True)
 
 
 if __name__ == "__main__":

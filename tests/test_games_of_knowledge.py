@@ -185,6 +185,35 @@ def test_the_score_is_the_share_of_right_values() -> None:
     assert len(reset(TaskAndTalkGame, 1, tasks="unordered").tasks) == 3
 
 
+def test_a_wrong_answer_may_cost_more_than_a_right_one_gains() -> None:
+    game = reset(TaskAndTalkGame, 1, penalty=10.0)
+    game.object[0], game.task[0] = 0b011011, 1
+    assert game.play(np.array([[4 * 1 + 3, 16]]), np.array([0])).rewards.tolist() == [[1.0] * 2]
+    assert game.play(np.array([[4 * 1 + 2, 16]]), np.array([0])).rewards.tolist() == [[-10.0] * 2]
+    game.reward = "each"
+    assert game.play(np.array([[4 * 1 + 2, 16]]), np.array([0])).rewards.tolist() == [[-4.5] * 2]
+
+
+@pytest.mark.parametrize(
+    ("retry", "meanings", "again"), [(0.8, "training", 0.8), (0.8, "all", 0.0), (0.0, "training", 0.0)]
+)
+def test_lost_games_of_a_training_are_played_again(retry: float, meanings: str, again: float) -> None:
+    game = reset(TaskAndTalkGame, 4_000, n_attributes=6, retry=retry, meanings=meanings)
+    everyone = np.arange(4_000)
+    before = game.private()
+    first, second = np.take_along_axis(before[:, 1, :-1], game.tasks[game.task], axis=1).T.astype(int)
+    answers = np.stack([4 * first + second, np.full(4_000, 16)], axis=1)
+    answers[::2, 0] = (answers[::2, 0] + 1) % 16  # every other game is lost
+    lost = ~game.play(answers, everyone).success
+    assert lost.tolist() == (everyone % 2 == 0).tolist()
+    game.reset(np.ones(4_000, np.bool_))
+    same = (game.private() == before).all(axis=(1, 2))
+    assert same[lost].mean() == pytest.approx(again, abs=0.04)
+    assert same[~lost].mean() < 0.01
+    shown = np.array([game.observe()[:, 1, -24:].reshape(-1, 6, 4).argmax(axis=2)])[0]
+    np.testing.assert_array_equal(shown, game.private()[:, 1, :-1])
+
+
 def test_games_in_progress_are_restored() -> None:
     for game, options in (
         (TaskAndTalkGame, {}), (SignallingGame, {"n_attributes": 2, "n_distractors": 2}), (CrossingPriorityGame, {}),
@@ -264,6 +293,9 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (TaskAndTalkGame, {"a_tokens": 127}, "a_tokens must be from 1 to 126, not 127"),
         (TaskAndTalkGame, {"n_attributes": 1}, "n_attributes must be at least 2, not 1: a task names two"),
         (TaskAndTalkGame, {"reward": "none"}, "reward must be both or each, not 'none'"),
+        (TaskAndTalkGame, {"penalty": -1.0}, "penalty must be a number of at least 0, not -1.0"),
+        (TaskAndTalkGame, {"penalty": float("nan")}, "penalty must be a number of at least 0, not nan"),
+        (TaskAndTalkGame, {"retry": 1.5}, "retry must be from 0 to 1, not 1.5"),
         (TaskAndTalkGame, {"tasks": "all"}, "tasks must be ordered or unordered, not 'all'"),
     ],
 )

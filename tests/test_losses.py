@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from emcomm.algorithms import losses
+from emcomm.algorithms.reinforce import reinforce
+from emcomm.config import Config
 
 REWARD = torch.tensor([1.0, 0.0, 2.0])
 VALUE_TP1 = torch.tensor([10.0, 20.0, 30.0])
@@ -66,3 +70,19 @@ def test_returns_of_different_games_are_not_mixed(shapes: tuple[tuple[int, int],
     reward, ended, value = map(torch.zeros, shapes)
     with pytest.raises(AssertionError):
         losses.returns(reward, ended, value, 0.5, 1.0)
+
+
+def test_reinforce_judges_by_the_whole_return_alone() -> None:
+    """Each action counts what follows it in its episode, whatever the critic expects; so a usual loss still repels."""
+    log_prob = torch.tensor([[[-1.0]], [[-2.0]], [[-3.0]]], requires_grad=True)
+    policy = torch.nn.Linear(1, 1)
+    ones = torch.ones(3, 1, 1)
+    played = SimpleNamespace(
+        log_prob=log_prob + 0 * policy.weight.sum(), log_probs=None, reward=torch.tensor([[[0.0]], [[-10.0]], [[4.0]]]),
+        ended=torch.tensor([[[0.0]], [[1.0]], [[0.0]]]), value=torch.full((4, 1, 1), 99.0), choice=ones, entropy=ones,
+    )  # fmt: skip
+    config = Config(workers=0, discount=0.5)
+    found = reinforce(policy, played, lambda: played, config, 0.0)  # type: ignore[arg-type]
+    assert log_prob.grad is not None
+    torch.testing.assert_close(log_prob.grad.flatten(), -torch.tensor([-5.0, -10.0, 4.0]) / 3)
+    assert (found.entropy, found.value_error) == (1.0, 0.0)

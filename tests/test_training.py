@@ -479,7 +479,7 @@ def test_agents_who_never_end_the_talk_are_cut_also_where_nothing_else_cuts_them
 # -- a floor on the entropy of the moves -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", ["a3c", "ppo"])
+@pytest.mark.parametrize("algorithm", ["a3c", "ppo", "reinforce"])
 def test_a_floor_holds_the_moves_open(algorithm: str, call, whole_log, tmp_path) -> None:
     """In a game that always rewards move 0, a network without a floor makes that move alone."""
     shares = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from emcomm.algorithms.a3c import a3c
 from emcomm.algorithms.interface import Algorithm, Gradient
 from emcomm.algorithms.ppo import ppo
+from emcomm.algorithms.reinforce import reinforce
 from envs.registry import Registry
 
 ALGORITHMS: Registry[Algorithm] = Registry(
@@ -16,6 +17,7 @@ ALGORITHMS: Registry[Algorithm] = Registry(
     [
         ("a3c", a3c),
         ("ppo", ppo),
+        ("reinforce", reinforce),
     ],
     lambda thing: None if callable(thing) else "it must be a function like emcomm.algorithms.a3c.a3c",
 )

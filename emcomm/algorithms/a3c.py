@@ -23,8 +23,6 @@ def a3c(
         losses.policy_gradient(played.log_prob, target_t - value_t, played.choice)
         + config.value_weight * value_error
         - entropy_bonus * entropy
+        + losses.floor_penalty(played.log_probs, config.rules.eot + 1, config.move_entropy_floor)
     )
-    if config.move_entropy_floor:
-        missing = losses.missing_move_entropy(played.log_probs, config.rules.eot + 1, config.move_entropy_floor)
-        loss = loss + losses.FLOOR_WEIGHT * missing
     return Gradient(gradient_of(policy, loss), entropy.item(), value_error.item())

@@ -58,6 +58,11 @@ def missing_move_entropy(log_probs_t: Tensor, first_move: int, floor: float) -> 
     return (floor - entropy).clamp(min=0)
 
 
+def floor_penalty(log_probs_t: Tensor, first_move: int, floor: float) -> Tensor | float:
+    """What is added to the loss for the entropy of the moves that is missing below `floor`; 0 without a floor."""
+    return FLOOR_WEIGHT * missing_move_entropy(log_probs_t, first_move, floor) if floor else 0.0
+
+
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
     """Mean of `x` where `weight` is 1; 0 where it is nowhere.
 

@@ -39,10 +39,8 @@ def ppo(
         entropy = losses.weighted_mean(now.entropy, now.choice)
         value_error = losses.value_error(now.value[:-1], target_t, now.active)
         surrogate = losses.clipped_surrogate(now.log_prob - log_prob_then, advantage_t, now.choice, CLIP)
-        loss = surrogate + config.value_weight * value_error - entropy_bonus * entropy
-        if config.move_entropy_floor:
-            missing = losses.missing_move_entropy(now.log_probs, config.rules.eot + 1, config.move_entropy_floor)
-            loss = loss + losses.FLOOR_WEIGHT * missing
+        floor = losses.floor_penalty(now.log_probs, config.rules.eot + 1, config.move_entropy_floor)
+        loss = surrogate + config.value_weight * value_error - entropy_bonus * entropy + floor
         step = gradient_of(policy, loss)
         total += step
         if epoch == 0:
