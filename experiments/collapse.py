@@ -1,9 +1,8 @@
 """How often does a network fall into crashing nearly always, why, and does a floor prevent it?
 
-Thirty seeds of a fifth of the talk's length: the falls that were seen at full length lay in its first part. A fall is a
-stretch of training below 30 %: agents who do not talk reach half, and only agents who all make the same move lose
-nearly always. The floor keeps the entropy of all moves together above half a nat; agents who always part have
-ln 2 = 0.69, so that it asks nothing of them.
+Thirty seeds at full length. A fall is a stretch of training below 30 %: agents who do not talk reach half, and only
+agents who all make the same move lose nearly always. The floor keeps the entropy of all moves together above half a
+nat; agents who always part have ln 2 = 0.69, so that it asks nothing of them.
 """
 
 from __future__ import annotations
@@ -164,8 +163,7 @@ def _why(own: pd.DataFrame) -> str:
     if not len(found):
         return (
             f"In {own.episodes.iloc[0]:,} episodes nothing fell: falls are rarer than {100 * _fell(own).high:.0f} % of "
-            "the seeds here. The learning rate and the bonus, which fall with the episodes, are lower at the same "
-            "episode than in a training of full length, where falls were seen."
+            "the seeds here."
         )
     return (
         f"In the falls success goes down to {100 * found.lowest_success.min():.0f} % (median "

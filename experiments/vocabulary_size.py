@@ -5,11 +5,11 @@ Two rounds are trained in three lengths, to see whether what is missing to the o
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import pandas as pd
 
-from analysis.metrics.seed_aggregation import mean_over_seeds as mean_of
+from emcomm.config import Config
 from experiments.experiment import SHORT, Conclusion, Experiment, Results, with_rules
 from experiments.running import main
 from experiments.writing import (
@@ -20,14 +20,16 @@ from experiments.writing import (
     above_the_bound,
     by_condition,
     draw_against,
+    mean_of,
     number,
     panels,
     seeds_of,
 )
 
 TOKENS = range(1, 11)
-LENGTHS = {SHORT.episodes: "", 1_000_000: ", 1M episodes", 3_000_000: ", 3M episodes"}
-"""Episodes of a training -> what its condition's name says of them."""
+LONGER, LONGEST = 1_000_000, 3_000_000
+UNFINISHED = range(5, 11)
+"""Numbers of tokens with which the optimum is not reached after the second length: trained for the third as well."""
 
 
 def conclude(results: Results) -> Conclusion:
@@ -38,8 +40,8 @@ def conclude(results: Results) -> Conclusion:
         gap=100 * (results.rows.best_success - results.rows.success),
     )
     brief, long = rows[rows.talk == 2], rows[rows.talk == 32]
-    short, longest = min(brief.episodes), max(brief.episodes)
-    trained = brief[brief.episodes == longest]
+    trained = brief[brief.episodes == brief.groupby("tokens").episodes.transform("max")]
+    short = min(brief.episodes)
     figure, (left, middle, right) = panels(3, 4.9)
     for (episodes, own), colour in zip(brief.groupby("episodes"), (GREY, ORANGE, BLUE), strict=False):
         mean = own.groupby("tokens").success.mean()
@@ -67,12 +69,12 @@ def conclude(results: Results) -> Conclusion:
     return Conclusion(
         answer=f"A handful: in two rounds, more tokens than {_words(enough)} gain less than half a point.",
         key=f"{seeds_of(one).sentence} with one, {seeds_of(five).sentence} with five",
-        headline=f"Two rounds of talk, {longest:,} episodes: {seeds_of(one).sentence} with one token, "
+        headline=f"Two rounds of talk, after the longest training: {seeds_of(one).sentence} with one token, "
         f"{seeds_of(five).sentence} with five, {seeds_of(ten).sentence} with ten (optimum {_best(one)}, {_best(five)}, "
         f"{_best(ten)}). From {enough} tokens on less than half a point is gained.",
-        findings=f"What is missing to the optimum is mostly the training's: with two rounds the learned success lies "
-        f"{_missing(brief)} points below the optimum on average over the sizes. {_shrinking(brief)} "
-        f"{above_the_bound(results)} With up to 32 rounds one token, which with EOT makes two symbols, reaches "
+        findings=f"With two rounds the learned success lies {_missing(brief, trained)} points below the optimum on "
+        f"average over the sizes. {_shrinking(brief)} {above_the_bound(results)} With up to 32 rounds one token, which "
+        f"with EOT makes two symbols, reaches "
         f"{seeds_of(alone[alone.episodes == short]).sentence} after {short:,} episodes and "
         f"{seeds_of(patient).sentence} after {max(alone.episodes):,}, two tokens reach "
         f"{seeds_of(long[long.tokens == 2]).sentence}, ten {seeds_of(many).sentence}: time stands in for words. The "
@@ -86,44 +88,51 @@ def conclude(results: Results) -> Conclusion:
 
 
 def _gaps(brief: pd.DataFrame) -> pd.DataFrame:
-    """One line for each size: points below the optimum by length, and what the last lengthening gained."""
-    lengths = sorted(brief.episodes.unique())
+    """One line for each size: points below the optimum by length, and what the last lengthening gained, by seed."""
     lines = []
     for tokens, own in brief.groupby("tokens"):
         by_seed = own.pivot_table(index="seed", columns="episodes", values="gap")
-        gained = mean_of((by_seed[lengths[-2]] - by_seed[lengths[-1]]).dropna()) if len(lengths) > 1 else None
+        left = mean_of(by_seed.iloc[:, -1])
+        gained = mean_of((by_seed.iloc[:, -2] - by_seed.iloc[:, -1]).dropna()) if by_seed.shape[1] > 1 else None
         lines.append({
-            "tokens": tokens, **{f"gap_{length}": by_seed[length].mean() for length in lengths},
+            "tokens": tokens, **{f"gap_{length}": by_seed[length].mean() for length in by_seed},
+            "left": left.value, "left_low": left.low, "left_high": left.high,
             **({"gained": gained.value, "gained_low": gained.low, "gained_high": gained.high} if gained else {}),
         })  # fmt: skip
     return pd.DataFrame(lines)
 
 
-def _missing(brief: pd.DataFrame) -> str:
-    gap = brief.groupby(["episodes", "tokens"]).gap.mean().groupby("episodes").mean()
-    return ", ".join(f"{value:.2f} (after {episodes:,} episodes)" for episodes, value in gap.items())
+def _missing(brief: pd.DataFrame, trained: pd.DataFrame) -> str:
+    """The mean gap after each length that all sizes have, and after the longest of each."""
+    everywhere = [episodes for episodes, own in brief.groupby("episodes") if own.tokens.nunique() == len(TOKENS)]
+    parts = [(f"after {episodes:,} episodes", brief[brief.episodes == episodes]) for episodes in everywhere]
+    parts.append(("after the longest training of each size", trained))
+    return ", ".join(f"{own.groupby('tokens').gap.mean().mean():.2f} ({name})" for name, own in parts)
 
 
 def _shrinking(brief: pd.DataFrame) -> str:
-    """Where the last lengthening still brought something, by the interval over seeds."""
-    gaps, lengths = _gaps(brief), sorted(brief.episodes.unique())
+    """With how many tokens the optimum is reached, the gap at rest, or still shrinking; by intervals over seeds."""
+    gaps = _gaps(brief)
     if "gained" not in gaps:
         return "Whether it shrinks with more training needs several lengths."
-    still, last = gaps[gaps.gained_low > 0], f"gap_{lengths[-1]}"
-    at_rest = ", ".join(map(str, gaps.tokens[~gaps.tokens.isin(still.tokens)])) or "none"
-    widest = gaps.loc[gaps[last].idxmax()]
-    more = (
-        f" With {', '.join(map(str, still.tokens))} it still does, by {still.gained.min():.2f} to "
-        f"{still.gained.max():.2f} points from the last lengthening: there the figures are lower bounds of what can be "
-        "learned."
-        if len(still)
-        else ""
-    )
-    return (
-        f"From {lengths[-2]:,} to {lengths[-1]:,} episodes the gap stops shrinking with {at_rest} tokens (the interval "
-        f"over seeds holds 0).{more} The widest gap that is left is {widest[last]:.2f} points, with "
-        f"{int(widest.tokens)} tokens."
-    )
+    reached = gaps.left_low <= 0
+    still = ~reached & (gaps.gained_low > 0)
+    at_rest = ~reached & ~still
+    widest = gaps.loc[gaps.left.idxmax()]
+    parts = [f"With {_listed(gaps.tokens[reached])} the optimum is reached (the interval over seeds holds it)"]
+    if at_rest.any():
+        parts.append(f"with {_listed(gaps.tokens[at_rest])} the last lengthening brought nothing that shows")
+    if still.any():
+        parts.append(
+            f"with {_listed(gaps.tokens[still])} it still brought {gaps.gained[still].min():.2f} to "
+            f"{gaps.gained[still].max():.2f} points, so that there the figures are lower bounds of what can be learned"
+        )
+    left = f"The widest gap that is left is {widest.left:.2f} points, with {int(widest.tokens)} tokens."
+    return f"{'; '.join(parts)}. {left}"
+
+
+def _listed(tokens: pd.Series) -> str:
+    return ", ".join(map(str, tokens)) or "none"
 
 
 def _words(count: int) -> str:
@@ -138,20 +147,21 @@ def _best(rows: pd.DataFrame) -> str:
     return f"{100 * rows.best_success.iloc[0]:.2f} %"
 
 
+def _two_rounds(tokens: int) -> Config:
+    """Two rounds that must be talked, in the short training."""
+    return with_rules(SHORT, n_tokens=tokens, max_rounds=2, opening="talk")
+
+
 EXPERIMENT = Experiment(
     question="How many tokens are worth having?",
     expected="Success near, and never above, the optimum 1 - L with 1/L = 2 + n/L' for n tokens and L' with one round "
     "fewer (`analysis.agents.optimal_pair`): with two rounds 83.3 % for one token, 98.4 % for five.",
     conditions={
-        **{
-            f"{_tokens(n)}, 2 rounds{longer}": dataclasses.replace(
-                with_rules(SHORT, n_tokens=n, max_rounds=2, opening="talk"), episodes=episodes
-            )
-            for episodes, longer in LENGTHS.items()
-            for n in TOKENS
-        },
+        **{f"{_tokens(n)}, 2 rounds": _two_rounds(n) for n in TOKENS},
+        **{f"{_tokens(n)}, 2 rounds, 1M episodes": replace(_two_rounds(n), episodes=LONGER) for n in TOKENS},
+        **{f"{_tokens(n)}, 2 rounds, 3M episodes": replace(_two_rounds(n), episodes=LONGEST) for n in UNFINISHED},
         **{f"{_tokens(n)}, 32 rounds": with_rules(SHORT, n_tokens=n) for n in TOKENS},
-        "1 token, 32 rounds, 1M episodes": dataclasses.replace(with_rules(SHORT, n_tokens=1), episodes=1_000_000),
+        "1 token, 32 rounds, 1M episodes": replace(with_rules(SHORT, n_tokens=1), episodes=LONGER),
     },
     conclude=conclude,
 )
