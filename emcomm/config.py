@@ -73,7 +73,7 @@ class Config:
     discount: float = 0.99
     """γ, per step; values below 1 slightly favour short dialogues."""
     trace: float = 0.8
-    """λ of the λ-returns: 1 is the n-step return, 0 bootstraps at every step."""
+    """λ of the λ-returns of a3c and ppo: 1 is the n-step return, 0 bootstraps at every step."""
     entropy_bonus: float = 0.01
     """Weight of the policy's entropy at the start (reward per nat)."""
     entropy_until: float = 0.5
@@ -116,6 +116,8 @@ class Config:
         for name in ("discount", "trace", "entropy_until", "cost_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.algorithm == "reinforce" and (self.trace, self.value_weight) != (Config.trace, Config.value_weight):
+            raise ValueError("reinforce has no critic: leave out trace and value_weight, which mean nothing to it")
         for name, value in vars(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} must be finite, not {value}")

@@ -183,6 +183,8 @@ class Curves:
             points = {name: value for name, value in points.items() if not name.startswith("success")}
         if not returned.n:
             points = {name: value for name, value in points.items() if not name.startswith("mean")}
+        if np.isnan(contribution.value_error):  # an algorithm without a critic
+            del points["value error"]
         values = [Summary.Value(tag=name, simple_value=value) for name, value in points.items()]
         self._write(step=course.episodes, summary=Summary(value=values))
 

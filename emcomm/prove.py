@@ -75,7 +75,7 @@ def main() -> int:
     machine = ProtocolMachine.load(options.machine) if options.machine else None
     try:
         tree = DialogueTree(trained.policy, trained.config.rules, run.game())
-        far = certify(tree, machine, options.seconds / 3)[-1] if machine else None
+        far = certify(tree, machine, options.seconds / 3, merging=True)[-1] if machine else None
     except NotApplicable as error:
         raise BadInput(f"{options.run}: {error}") from error
 
@@ -107,11 +107,11 @@ def main() -> int:
             "probability of anything that may happen in one",
             soft_wrap=True,
         )
-        if far.open > 0:
+        if far.open > 0 and far.merged is not None:
             console.print(
-                f"without merging {100 * far.open:.3f} % of the dialogues were open there, after {far.nodes:,} nodes; "
-                f"merged into the machine's states it would be {100 * far.merged:.3f} % at least: by so much the "
-                "network differs within them, as far as it was followed",
+                f"merging: {100 * far.open:.3f} % of the dialogues were open there after {far.nodes:,} nodes; with the "
+                f"network's places merged into the machine's states it would be about {100 * far.merged:.3f} %, if "
+                "those that were not followed differ as much as those that were: no bound, and so not used",
                 soft_wrap=True,
             )
     if last.success.width > options.width:

@@ -35,7 +35,7 @@ def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence,
     In `training` a game that holds meanings out draws only the others.
     """
     options = config.game_options
-    if training and options.get("meanings", "training") != "training":
+    if training and "meanings" in options:  # which the evaluation would play with, too
         raise BadInput("a policy is trained on the training meanings: leave out meanings, and give held_out=0 for all")
     if training and "meanings" in inspect.signature(game_class(config.env, options)).parameters:
         options = {"meanings": "training", **options}

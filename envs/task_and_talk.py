@@ -32,13 +32,14 @@ class TaskAndTalkGame:
         ordered: the answer's first value is that of the task's first attribute, and there are P (P - 1) tasks, as in
         the paper; unordered: P (P - 1) / 2 tasks.
     reward : str
-        To each bot. both: +1 where both values are right, otherwise minus the `penalty`; each: 1/2 for each right
-        value, and minus half the penalty for each wrong one.
-    penalty : float
-        What being wrong costs (reward). The paper: 10.
+        To each bot. both: +1 where both values are right, otherwise minus `wrong_costs`; each: 1/2 for each right
+        value, and minus half of `wrong_costs` for each wrong one.
+    wrong_costs : float
+        What being wrong costs (reward, at most 1e6). The paper: 10.
     retry : float
-        Probability that a lost game of a training is played again, with the same task and object (0 to 1). The paper
-        takes 80 % of each batch from the games that are answered wrongly.
+        Probability that a lost game of a training is played again, with the same task and object (below 1). It needs
+        the `meanings` of training, which a training sets: an evaluation draws each game anew. The paper instead takes
+        80 % of each batch from the games that are answered wrongly.
     held_out, split_seed, meanings
         The share of the objects that training never draws, what fixes which, and what this game draws
         (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
@@ -65,7 +66,7 @@ class TaskAndTalkGame:
         n_values: int = 4,
         tasks: Literal["ordered", "unordered"] = "ordered",
         reward: Literal["both", "each"] = "both",
-        penalty: float = 1.0,
+        wrong_costs: float = 1.0,
         retry: float = 0.0,
         held_out: float = 0.0,
         split_seed: int = 0,
@@ -80,12 +81,15 @@ class TaskAndTalkGame:
             raise BadOption(f"tasks must be ordered or unordered, not {tasks!r}")
         if reward not in ("both", "each"):
             raise BadOption(f"reward must be both or each, not {reward!r}")
-        if not 0 <= penalty < np.inf:
-            raise BadOption(f"penalty must be a number of at least 0, not {penalty}")
-        if not 0 <= retry <= 1:
-            raise BadOption(f"retry must be from 0 to 1, not {retry}")
-        self.n_games, self._rng, self.reward, self.penalty = n_games, rng, reward, penalty
+        if not 0 <= wrong_costs <= 1e6:
+            raise BadOption(f"wrong_costs must be from 0 to 1e6, not {wrong_costs}")
+        if not 0 <= retry < 1:
+            raise BadOption(f"retry must be at least 0 and less than 1, not {retry}")
+        self.n_games, self._rng, self.reward, self.wrong_costs = n_games, rng, reward, wrong_costs
         self._retry = retry if meanings == "training" else 0.0
+        self.notes = (f"retry {retry}: lost games come again, so that fewer succeed in training than of new ones",) * (
+            retry > 0
+        )
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
         pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
         self.tasks: Ints = np.array(pairs)
@@ -113,7 +117,7 @@ class TaskAndTalkGame:
         self._legal[:, A_BOT, answers] = self._legal[:, Q_BOT, :answers] = True
         self._everyone = np.ones((n_games, 2), np.bool_)
         self.lost = np.zeros(n_games, np.bool_)
-        """`[D]` whether the game before was lost."""
+        """`[B]` whether the game that was played last was lost."""
 
     def reset(self, which: Bools) -> None:
         """Draw objects and tasks."""
@@ -121,6 +125,7 @@ class TaskAndTalkGame:
         count = int(drawn.sum())
         self.object[drawn] = self.objects.draw(self._rng, count)
         self.task[drawn] = self._rng.integers(len(self.tasks), size=count)
+        self.lost[which] = False
         self._show(drawn)
 
     def _show(self, which: Bools) -> None:
@@ -162,7 +167,7 @@ class TaskAndTalkGame:
         score = right.mean(axis=1).astype(np.float32)
         self.lost[which] = ~success
         share = score if self.reward == "each" else success.astype(np.float32)
-        reward = share - np.float32(self.penalty) * (1 - share)
+        reward = share - np.float32(self.wrong_costs) * (1 - share)
         ended = np.ones((len(moves), 2), np.bool_)
         return Outcome(reward[:, None].repeat(2, axis=1), success, ended, ~ended, score)
 

@@ -94,14 +94,17 @@ def stretches_of(table: DialogueTable, edges: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, table.episode, side="right") - 1
 
 
-def course(run: LoadedRun, points: int = 48) -> dict[str, Any]:
-    """Success and rounds over training, in stretches that grow with the episodes.
+def course(run: LoadedRun, points: int = 48, longest: int | None = None) -> dict[str, Any]:
+    """Success and rounds over training, in stretches that grow with the episodes, up to `longest` of them.
 
-    `course_episodes` [points + 1] are the edges of the stretches, `course_success` and `course_rounds` their means, and
+    `course_episodes` are the edges of the stretches, `course_success` and `course_rounds` their means, and
     `course_closed` the share of the talks that both closed with EOT, and that no limit cut.
     """
     episodes = run.config.episodes
     edges = np.unique(np.geomspace(max(episodes / 2_000, 20), episodes, points).astype(int))
+    if longest is not None:
+        grown = edges[np.append(True, np.diff(edges) <= longest)]
+        edges = np.unique([*grown, *range(grown[-1], episodes, longest), episodes])
     edges = np.concatenate([[0], edges])
     sums = np.zeros((5, len(edges) - 1))
     for table in run.training():

@@ -9,7 +9,9 @@ and plays alike, as running numbers. Run with `python -m experiments.planted_rec
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, product
 from operator import attrgetter
@@ -84,8 +86,8 @@ def main(settings: Settings) -> None:
     for family, talk in product(FOREIGN, ("terse", "chatty")):
         variants += [_Variant(family, talk, seed, settings) for seed in range(settings.foreign_seeds)]
     by_row = attrgetter("family", "talk")
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        said = pool.imap(_Variant.named, variants)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
+        said = pool.map(_Variant.named, variants)
         for (family, talk), row in groupby(variants, by_row):
             named = Counter(next(said) for _ in row)
             told = ", ".join(f"{name} {count}" for name, count in named.most_common())

@@ -121,6 +121,8 @@ def test_training_asks_for_training_meanings() -> None:
     assert drawn(training=False) == "all"
     with pytest.raises(BadInput, match="trained on the training meanings"):
         drawn(training=True, meanings="all")
+    with pytest.raises(BadInput, match="trained on the training meanings"):  # its evaluation would be of these alone
+        drawn(training=True, meanings="training")
 
 
 def test_an_older_configuration_has_no_options(tmp_path: Path) -> None:

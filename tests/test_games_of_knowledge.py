@@ -186,7 +186,7 @@ def test_the_score_is_the_share_of_right_values() -> None:
 
 
 def test_a_wrong_answer_may_cost_more_than_a_right_one_gains() -> None:
-    game = reset(TaskAndTalkGame, 1, penalty=10.0)
+    game = reset(TaskAndTalkGame, 1, wrong_costs=10.0)
     game.object[0], game.task[0] = 0b011011, 1
     assert game.play(np.array([[4 * 1 + 3, 16]]), np.array([0])).rewards.tolist() == [[1.0] * 2]
     assert game.play(np.array([[4 * 1 + 2, 16]]), np.array([0])).rewards.tolist() == [[-10.0] * 2]
@@ -206,12 +206,26 @@ def test_lost_games_of_a_training_are_played_again(retry: float, meanings: str, 
     answers[::2, 0] = (answers[::2, 0] + 1) % 16  # every other game is lost
     lost = ~game.play(answers, everyone).success
     assert lost.tolist() == (everyone % 2 == 0).tolist()
-    game.reset(np.ones(4_000, np.bool_))
+    game.reset(everyone >= 1_000)
     same = (game.private() == before).all(axis=(1, 2))
-    assert same[lost].mean() == pytest.approx(again, abs=0.04)
-    assert same[~lost].mean() < 0.01
-    shown = np.array([game.observe()[:, 1, -24:].reshape(-1, 6, 4).argmax(axis=2)])[0]
+    assert same[:1_000].all()  # games that go on are not touched
+    assert same[1_000:][lost[1_000:]].mean() == pytest.approx(again, abs=0.04)
+    assert same[1_000:][~lost[1_000:]].mean() < 0.01
+    shown = game.observe()[:, 1, -24:].reshape(-1, 6, 4).argmax(axis=2)
     np.testing.assert_array_equal(shown, game.private()[:, 1, :-1])
+    game.reset(everyone >= 0)  # nothing has been lost since
+    assert (game.private() == before)[1_000:].all(axis=(1, 2)).mean() < 0.01
+
+
+def test_a_game_that_was_saved_before_there_were_retries_has_lost_nothing() -> None:
+    game = reset(TaskAndTalkGame, 4, retry=0.9, meanings="training")
+    game.lost[:2] = True
+    saved = game.state()
+    other = reset(TaskAndTalkGame, 4, retry=0.9, meanings="training")
+    other.restore(saved)
+    assert other.lost.tolist() == [True, True, False, False]
+    other.restore({name: saved[name] for name in ("object", "task")})
+    assert not other.lost.any()
 
 
 def test_games_in_progress_are_restored() -> None:
@@ -293,9 +307,10 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (TaskAndTalkGame, {"a_tokens": 127}, "a_tokens must be from 1 to 126, not 127"),
         (TaskAndTalkGame, {"n_attributes": 1}, "n_attributes must be at least 2, not 1: a task names two"),
         (TaskAndTalkGame, {"reward": "none"}, "reward must be both or each, not 'none'"),
-        (TaskAndTalkGame, {"penalty": -1.0}, "penalty must be a number of at least 0, not -1.0"),
-        (TaskAndTalkGame, {"penalty": float("nan")}, "penalty must be a number of at least 0, not nan"),
-        (TaskAndTalkGame, {"retry": 1.5}, "retry must be from 0 to 1, not 1.5"),
+        (TaskAndTalkGame, {"wrong_costs": -1.0}, "wrong_costs must be from 0 to 1e6, not -1.0"),
+        (TaskAndTalkGame, {"wrong_costs": 1e39}, r"wrong_costs must be from 0 to 1e6, not 1e\+39"),
+        (TaskAndTalkGame, {"wrong_costs": float("nan")}, "wrong_costs must be from 0 to 1e6, not nan"),
+        (TaskAndTalkGame, {"retry": 1}, "retry must be at least 0 and less than 1, not 1"),
         (TaskAndTalkGame, {"tasks": "all"}, "tasks must be ordered or unordered, not 'all'"),
     ],
 )

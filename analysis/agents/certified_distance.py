@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +37,9 @@ class Distance:
     machine_open: float
     """The same under the machine."""
     total_variation: Bounds
-    merged: float
-    """Of `open`, what would at least stay so if the network's places were merged into the machine's states."""
+    merged: float | None = None
+    """About how much of `open` would stay so if the network's places were merged into the machine's states (`_Cells`);
+    None where that was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,34 +62,42 @@ class _Pair:
 class _Cells:
     """What it would cost to merge the network's places into the machine's states.
 
-    Places of one state would share their children, and an agent's action would be uncertain there by the largest
-    difference of its probability between two of them. Only the places that were followed are known: those that merging
-    is to spare may differ by more. So what is found is the least that merging can cost, and no bound on a success.
+    Places of one state would share what follows, and only as much of an action's probability would be certain as all of
+    them give it. The places that merging is to spare are not known. So what is found is no bound, but holds if they
+    differ as much as those that were followed.
     """
 
-    def __init__(self, n_states: int, n_actions: int) -> None:
-        self._least = np.full((n_states, ACT + 1, n_actions), np.inf)
-        self._most = np.full((n_states, ACT + 1, n_actions), -np.inf)
-        self._open = np.zeros((n_states, n_states))
+    def __init__(self, machine: ProtocolMachine) -> None:
+        self._machine = machine
+        self._least = np.full((len(machine.emission), ACT + 1, machine.emission.shape[1]), np.inf)
+        self._open: dict[int, float] = {}
 
     def visit(self, states: Ints, phase: Ints, probabilities: Reals) -> None:
         """Note what the network does, `[D, N, A]`, in each state `[D, N]` and phase `[D]`."""
-        where = states, np.broadcast_to(phase[:, None], states.shape)
-        np.minimum.at(self._least, where, probabilities)
-        np.maximum.at(self._most, where, probabilities)
+        np.minimum.at(self._least, (states, phase[:, None]), probabilities)
 
-    def leave(self, machine: ProtocolMachine, states: Ints, mass: Reals) -> None:
+    def leave(self, states: Ints, mass: Reals) -> None:
         """Note branches that are left open: their `mass` `[D, K, K]` after the states `[D, N]`."""
-        np.add.at(self._open, tuple(_after(machine, states, *np.nonzero(mass)).T), mass[mass > 0])
+        after = _after(self._machine, states, *np.nonzero(mass))
+        pairs, place = np.unique(after @ np.array([len(self._least), 1]), return_inverse=True)
+        for pair, more in zip(pairs.tolist(), np.bincount(place, mass[mass > 0]).tolist(), strict=True):
+            self._open[pair] = self._open.get(pair, 0.0) + more
 
     def cost(self) -> float:
-        """The mass that would stay open: by one more round of two agents, in the phase in which they differ least."""
-        apart = (self._most - self._least).max(axis=2)
-        unlike = np.where(apart >= 0, apart, 1.0).min(axis=1)
-        return float((self._open * np.minimum(unlike[:, None] + unlike, 1.0)).sum())
+        """The mass that would stay open, where the next round of both agents is no more certain than that.
+
+        Of the phases in which a state was seen the most certain one counts; a state that was never seen costs nothing.
+        """
+        certain = self._least.sum(axis=2)
+        certain = np.where(np.isfinite(certain), certain, -1.0).max(axis=1)
+        certain = np.where(certain < 0, 1.0, certain)
+        first, second = np.divmod(np.array([*self._open], np.int64), len(certain))
+        return float(np.array([*self._open.values()]) @ (1 - certain[first] * certain[second]))
 
 
-def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: float) -> Distance:
+def certified_distance(
+    tree: DialogueTree, machine: ProtocolMachine, threshold: float, merging: bool = False
+) -> Distance:
     """Walk the tree of the network with the machine beside it.
 
     Parameters
@@ -101,6 +109,8 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
         it has nothing to do.
     threshold : float
         Branches less likely than this under both are left open.
+    merging : bool
+        Also find about what merging the network's places into the machine's states would leave open.
 
     Returns
     -------
@@ -119,7 +129,7 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
         )
     initial = np.full((1, 2), machine.automaton.initial)
     stack = [_Pair(tree.root, tree.root.mass.copy(), initial)]
-    nodes, apart, left_open, cells = 0, 0.0, np.zeros(2), _Cells(*machine.emission.shape)
+    nodes, apart, left_open, cells = 0, 0.0, np.zeros(2), _Cells(machine) if merging else None
     while stack:
         batch = stack.pop()
         if len(batch) > AT_ONCE:
@@ -127,7 +137,9 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
             batch = batch.part(slice(0, AT_ONCE))
         nodes += len(batch)
         own, memory = tree.act(batch.network)
-        cells.visit(batch.state, batch.network.phase, own)
+        if cells:
+            likely = batch.network.mass >= threshold  # the others are here for the machine's sake
+            cells.visit(batch.state[likely], batch.network.phase[likely], own[likely])
         emitted = np.where(tree.legal(batch.network), machine.emission[batch.state], 0)
         total = emitted.sum(axis=2, keepdims=True)
         if ((total[:, :, 0] == 0).any(axis=1) & (batch.mass > 0)).any():
@@ -146,7 +158,8 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
             mass[:, SILENT, SILENT] = 0
         followed = np.maximum(*masses) >= threshold
         left_open += [float(mass[~followed].sum()) for mass in masses]
-        cells.leave(machine, batch.state[talking], np.where(followed, 0, masses[0]))
+        if cells:
+            cells.leave(batch.state[talking], np.where(followed, 0, masses[0]))
         if followed.any():
             stack.append(
                 _children(tree, machine, batch.part(talking), memory[torch.from_numpy(talking)], masses, followed)
@@ -154,7 +167,7 @@ def certified_distance(tree: DialogueTree, machine: ProtocolMachine, threshold: 
     low, high = apart / 2, (apart + left_open.sum()) / 2
     bounds = Bounds(max(float(low) - ROUNDING, 0.0), min(float(high) + ROUNDING, 1.0))
     seconds, (own_open, machine_open) = time.perf_counter() - begun, left_open.tolist()
-    return Distance(threshold, nodes, seconds, own_open, machine_open, bounds, cells.cost())
+    return Distance(threshold, nodes, seconds, own_open, machine_open, bounds, cells.cost() if cells else None)
 
 
 def _joint_moves(mass: Reals, moves: Reals) -> Reals:
@@ -180,14 +193,13 @@ def certify(
     tree: DialogueTree,
     machine: ProtocolMachine,
     seconds: float = 30.0,
-    say: Callable[[Distance], None] = lambda d: None,
+    merging: bool = False,
 ) -> tuple[Distance, ...]:
     """The distance with ever lower thresholds, as long as the next one is expected to end within `seconds`."""
     done: list[Distance] = []
     threshold, spent = 1e-3, 0.0
     while not done or (spent + 12 * done[-1].seconds < seconds and done[-1].open + done[-1].machine_open > 0):
-        done.append(certified_distance(tree, machine, threshold))
-        say(done[-1])
+        done.append(certified_distance(tree, machine, threshold, merging))
         spent += done[-1].seconds
         threshold /= 10
     return tuple(done)

@@ -22,7 +22,7 @@ class Gradient(NamedTuple):
     entropy: float
     """Of the policy where there was a choice (nats)."""
     value_error: float
-    """Mean of half the squared error of the critic."""
+    """Mean of half the squared error of the critic; NaN where there is none."""
 
 
 class Algorithm(Protocol):

@@ -18,14 +18,18 @@ def reinforce(
 ) -> Gradient:
     """Each action is made likelier in proportion to what followed: a loss makes it less likely, however usual it is.
 
-    An episode that goes beyond the trajectory counts what came in it: choose an unroll that holds whole episodes.
+    What followed is known of an episode that ends within the trajectory, and the actions of others are left out. Long
+    episodes are left out more often, so that an unroll should be several times as long as an episode, or hold a whole
+    number of episodes that are all equally long. Without a critic `trace` and `value_weight` mean nothing; the
+    `discount` does.
     """
     nothing = torch.zeros_like(played.value[1:])
     return_t = losses.returns(played.reward, played.ended, nothing, config.discount, 1.0)
+    known_t = played.ended.flip(0).cummax(0).values.flip(0)
     entropy = losses.weighted_mean(played.entropy, played.choice)
     loss = (
-        losses.policy_gradient(played.log_prob, return_t, played.choice)
+        losses.policy_gradient(played.log_prob, return_t, played.choice * known_t)
         - entropy_bonus * entropy
         + losses.floor_penalty(played.log_probs, config.rules.eot + 1, config.move_entropy_floor)
     )
-    return Gradient(gradient_of(policy, loss), entropy.item(), 0.0)
+    return Gradient(gradient_of(policy, loss), entropy.item(), float("nan"))
