@@ -155,10 +155,17 @@ def _share(condition: str) -> Any:
     return lambda results: f"{_of(results, condition).value / BEST:.2f} (return {number(_of(results, condition), 3)})"
 
 
-EPISODES = 120_000
+EPISODES = 400_000
 
 PRISON = with_talk(
-    Config(env="emcomm/switch-riddle-v1", workers=0, episodes=EPISODES, evaluation_games=20_000, discount=1.0)
+    Config(
+        env="emcomm/switch-riddle-v1",
+        workers=0,
+        episodes=EPISODES,
+        evaluation_games=20_000,
+        discount=1.0,
+        entropy_bonus=0.03,
+    )
 )
 
 EXPERIMENT = Replication(
@@ -185,7 +192,6 @@ EXPERIMENT = Replication(
         NO_BULB: with_rules(PRISON, channel="off"),
         CUT: replace(PRISON, env="experiments.replications.foerster_2016:WireCut"),
     },
-    seeds=3,
     measure=measure,
     judge=judge,
     conclude=conclude,
