@@ -57,10 +57,13 @@ def conclude(results: Results) -> Conclusion:
     for tokens, own in brief.groupby("tokens"):
         mean = own.groupby("episodes").gap.mean()
         middle.plot(mean.index, mean, color=BLUE, lw=1.5, alpha=0.3 + 0.07 * tokens)
-        middle.annotate(str(tokens), (mean.index[-1], mean.iloc[-1]), xytext=(4, -3), textcoords="offset points")
+        middle.annotate(str(tokens), (mean.index[0], mean.iloc[0]), xytext=(-16, -4), textcoords="offset points")
     middle.set(title="two rounds, by number of tokens", ylabel="points below the optimum", xscale="log")
     middle.axhline(0, color=GREEN, lw=1.5)
-    middle.set(xlabel="training episodes")
+    lengths = sorted(brief.episodes.unique())
+    middle.set(xlabel="training episodes", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths])
+    middle.minorticks_off()
+    middle.margins(x=0.12)
     draw_against(right, long[long.episodes == min(long.episodes)], "tokens", "rounds", ORANGE)
     right.set(title=f"up to 32 rounds, {short:,} episodes", ylabel="rounds of talk", ylim=(0, None))
     for axes in (left, right):
