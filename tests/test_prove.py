@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from analysis.agents.certified_distance import certified_distance
-from analysis.agents.dialogue_tree import DialogueTree, enumerate_dialogues, prove
+from analysis.agents.dialogue_tree import Bounds, DialogueTree, Enumeration, enumerate_dialogues, prove
 from analysis.agents.optimal_pair import optimum
 from analysis.agents.players import MachinePlayer, Seen, play_games
 from analysis.agents.policy_player import PolicyPlayer
@@ -188,6 +188,22 @@ def test_the_command(call, small_run: Path, tmp_path: Path) -> None:
         refused = call("prove", *args)
         assert (refused.code, refused.err.count("\n")) == (2, 1)
         assert says in refused.err
+
+
+@pytest.mark.parametrize("width", [0.03, 0.0021, 0.00108, 0.00099, 0.0007])
+def test_a_width_is_missed_only_for_want_of_time(width: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, the search ended where a threshold a little lower would have been enough."""
+
+    def enumerated(tree: object, threshold: float) -> Enumeration:
+        reached, nodes = 2 * threshold**0.38, int(threshold**-0.62)
+        bounds = Bounds(0.5, 0.5 + reached)
+        return Enumeration(threshold, nodes, nodes / 1e5, reached, bounds, bounds, bounds, np.zeros(1))
+
+    monkeypatch.setattr("analysis.agents.dialogue_tree.enumerate_dialogues", enumerated)
+    *_, last = prove(None, 1e4, width)  # type: ignore[arg-type]
+    assert 0.5 * width < last.success.width <= width
+    *_, hurried = prove(None, 1.0, 1e-6)  # type: ignore[arg-type]
+    assert hurried.success.width > 1e-6
 
 
 # -- the distance from a machine ---------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ CLOSED = 4
 """How many times less likely than others a branch may be that closes the talk."""
 TRIALS = 200
 """Times that each joint move is played."""
+LEAST_STEP = 1.5
+"""A threshold is lowered by this factor at least: less is not worth walking the tree again."""
 ROUNDING = 1e-9
 """By how much each end of an interval is moved outwards: far more than float64 loses in a sum of so many terms."""
 
@@ -343,14 +345,14 @@ def prove(
             return tuple(done)
         factor = 10.0
         if len(done) > 1:
-            slower = np.log(done[-1].nodes / done[-2].nodes) / np.log(done[-2].threshold / done[-1].threshold)
-            rate = done[-1].nodes / max(done[-1].seconds, 1e-3)
-            possible = (seconds - spent) * rate / done[-1].nodes  # how many times as many nodes there is time for
-            factor = min(10.0, possible ** (1 / max(slower, 0.1))) if possible > 0 else 0.0
-            narrower = np.log(done[-2].success.width / done[-1].success.width) / np.log(
-                done[-2].threshold / done[-1].threshold
-            )
-            factor = min(factor, 1.1 * (done[-1].success.width / width) ** (1 / max(narrower, 0.05)))
-        if factor < 1.5:
-            return tuple(done)
+            last, before = done[-1], done[-2]
+            lower = np.log(before.threshold / last.threshold)
+            slower = max(np.log(last.nodes / before.nodes) / lower, 0.1)
+            narrower = max(np.log(before.success.width / last.success.width) / lower, 0.05)
+            rate = last.nodes / max(last.seconds, 1e-3)
+            possible = max(seconds - spent, 0.0) * rate / last.nodes  # times as many nodes as there is time for
+            if (affordable := min(10.0, possible ** (1 / slower))) < LEAST_STEP:
+                return tuple(done)
+            needed = 1.1 * (last.success.width / width) ** (1 / narrower)
+            factor = min(affordable, max(needed, LEAST_STEP))
         threshold /= factor

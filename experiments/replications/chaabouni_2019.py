@@ -27,7 +27,7 @@ FREE, PRICED = "no price", "price 0.1"
 FREQUENCY = 1 / np.arange(1, STATES + 1) / (1 / np.arange(1, STATES + 1)).sum()
 """How often each state is drawn."""
 COLOURS = {FREE: BLUE, PRICED: GREEN}
-EPISODES = 40_000
+EPISODES = 600_000
 LEARNED = 0.9
 """Success from which a seed is looked at: lengths of messages that are not understood mean nothing."""
 LEAST = 3
@@ -187,7 +187,7 @@ def _condition(price: float) -> Config:
     config = Config(
         workers=0, env="emcomm/signalling-v1", policies="by-role",
         game_options={"n_values": STATES, "frequencies": "zipf"}, episodes=EPISODES, evaluation_games=5_000,
-        games=32, unroll=8, discount=1.0, learning_rate=1e-2, entropy_bonus=0.2, entropy_until=0.8,
+        games=32, unroll=8, discount=1.0, learning_rate=1e-2, entropy_bonus=0.2, entropy_until=0.9,
         cost_until=0.3 if price else 0.0,
     )  # fmt: skip
     return with_rules(with_talk(config), n_tokens=TOKENS, closing="mutual", max_rounds=LONGEST, round_cost=price)
