@@ -192,7 +192,7 @@ def _whether(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
 def _answer(as_is: pd.DataFrame, floor: pd.DataFrame) -> str:
     before, after = _fell(as_is).successes, _fell(floor).successes
     changed = mean_of(_differences(as_is, floor, "success"))
-    cost = "which costs nothing that shows" if changed.low <= 0 <= changed.high else "which changes the success"
+    cost = "at no visible cost" if changed.low <= 0 <= changed.high else "which changes the success"
     return f"{before or 'None'} of {len(as_is)} seeds fell, {after or 'none'} with a floor, {cost}."
 
 
