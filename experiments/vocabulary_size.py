@@ -74,7 +74,7 @@ def conclude(results: Results) -> Conclusion:
     alone, many = long[long.tokens == 1], long[long.tokens == 10]
     hasty, patient = (alone[alone.episodes == length] for length in (short, max(alone.episodes)))
     return Conclusion(
-        answer=f"In two rounds, tokens beyond {_words(enough)} gain less than half a point."
+        answer=f"Two rounds: tokens beyond {_words(enough)} gain less than half a point."
         if enough < max(TOKENS)
         else "In two rounds every token up to ten is worth having.",
         key=f"{seeds_of(one).sentence} with one, {seeds_of(five).sentence} with five",
