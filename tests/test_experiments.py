@@ -293,6 +293,15 @@ def test_committed_results_are_the_full_version(name: str) -> None:
     assert found["command"] in page
 
 
+def test_every_figure_of_a_network_is_of_that_network() -> None:
+    """Rows of runs that were trained again once held the old success beside the new rule."""
+    rows = pd.read_csv(RESULTS / "what_happens" / "runs.csv")
+    chance = 5 * np.sqrt(rows.success * (1 - rows.success) / rows.games)
+    assert (rows.success > rows.proof_low - chance).all()
+    assert (rows.success < rows.proof_high + chance).all()
+    assert (abs(rows.rounds - rows.network_rounds) < 0.1).all()  # 5 000 games more
+
+
 def test_the_readme_says_what_was_found() -> None:
     readme = (RESULTS.parent.parent / "README.md").read_text()
     assert section().strip() in readme

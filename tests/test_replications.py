@@ -45,7 +45,7 @@ def test_a_replication_is_one_file_and_no_list_names_it() -> None:
 def test_it_says_what_is_replicated(name: str) -> None:
     found = replication(name)
     assert str(found.paper.year) in name
-    assert found.seeds >= 3
+    assert found.seeds >= 5
     assert found.published
     for figure in found.published:
         assert figure.place

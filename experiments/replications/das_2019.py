@@ -111,7 +111,6 @@ EXPERIMENT = Replication(
         Published(TALK, "episodes without a collision", "99.9 %", "quoted for TarMAC, easy", "success", "100 %"),
     ),
     conditions={SILENT: with_rules(JUNCTION, channel="off"), TALK: JUNCTION},
-    seeds=3,
     measure=measure,
     judge=judge,
     conclude=conclude,
