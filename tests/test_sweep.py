@@ -383,7 +383,10 @@ def test_an_interrupted_sweep_goes_on(how: signal.Signals, tmp_path: Path) -> No
         summary = json.loads((logs / f"seed{seed}" / "summary.json").read_text())
         assert (summary["episodes"], summary["resumes"]) == (30_000, 1)
         [resume] = json.loads((logs / f"seed{seed}" / "config.json").read_text())["resumes"]
-        assert resume["episode"] == position.episodes > 0
+        if how == signal.SIGINT:
+            assert resume["episode"] == position.episodes > 0
+        else:  # the processes of a killed driver may write for a moment longer
+            assert resume["episode"] >= position.episodes > 0
         assert check_run(logs / f"seed{seed}").problems == []
 
 
