@@ -51,6 +51,17 @@ def test_the_riddle_is_judged_and_a_cut_wire_named(found: Results, word: str, sa
         assert foerster_2016.conclude(found).table.shape[0] == 3
 
 
+def test_seeds_that_learn_the_bulb_count_where_others_do_not() -> None:
+    """Two kinds of seeds have no common mean: the intervals overlap, and yet some reach the optimum."""
+    found = riddle(0.53, 0.3, 0.53, 0.53, 0.53)
+    assert foerster_2016.judge(found).word == "not"
+    found.rows.loc[found.rows.condition == foerster_2016.BULB, "return"] = [0.73, 0.53, 0.62, 0.73, 0.53]
+    verdict = foerster_2016.judge(found)
+    assert verdict.word == "partly"
+    assert "2 of 5 seeds with the bulb reach 95 % of the optimum or more, none without it" in verdict.reason
+    assert foerster_2016.conclude(found).answer == "Some seeds learn to use the bulb and reach the optimum."
+
+
 def test_with_the_wire_cut_nobody_sees_the_bulb() -> None:
     for make, seen in (
         (game_class(foerster_2016.EXPERIMENT.conditions[foerster_2016.CUT].env), 0),

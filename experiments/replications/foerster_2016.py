@@ -69,6 +69,10 @@ def _of(results: Results, condition: str, column: str = "return") -> Interval:
     return mean_of(results.rows[column][results.rows.condition == condition])
 
 
+def _returns(results: Results, condition: str) -> pd.Series:
+    return results.rows["return"][results.rows.condition == condition]
+
+
 def _lost(results: Results, condition: str) -> Interval:
     """What is lost, seed by seed, where the bulbs of other prisons are seen."""
     own = results.rows[results.rows.condition == condition]
@@ -81,10 +85,15 @@ def _unused(results: Results, condition: str) -> bool:
     return abs(lost.value) < CONTENT
 
 
+def _in_order(results: Results) -> bool:
+    """Whether the bulb is above no bulb, by intervals over seeds."""
+    return _of(results, BULB).low > _of(results, NO_BULB).high
+
+
 def judge(results: Results) -> Verdict:
     """The order of methods, how near the optimum the best comes, and whether the control names the cut wire."""
     best, silent = _of(results, BULB), _of(results, NO_BULB)
-    in_order = best.low > silent.high
+    in_order = _in_order(results)
     reached = best.value >= NEAR * BEST
     named = _unused(results, CUT) and not _unused(results, BULB)
     fault = (
@@ -98,6 +107,14 @@ def judge(results: Results) -> Verdict:
     if in_order:
         short = "" if reached else f"; the optimum is not reached in {EPISODES:,} episodes of A3C"
         return Verdict("partly", f"{figures}, in the published order{short}; {fault}.")
+    with_it, without = (_returns(results, name) >= NEAR * BEST for name in (BULB, NO_BULB))
+    if with_it.any() and not without.any():
+        return Verdict(
+            "partly",
+            f"{with_it.sum()} of {len(with_it)} seeds with the bulb reach {100 * NEAR:.0f} % of the optimum or more, none "
+            f"without it; the others have not learned to use it in {EPISODES:,} episodes of A3C, so that the means "
+            f"({figures}) are not apart; {fault}.",
+        )
     return Verdict("not", f"{figures}: not apart after {EPISODES:,} episodes; {fault}.")
 
 
@@ -115,7 +132,9 @@ def conclude(results: Results) -> Conclusion:
     return Conclusion(
         answer={
             "reproduced": "The bulb frees more prisoners; the controls name a wire that is cut.",
-            "partly": "The published order holds, not every figure.",
+            "partly": "The published order holds, not every figure."
+            if _in_order(results)
+            else "Some seeds learn to use the bulb and reach the optimum.",
             "not": "The published order does not come out.",
         }[verdict.word],
         key=f"{of[NO_BULB]} → {of[BULB]} of 0.741",
