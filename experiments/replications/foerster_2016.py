@@ -111,8 +111,8 @@ def judge(results: Results) -> Verdict:
     if with_it.any() and not without.any():
         return Verdict(
             "partly",
-            f"{with_it.sum()} of {len(with_it)} seeds with the bulb reach {100 * NEAR:.0f} % of the optimum or more, none "
-            f"without it; the others have not learned to use it in {EPISODES:,} episodes of A3C, so that the means "
+            f"{with_it.sum()} of {len(with_it)} seeds with the bulb reach {100 * NEAR:.0f} % of the optimum or more, "
+            f"none without it; the others have not learned to use it in {EPISODES:,} episodes of A3C, so that the means "
             f"({figures}) are not apart; {fault}.",
         )
     return Verdict("not", f"{figures}: not apart after {EPISODES:,} episodes; {fault}.")
