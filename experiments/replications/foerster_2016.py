@@ -112,8 +112,8 @@ def judge(results: Results) -> Verdict:
         return Verdict(
             "partly",
             f"{with_it.sum()} of {len(with_it)} seeds with the bulb reach {100 * NEAR:.0f} % of the optimum or more, "
-            f"none without it; the others have not learned to use it in {EPISODES:,} episodes of A3C, so that the means "
-            f"({figures}) are not apart; {fault}.",
+            f"none without it; the others have not learned to use it in {EPISODES:,} episodes of A3C, so that the "
+            f"means ({figures}) are not apart; {fault}.",
         )
     return Verdict("not", f"{figures}: not apart after {EPISODES:,} episodes; {fault}.")
 
@@ -143,9 +143,8 @@ def conclude(results: Results) -> Conclusion:
         findings=f"With the bulbs of other prisons the networks that were trained with their own "
         f"lose {number(_lost(results, BULB), 3)}. **The planted fault.** The wire is cut in one game "
         f"(`WireCut`): everything runs, a bulb is set every day, the return is {of[CUT]}. Seeing other prisons' bulbs "
-        f"instead costs {number(_lost(results, CUT), 3)}, and the bulb decides "
-        f"{number(_of(results, CUT, 'heeded_bits'), 3)} bits of the move, against "
-        f"{number(_of(results, BULB, 'heeded_bits'), 3)} with the wire: "
+        f"instead costs {number(_lost(results, CUT), 3)}. The bulb decides {number(_of(results, BULB, 'heeded_bits'), 3)} "
+        f"bits of the move with the wire, and {_heeded_when_cut(results)}: "
         + (
             "the control says that nothing which is said arrives."
             if _unused(results, CUT)
@@ -154,6 +153,11 @@ def conclude(results: Results) -> Conclusion:
         table=_table(rows),
         figure=figure,
     )
+
+
+def _heeded_when_cut(results: Results) -> str:
+    bits = _of(results, CUT, "heeded_bits")
+    return "nothing is heard without" if np.isnan(bits.value) else f"{number(bits, 3)} without"
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
