@@ -144,7 +144,8 @@ def conclude(results: Results) -> Conclusion:
         f"lose {number(_lost(results, BULB), 3)}. **The planted fault.** The wire is cut in one game "
         f"(`WireCut`): everything runs, a bulb is set every day, the return is {of[CUT]}. Seeing other prisons' bulbs "
         f"instead costs {number(_lost(results, CUT), 3)}. The bulb decides "
-        f"{number(_of(results, BULB, 'heeded_bits'), 3)} bits of the move with the wire, and {_heeded_when_cut(results)}: "
+        f"{number(_of(results, BULB, 'heeded_bits'), 3)} bits of the move with the wire, and "
+        f"{_heeded_when_cut(results)}: "
         + (
             "the control says that nothing which is said arrives."
             if _unused(results, CUT)
