@@ -87,9 +87,8 @@ class TaskAndTalkGame:
             raise BadOption(f"retry must be at least 0 and less than 1, not {retry}")
         self.n_games, self._rng, self.reward, self.wrong_costs = n_games, rng, reward, wrong_costs
         self._retry = retry if meanings == "training" else 0.0
-        self.notes = (f"retry {retry}: lost games come again, so that fewer succeed in training than of new ones",) * (
-            retry > 0
-        )
+        again = f"retry {retry}: lost games come again, so that fewer succeed in training than of new ones"
+        self.notes = (again,) if retry else ()
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
         pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
         self.tasks: Ints = np.array(pairs)

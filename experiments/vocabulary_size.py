@@ -71,6 +71,7 @@ def conclude(results: Results) -> Conclusion:
     one, five, ten = (trained[trained.tokens == n] for n in (1, 5, 10))
     means = trained.groupby("tokens").success.mean()
     enough = int(means.index[means > means.max() - 0.005][0])
+    gaps = _gaps(brief)
     alone, many = long[long.tokens == 1], long[long.tokens == 10]
     hasty, patient = (alone[alone.episodes == length] for length in (short, max(alone.episodes)))
     return Conclusion(
@@ -82,7 +83,7 @@ def conclude(results: Results) -> Conclusion:
         f"{seeds_of(five).sentence} with five, {seeds_of(ten).sentence} with ten (optimum {_best(one)}, {_best(five)}, "
         f"{_best(ten)}). From {enough} tokens on less than half a point is gained.",
         findings=f"With two rounds the learned success lies {_missing(brief, trained)} points below the optimum on "
-        f"average over the sizes. {_shrinking(brief)} {above_the_bound(results)} With up to 32 rounds one token, which "
+        f"average over the sizes. {_shrinking(gaps)} {above_the_bound(results)} With up to 32 rounds one token, which "
         f"with EOT makes two symbols, reaches "
         f"{seeds_of(hasty).sentence} after {short:,} episodes and {seeds_of(patient).sentence} after "
         f"{max(alone.episodes):,}, two tokens reach {seeds_of(long[long.tokens == 2]).sentence}, ten "
@@ -92,7 +93,7 @@ def conclude(results: Results) -> Conclusion:
         f"it takes {number(mean_of(patient.rounds))} with one token, and {patient.gap.mean():.2f} points are missing.",
         table=by_condition(results),
         figure=figure,
-        tables={"gap": _gaps(brief)},
+        tables={"gap": gaps},
     )
 
 
@@ -120,9 +121,8 @@ def _missing(brief: pd.DataFrame, trained: pd.DataFrame) -> str:
     return ", ".join(f"{own.groupby('tokens').gap.mean().mean():.2f} ({name})" for name, own in parts)
 
 
-def _shrinking(brief: pd.DataFrame) -> str:
-    """With how many tokens the optimum is reached, the gap at rest, or still shrinking; by intervals over seeds."""
-    gaps = _gaps(brief)
+def _shrinking(gaps: pd.DataFrame) -> str:
+    """With how many tokens no gap is left, it is at rest, or it still shrinks; by intervals over seeds."""
     if "gained" not in gaps or gaps.gained_low.isna().any():
         return "Whether it shrinks with more training needs several lengths and seeds."
     reached = gaps.left_low <= 0

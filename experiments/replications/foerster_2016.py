@@ -65,12 +65,12 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     return {**played_under(run, quick, ("constant", "shuffled"), 10_000), **heeded(run)}
 
 
+def _seeds(results: Results, condition: str, column: str = "return") -> pd.Series:
+    return results.rows[column][results.rows.condition == condition]
+
+
 def _of(results: Results, condition: str, column: str = "return") -> Interval:
-    return mean_of(results.rows[column][results.rows.condition == condition])
-
-
-def _returns(results: Results, condition: str) -> pd.Series:
-    return results.rows["return"][results.rows.condition == condition]
+    return mean_of(_seeds(results, condition, column))
 
 
 def _lost(results: Results, condition: str) -> Interval:
@@ -107,7 +107,7 @@ def judge(results: Results) -> Verdict:
     if in_order:
         short = "" if reached else f"; the optimum is not reached in {EPISODES:,} episodes of A3C"
         return Verdict("partly", f"{figures}, in the published order{short}; {fault}.")
-    with_it, without = (_returns(results, name) >= NEAR * BEST for name in (BULB, NO_BULB))
+    with_it, without = (_seeds(results, name) >= NEAR * BEST for name in (BULB, NO_BULB))
     if with_it.any() and not without.any():
         return Verdict(
             "partly",
