@@ -117,7 +117,7 @@ class Config:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.algorithm == "reinforce" and (self.trace, self.value_weight) != (Config.trace, Config.value_weight):
-            raise ValueError("reinforce has no critic: leave out trace and value_weight, which mean nothing to it")
+            raise ValueError("algorithm reinforce has no critic: leave out trace and value_weight")
         for name, value in vars(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} must be finite, not {value}")

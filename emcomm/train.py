@@ -125,12 +125,15 @@ def default_name(config: Config) -> str:
 
 def train(options: TrainOptions, console: Console, watch: Watch = lambda course: None) -> int:
     """Train, evaluate, and say what was made; the exit code. `watch` is that of `emcomm.training.Training`."""
+    from numpy.random import SeedSequence
+
     from emcomm.checkpoints import load_weights
-    from emcomm.worlds import choose_device, make_algorithm, make_policy, require_memory
+    from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy, require_memory
 
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
     make_algorithm(config)
+    make_negotiation(config, 1, SeedSequence(0), training=True)
     if options.ray_address is None:
         require_memory(config, options.processes)
     policy = make_policy(config, choose_device(config.device))

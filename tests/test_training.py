@@ -501,3 +501,20 @@ def test_a_floor_above_all_entropy_is_refused(call, tmp_path) -> None:
     assert said.code == 2
     assert "--move-entropy-floor must be at most 0.693, the entropy of the 2 moves" in said.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--algorithm", "reinforce", "--trace", 1), "--algorithm reinforce has no critic: leave out trace and"),
+        (
+            ("--env", "emcomm/task-and-talk-v1", "--game-options", "retry=0.5", "meanings=training"),
+            "a policy is trained on the training meanings: leave out meanings",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_folder(flags: tuple, says: str, call, tmp_path) -> None:
+    said = call("train", "--workers", 0, "--log-dir", tmp_path, *flags)
+    assert said.code == 2
+    assert says in said.err
+    assert not list(tmp_path.iterdir())
