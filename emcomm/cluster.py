@@ -48,6 +48,8 @@ _SETTINGS = {
 }
 _GCS_PATIENCE_S = 30
 """How long the GCS of a joined cluster may be away: it can be restarted, and Ray itself waits for a minute."""
+_DYING_S = 2
+"""How long a server that has died may still seem to be there."""
 _STUCK_S = 20
 """How long after a breakdown the driver may take to write what it has, and to close."""
 
@@ -108,8 +110,15 @@ class Cluster:
         except (OSError, SystemError) as error:
             if isinstance(error, self.ray.exceptions.RayError):  # a time-out, or what a worker has raised
                 raise
-            self.check()
+            self._name_the_dead()
             raise Fault(f"Ray has broken down: {_one_line(error)}") from error
+
+    def _name_the_dead(self) -> None:
+        """Raises Fault with the server that is gone: one that dies lets go of what it held piece by piece, so that a
+        connection can break a moment before it is seen to be dead."""
+        for _ in range(_DYING_S * 10):
+            self.check()
+            time.sleep(0.1)
 
     def _problem(self) -> str | None:
         node = self.ray._private.worker._global_node

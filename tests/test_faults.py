@@ -313,8 +313,23 @@ def test_a_broken_ray_is_noticed_while_contributions_still_come(monkeypatch) -> 
         all(machine.now < 6.5 for _ in workers.contributions(lambda: ()))
 
 
-def test_a_call_of_ray_that_breaks_off_is_one_line() -> None:
+def test_a_server_that_is_dying_is_named() -> None:
+    """Its connections break a moment before it stops listening."""
+    cluster, asked = object.__new__(Cluster), []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise Fault("Ray has broken down: its raylet on this machine has died")
+
+    cluster.ray, cluster.check = ray, check
+    with pytest.raises(Fault, match="its raylet on this machine"), cluster.calling():
+        raise OSError("End of file")
+
+
+def test_a_call_of_ray_that_breaks_off_is_one_line(monkeypatch) -> None:
     """As where a raylet dies while the driver waits; what a worker raised, and a time-out, stay what they are."""
+    monkeypatch.setattr("emcomm.cluster._DYING_S", 0)
     cluster = object.__new__(Cluster)
     cluster.ray, cluster.check = ray, lambda: None
     with pytest.raises(Fault, match="Ray has broken down: Broken pipe"), cluster.calling():
