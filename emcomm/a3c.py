@@ -84,7 +84,7 @@ class Worker:
         self._policy, self._algorithm = make_policy(config, device), make_algorithm(config)
         self._negotiation = make_negotiation(config, config.games, games_seed, training=True)
         self._rng = np.random.default_rng(action_seed)
-        self._rollout = Rollout(self._negotiation, self._rng)
+        self._rollout = Rollout(self._negotiation, self._rng, config.token_gradient)
         self._collector = EpisodeCollector(config.games, index)
 
     def contribute(self, assignment: Assignment) -> Contribution:

@@ -22,8 +22,8 @@ from envs import GAMES
 from envs.negotiation import TalkRules
 from envs.registry import outside
 
-CONFIG_VERSION = 5
-"""5: window None, v1; 4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
+CONFIG_VERSION = 6
+"""6: token_gradient; 5: window None, v1; 4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
 
@@ -66,6 +66,9 @@ class Config:
     """shared: one network plays for all agents; by-role: one for each role; separate: one for each agent."""
     algorithm: str = "a3c"
     """From trajectory to gradient: a3c, ppo, reinforce; or module:Name of a function like emcomm.algorithms.a3c.a3c."""
+    token_gradient: bool = False
+    """Whether the loss of who hears a token also teaches who said it: in training the gradient passes through the
+    tokens (straight-through Gumbel-softmax), as in DIAL and CommNet; what is said and heard stays whole tokens."""
     population: int = 1
     """Networks that play each other, two different ones in each game; 1: both agents share one (networks)."""
     learning_rate: float = 3e-3
@@ -130,6 +133,8 @@ class Config:
             raise ValueError(f"population times hidden_size² must be at most {2**24}: it would fill the memory")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
+        if self.token_gradient and self.rules.channel not in ("open", "off"):
+            raise ValueError(f"token_gradient needs a channel that carries what is said: open, not {self.rules.channel}")
         if self.policies not in ("shared", "by-role", "separate"):
             raise ValueError(f"policies must be shared, by-role or separate, not {self.policies!r}")
         if self.policies == "shared" and len(self.torsos) > 1:
@@ -178,7 +183,7 @@ def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
     """The settings in a config.json of an older `version`; what was added is as it was before there was a choice."""
     if version >= CONFIG_VERSION or not isinstance(saved.get("rules"), dict):
         return saved
-    saved = {"move_entropy_floor": 0.0, "game_options": {}, **saved}
+    saved = {"move_entropy_floor": 0.0, "game_options": {}, "token_gradient": False, **saved}
     if version < 2:
         renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
         saved = {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}

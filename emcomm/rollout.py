@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from emcomm.networks.policy import Policy
+from emcomm.token_gradient import TokenGradient
 from envs.game import Ints
 from envs.negotiation import Dialogues, Negotiation
 
@@ -37,10 +38,13 @@ class Trajectory(NamedTuple):
 
 
 class Rollout:
-    """Plays a batch of games for ever, `T` steps at a time; memory and games go on from one call to the next."""
+    """Plays a batch of games for ever, `T` steps at a time; memory and games go on from one call to the next.
 
-    def __init__(self, negotiation: Negotiation, rng: np.random.Generator) -> None:
-        self.negotiation, self._rng = negotiation, rng
+    With `token_gradient` the gradients pass through the tokens to who said them, within a trajectory.
+    """
+
+    def __init__(self, negotiation: Negotiation, rng: np.random.Generator, token_gradient: bool = False) -> None:
+        self.negotiation, self._rng, self._token_gradient = negotiation, rng, token_gradient
         self.memory: Tensor | None = None
         self.steps = 0
         """Steps played so far; a sign of life."""
@@ -61,11 +65,18 @@ class Rollout:
         inputs: list[Tensor] = []
         starts: list[tuple[np.ndarray, Tensor] | None] = []
         races = draw_races((steps, games * agents, negotiation.n_actions), self._rng).to(policy.device)
-        for race in races:
+        tokens = TokenGradient(policy) if self._token_gradient else None
+        voices: list[Tensor] = []
+        for t, race in enumerate(races):
             seen = negotiation.observe()
             inputs.append(policy.encode(seen))
-            memory = policy.remember(inputs[-1], memory)  # [B·N, S]
             mask = torch.from_numpy(seen.mask).to(policy.device).view(games * agents, -1)
+            if tokens is None:
+                memory = policy.remember(inputs[-1], memory)  # [B·N, S]
+            else:
+                tokens.see(seen.buffer, negotiation.date(t), negotiation.columns)
+                memory = policy.remember(tokens.pass_into(inputs[-1], t, voices), memory)
+                voices.append(tokens.voice(policy, memory, mask, race))
             actives.append(negotiation.game.active().copy())
             action = sample(policy, memory, mask, race)
             step = negotiation.step(action.view(games, agents).cpu().numpy())
@@ -94,10 +105,12 @@ class Rollout:
             return self._evaluate(policy, memories, value_after, masks, actions, actives, rewards, endings)
 
         def again() -> Trajectory:
-            memory, memories = first, list[Tensor]()
-            for x, start in zip(inputs, starts, strict=True):
-                memory = policy.remember(x, memory)
+            memory, memories, voices = first, list[Tensor](), list[Tensor]()
+            for t, (x, start) in enumerate(zip(inputs, starts, strict=True)):
+                memory = policy.remember(x if tokens is None else tokens.pass_into(x, t, voices), memory)
                 memories.append(memory)
+                if tokens is not None:
+                    voices.append(tokens.voice(policy, memory, masks[t], races[t]))
                 if start is not None:  # begins as it did, with whoever plays it
                     anew, begun = start
                     memory = torch.where(torch.from_numpy(anew).to(begun.device)[:, None], begun, memory)

@@ -248,6 +248,9 @@ class Negotiation:
         self.round_cost = rules.round_cost
         """Subtracted for each round of talk; who trains may let it rise."""
         self.over = np.ones(games, np.bool_)
+        self._time, self._dates = 0, np.zeros((0, 0, 0, 0), np.int64)
+        """What is said now is of this time; `[B, N, W, N]` of what time it is that stands in the buffers; 0 games where
+        nobody asks."""
         capacity = min(rules.max_rounds or 32, 32)  # grows where talks are longer
         self._said: Ints = np.full((games, capacity, agents), SILENT, np.int8)
         self._row = np.full((games, agents), SILENT, np.int8)  # the round in progress
@@ -411,6 +414,7 @@ class Negotiation:
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT
+        self._dates[which[: len(self._dates)]] = -1
         self.cut[which] = False
         self._mask = None
         self.channel.begin(which)
@@ -599,6 +603,28 @@ class Negotiation:
         if self._closed.any():
             heard = np.where(self._closed[games][..., None, None], self._heard[games], heard)
         self._heard[games] = heard
+        if len(self._dates):
+            self._date(games, columns, turn)
+
+    def date(self, time: int) -> Ints:
+        """`[B, N, W, N]` at which time it was said what stands in the buffers; what is said next is of `time`.
+
+        -1: before the first time, 0, or not at all. For the open channel; who trains may ask it at every step.
+        """
+        if time == 0:
+            self._dates = np.full(self._heard.shape, -1)
+        self._time = time
+        return self._dates
+
+    def _date(self, games: Ints, columns: Ints, turn: Bools) -> None:
+        """Date the cells that were filled in this turn, as `_hear` moves and fills them."""
+        dates = self._dates.take(games, axis=0)
+        begins = self._turn[games] == 0 if self.rules.speaking == "sequential" else np.ones(len(games), np.bool_)
+        dates[begins, :, :-1] = dates[begins, :, 1:]
+        dates[begins, :, -1] = -1
+        filled = np.take_along_axis((turn & (self._row != SILENT))[games][:, None], columns, 2)
+        dates[:, :, -1] = np.where(filled, self._time, dates[:, :, -1])
+        self._dates[games] = np.where(self._closed[games][..., None, None], self._dates[games], dates)
 
     def _silence(self, games: Ints) -> Ints:
         """A round in which nobody has spoken yet, as heard: `[b, N, N]`."""
