@@ -23,7 +23,8 @@ from envs.negotiation import TalkRules
 from envs.registry import outside
 
 CONFIG_VERSION = 6
-"""6: token_gradient; 5: window None, v1; 4: game_options; 3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
+"""6: token_gradient, token_entropy; 5: window None, v1; 4: game_options;
+3: move_entropy_floor; 2: torso (1: memory), policies, algorithm, closing."""
 _MOST = {"episodes": 2**53, "evaluation_games": 2**53, "workers": 2**15, "in_flight": 2**15, "games": 2**20}
 """What is larger would fill the memory, or a column of the log."""
 
@@ -83,6 +84,9 @@ class Config:
     """Share of the episodes over which the entropy bonus falls linearly to its last value (0 to 1)."""
     entropy_final: float = 0.0
     """Weight of the policy's entropy from then on (reward per nat)."""
+    token_entropy: float = 1.0
+    """Weight of the entropy of what is said in the entropy bonus, beside that of the moves, 1: with little of it tokens
+    soon mean something, while moves are still explored (from 0 to 1)."""
     move_entropy_floor: float = 0.0
     """Below this entropy of the moves, over all agents and games together, the loss grows by ten times what is
     missing; it keeps agents from all settling on one move (nats; 0: no floor)."""
@@ -116,7 +120,7 @@ class Config:
         for name in ("learning_rate", "max_grad_norm", "checkpoint_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("discount", "trace", "entropy_until", "cost_until"):
+        for name in ("discount", "trace", "entropy_until", "token_entropy", "cost_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.algorithm == "reinforce" and (self.trace, self.value_weight) != (Config.trace, Config.value_weight):
@@ -134,7 +138,9 @@ class Config:
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
         if self.token_gradient and self.rules.channel not in ("open", "off"):
-            raise ValueError(f"token_gradient needs a channel that carries what is said: open, not {self.rules.channel}")
+            raise ValueError(
+                f"token_gradient needs a channel that carries what is said: open, not {self.rules.channel}"
+            )
         if self.policies not in ("shared", "by-role", "separate"):
             raise ValueError(f"policies must be shared, by-role or separate, not {self.policies!r}")
         if self.policies == "shared" and len(self.torsos) > 1:
@@ -183,7 +189,7 @@ def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
     """The settings in a config.json of an older `version`; what was added is as it was before there was a choice."""
     if version >= CONFIG_VERSION or not isinstance(saved.get("rules"), dict):
         return saved
-    saved = {"move_entropy_floor": 0.0, "game_options": {}, "token_gradient": False, **saved}
+    saved = {"move_entropy_floor": 0.0, "game_options": {}, "token_gradient": False, "token_entropy": 1.0, **saved}
     if version < 2:
         renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
         saved = {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}

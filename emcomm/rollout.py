@@ -33,6 +33,8 @@ class Trajectory(NamedTuple):
     expected after it."""
     choice: Tensor
     """`[T, B, N]` 1 where the agent had more than one legal action."""
+    speech: Tensor
+    """`[T, B, N]` 1 where all its legal actions were symbols."""
     active: Tensor
     """`[T, B, N]` 1 where the agent took part in the game."""
 
@@ -132,8 +134,9 @@ class Rollout:
         reward = torch.from_numpy(np.stack(rewards)).to(policy.device)
         ended = torch.from_numpy(np.stack(endings)).to(policy.device, torch.float32)
         choice = (mask.sum(2) > 1).float().view(shape)
+        speech = (~mask[..., self.negotiation.rules.eot + 1 :].any(2)).float().view(shape)
         active = torch.from_numpy(np.stack(actives)).to(policy.device, torch.float32)
-        return Trajectory(log_prob, log_probs.view(*shape, -1), entropy, value, reward, ended, choice, active)
+        return Trajectory(log_prob, log_probs.view(*shape, -1), entropy, value, reward, ended, choice, speech, active)
 
 
 def entropy_of(log_probs: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class TokenGradient:
         self._heard.append((torch.from_numpy(voice), torch.from_numpy(heard.astype(np.float32))))
 
     def voice(self, policy: Policy, memory: Tensor, mask: Tensor, race: Tensor) -> Tensor:
-        """`[R, K]` zeros whose gradient is that of the softmax of the logits with the noise of `race` (see `sample`)."""
+        """`[R, K]` zeros with the gradient of the softmax of the logits and the noise in `race` (see `sample`)."""
         soft = torch.softmax(policy.logits(memory, mask) - race, dim=-1)[:, : self._sizes.n_symbols]
         return soft - soft.detach()
 

@@ -58,7 +58,10 @@ def test_a_whole_run(run: Path) -> None:
     loaded = analysis.load(run)
     assert loaded.name == "run"
     assert loaded.facts == (4, 5, MOVES, None)
-    added_since = {"policies": "shared", "algorithm": "a3c", "move_entropy_floor": 0.0, "game_options": {}, "token_gradient": False}
+    added_since = {
+        "policies": "shared", "algorithm": "a3c", "move_entropy_floor": 0.0, "game_options": {},
+        "token_gradient": False, "token_entropy": 1.0,
+    }  # fmt: skip
     assert loaded.settings == {"rules": {"n_tokens": 5, "closing": "mutual"}, **added_since}
     assert lengths(loaded.training()) == [4, 4, 4]
     assert lengths(loaded.evaluation()) == [4]

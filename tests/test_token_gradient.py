@@ -24,7 +24,7 @@ GAMES = {
     "crossing, window": {"env": "emcomm/crossing-v1", "policies": "separate", "torso": "window"},
     "task and talk": {"env": "emcomm/task-and-talk-v1", "policies": "by-role"},
     "traffic junction": {"env": "emcomm/traffic-junction-v1"},
-    "in turns": {"env": "emcomm/crossing-v1", "torso": "window", "rules": TalkRules(speaking="sequential", order="round")},
+    "in turns": {"torso": "window", "rules": TalkRules(speaking="sequential", order="round")},
     "line": {"env": "emcomm/line-v1", "game_options": {"trains": 3}},
 }
 
@@ -107,7 +107,8 @@ def naive(config: Config) -> tuple[Policy, Tensor]:
                 rounds[b].append({})
             rounds[b][-1].update(dict.fromkeys(speakers, t))
         step = talk.step(acts)
-        rounds = [[] if talk.n_rounds[b] == 0 and not (sequential and talk._turn[b]) else rounds[b] for b in range(games)]
+        goes_on = [talk.n_rounds[b] > 0 or (sequential and talk._turn[b] > 0) for b in range(games)]
+        rounds = [rounds[b] if goes_on[b] else [] for b in range(games)]
         if step.over.any():
             talk.reset(step.over)
             memory = policy.restart(memory, step.over)

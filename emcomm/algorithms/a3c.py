@@ -18,11 +18,12 @@ def a3c(
     value_t, value_tp1 = played.value[:-1], played.value[1:].detach()
     target_t = losses.returns(played.reward, played.ended, value_tp1, config.discount, config.trace)
     entropy = losses.weighted_mean(played.entropy, played.choice)
+    spread = losses.spread(played.entropy, played.choice, played.speech, config.token_entropy)
     value_error = losses.value_error(value_t, target_t, played.active)
     loss = (
         losses.policy_gradient(played.log_prob, target_t - value_t, played.choice)
         + config.value_weight * value_error
-        - entropy_bonus * entropy
+        - entropy_bonus * spread
         + losses.floor_penalty(played.log_probs, config.rules.eot + 1, config.move_entropy_floor)
     )
     return Gradient(gradient_of(policy, loss), entropy.item(), value_error.item())

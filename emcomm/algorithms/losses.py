@@ -37,6 +37,16 @@ def value_error(value_t: Tensor, target_t: Tensor, weight_t: Tensor) -> Tensor:
     return weighted_mean((target_t.detach() - value_t).square() / 2, weight_t)
 
 
+def spread(entropy_t: Tensor, choice_t: Tensor, speech_t: Tensor, token_entropy: float) -> Tensor:
+    """What the entropy bonus pays for: the mean entropy over the steps with a choice, that of speech times a weight.
+
+    >>> one, speech = torch.ones(2), torch.tensor([1.0, 0.0])
+    >>> [float(spread(torch.tensor([3.0, 1.0]), one, speech, weight)) for weight in (1.0, 0.0)]
+    [2.0, 0.5]
+    """
+    return weighted_mean(entropy_t * (1 - (1 - token_entropy) * speech_t), choice_t)
+
+
 FLOOR_WEIGHT = 10.0
 """Of the entropy that is missing below the floor (reward per nat): more than a game with rewards of ±1 pulls."""
 

@@ -37,10 +37,11 @@ def ppo(
     total, now, figures = torch.zeros_like(start), played, (0.0, 0.0)
     for epoch in range(EPOCHS):
         entropy = losses.weighted_mean(now.entropy, now.choice)
+        spread = losses.spread(now.entropy, now.choice, now.speech, config.token_entropy)
         value_error = losses.value_error(now.value[:-1], target_t, now.active)
         surrogate = losses.clipped_surrogate(now.log_prob - log_prob_then, advantage_t, now.choice, CLIP)
         floor = losses.floor_penalty(now.log_probs, config.rules.eot + 1, config.move_entropy_floor)
-        loss = surrogate + config.value_weight * value_error - entropy_bonus * entropy + floor
+        loss = surrogate + config.value_weight * value_error - entropy_bonus * spread + floor
         step = gradient_of(policy, loss)
         total += step
         if epoch == 0:

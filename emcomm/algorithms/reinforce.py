@@ -27,9 +27,10 @@ def reinforce(
     return_t = losses.returns(played.reward, played.ended, nothing, config.discount, 1.0)
     known_t = played.ended.flip(0).cummax(0).values.flip(0)
     entropy = losses.weighted_mean(played.entropy, played.choice)
+    spread = losses.spread(played.entropy, played.choice, played.speech, config.token_entropy)
     loss = (
         losses.policy_gradient(played.log_prob, return_t, played.choice * known_t)
-        - entropy_bonus * entropy
+        - entropy_bonus * spread
         + losses.floor_penalty(played.log_probs, config.rules.eot + 1, config.move_entropy_floor)
     )
     return Gradient(gradient_of(policy, loss), entropy.item(), float("nan"))
