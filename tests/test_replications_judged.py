@@ -27,9 +27,11 @@ def results(columns: tuple[str, ...], **conditions: tuple[float, ...]) -> Result
 
 def riddle(bulb: float, shuffled: float, silent: float, cut: float, cut_shuffled: float) -> Results:
     columns, nan = ("return", "return_shuffled", "return_constant", "heeded_bits"), np.nan
+    with_it, without = (bulb, shuffled, shuffled, 0.3), (silent, nan, nan, nan)
     conditions: dict[str, Any] = {
-        foerster_2016.BULB: (bulb, shuffled, shuffled, 0.3), foerster_2016.NO_BULB: (silent, nan, nan, nan),
-        foerster_2016.CUT: (cut, cut_shuffled, cut, 0.0),
+        foerster_2016.BULB: with_it, foerster_2016.REWARD: with_it, foerster_2016.NO_BULB: without,
+        foerster_2016.CUT: (cut, cut_shuffled, cut, 0.0), foerster_2016.FOUR: (bulb + 0.03, *with_it[1:]),
+        foerster_2016.FOUR_REWARD: with_it, foerster_2016.FOUR_NO_BULB: (silent + 0.03, nan, nan, nan),
     }  # fmt: skip
     return results(columns, **conditions)
 
@@ -48,7 +50,7 @@ def test_the_riddle_is_judged_and_a_cut_wire_named(found: Results, word: str, sa
     assert verdict.word == word
     assert says in verdict.reason
     if word == "reproduced":
-        assert foerster_2016.conclude(found).table.shape[0] == 3
+        assert foerster_2016.conclude(found).table.shape[0] == 7
 
 
 def test_seeds_that_learn_the_bulb_count_where_others_do_not() -> None:
@@ -58,8 +60,8 @@ def test_seeds_that_learn_the_bulb_count_where_others_do_not() -> None:
     found.rows.loc[found.rows.condition == foerster_2016.BULB, "return"] = [0.73, 0.53, 0.62, 0.73, 0.53]
     verdict = foerster_2016.judge(found)
     assert verdict.word == "partly"
-    assert "2 of 5 seeds with the bulb reach 95 % of the optimum or more, none without it" in verdict.reason
-    assert foerster_2016.conclude(found).answer == "Some seeds learn to use the bulb and reach the optimum."
+    assert "gradients through the bulb (2 of 5 seeds reach 95 %)" in verdict.reason
+    assert "not apart" in verdict.reason
 
 
 def test_with_the_wire_cut_nobody_sees_the_bulb() -> None:
@@ -104,15 +106,15 @@ def test_a_gain_without_content_is_no_talk(found: Results, word: str, says: str)
         assert cao_2018.conclude(found).table.shape[0] == 6
 
 
-def matrices(said: float, bits: float, heard: float, scrambled: float) -> Results:
+def matrices(said: float, heard: float, scrambled: float) -> Results:
     columns = (
-        "score", "score_shuffled", "consistency_jaques", "consistency_jaques_null", "consistency_bits",
-        "consistency_null", "heeded_bits", "heeded_null",
+        "score", "score_shuffled", "consistency_nats", "consistency_nats_null", "consistency_jaques",
+        "consistency_jaques_null", "consistency_bits", "consistency_null", "heeded_bits", "heeded_null",
     )  # fmt: skip
-    talk = (0.7, 0.7, said, 0.12, bits, 0.001, heard, 0.0)
-    silent = (0.7, *[np.nan] * 7)
+    talk = (0.7, 0.7, said, 0.03, 0.2, 0.1, said, 0.001, heard, 0.0)
+    silent = (0.7, *[np.nan] * 9)
     conditions: dict[str, Any] = {
-        "2 × 2": talk, "4 × 4": talk, "2 × 2, scrambled": (*talk[:4], scrambled, *talk[5:]), "2 × 2, no talk": silent,
+        "2 × 2": talk, "4 × 4": talk, "2 × 2, scrambled": (*talk[:6], scrambled, *talk[7:]), "2 × 2, no talk": silent,
     }  # fmt: skip
     return results(columns, **conditions)
 
@@ -120,11 +122,11 @@ def matrices(said: float, bits: float, heard: float, scrambled: float) -> Result
 @pytest.mark.parametrize(
     ("found", "word", "says"),
     [
-        (matrices(0.3, 0.2, 0.003, 0.2), "reproduced", "not because anybody listens"),
-        (matrices(0.3, 0.2, 0.4, 0.2), "partly", "The talk is heeded"),
-        (matrices(0.1, 0.2, 0.003, 0.2), "partly", "outside 0.19 to 0.54, but what is claimed holds"),
-        (matrices(0.3, 0.1, 0.003, 0.1), "partly", "outside 0.19 to 0.54, but what is claimed holds"),
-        (matrices(0.1, 0.0, 0.4, 0.0), "not", "not above its null"),
+        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens"),
+        (matrices(0.3, 0.4, 0.2), "partly", "The talk is heeded"),
+        (matrices(0.1, 0.003, 0.2), "partly", "(of 0 of 5 seeds it lies inside), but what is claimed holds"),
+        (matrices(0.3, 0.003, 0.0), "partly", "Scrambling takes the consistency away"),
+        (matrices(0.0, 0.4, 0.0), "not", "not above its null"),
     ],
 )
 def test_consistency_without_listening(found: Results, word: str, says: str) -> None:

@@ -1,4 +1,8 @@
-"""The switch riddle of Foerster et al. 2016: with the bulb, without it, and with a wire that is cut."""
+"""The switch riddle of Foerster et al. 2016: with the bulb, without it, and with a wire that is cut.
+
+With the bulb two methods: what is said is learned by the reward alone (as in RIAL), or also by the gradient that passes
+through the bulb from who sees it (as in DIAL).
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,10 @@ from experiments.replication import Paper, Published, Replication, Verdict
 from experiments.running import main
 from experiments.writing import GREEN, GREY, draw_seeds, mean_of, number, panels
 
-BULB, NO_BULB, CUT = "bulb", "no bulb", "wire cut"
-BEST = optimum(3).reward
-"""20/27: for three prisoners the bound that no protocol passes is reached."""
+BULB, REWARD, NO_BULB, CUT = "bulb, gradient", "bulb, reward alone", "no bulb", "wire cut, gradient"
+FOUR, FOUR_REWARD, FOUR_NO_BULB = (f"4: {name}" for name in (BULB, REWARD, NO_BULB))
+BEST, BEST_FOUR = optimum(3).reward, optimum(4).reward
+"""20/27: for three prisoners the bound that no protocol passes is reached. For four, of the first-visit protocols."""
 NEAR = 0.95
 """Share of the optimum that counts as reached."""
 CONTENT = 0.02
@@ -55,7 +60,7 @@ def alone(prisoners: int, days: int) -> float:
     return total
 
 
-SILENT_BEST = alone(3, 6)
+SILENT_BEST, SILENT_BEST_FOUR = alone(3, 6), alone(4, 10)
 
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
@@ -85,37 +90,34 @@ def _unused(results: Results, condition: str) -> bool:
     return abs(lost.value) < CONTENT
 
 
-def _in_order(results: Results) -> bool:
-    """Whether the bulb is above no bulb, by intervals over seeds."""
-    return _of(results, BULB).low > _of(results, NO_BULB).high
+def _above(results: Results, better: str, worse: str) -> bool:
+    """Whether one condition is above another, by intervals over seeds."""
+    return _of(results, better).low > _of(results, worse).high
 
 
 def judge(results: Results) -> Verdict:
-    """The order of methods, how near the optimum the best comes, and whether the control names the cut wire."""
-    best, silent = _of(results, BULB), _of(results, NO_BULB)
-    in_order = _in_order(results)
-    reached = best.value >= NEAR * BEST
+    """Whether the bulb helps, how near the optimum the best method comes, whether the control names the cut wire."""
+    parts = {name: 100 * _of(results, name).value / BEST for name in (BULB, REWARD, NO_BULB)}
+    four, silent_four = (100 * _of(results, name).value / BEST_FOUR for name in (FOUR, FOUR_NO_BULB))
+    above, above_four = _above(results, BULB, NO_BULB), _above(results, FOUR, FOUR_NO_BULB)
     named = _unused(results, CUT) and not _unused(results, BULB)
-    fault = (
-        "the channel control names the cut wire"
-        if named
-        else "the channel control does not tell the cut wire from a bulb that is used"
+    reach = {name: int((_seeds(results, name) >= NEAR * BEST).sum()) for name in (BULB, REWARD, NO_BULB)}
+    seeds = len(_seeds(results, BULB))
+    told = (
+        f"{parts[BULB]:.0f} % of the optimum with gradients through the bulb ({reach[BULB]} of {seeds} seeds reach "
+        f"{100 * NEAR:.0f} %), {parts[REWARD]:.0f} % where the reward alone teaches what to say ({reach[REWARD]} of "
+        f"{seeds}, in {EPISODES:,} episodes), {parts[NO_BULB]:.0f} % without a bulb; four prisoners: {four:.0f} % with "
+        f"gradients, {silent_four:.0f} % without a bulb"
     )
-    figures = f"{100 * best.value / BEST:.0f} % of the optimum with the bulb, {100 * silent.value / BEST:.0f} % without"
-    if in_order and reached and named:
-        return Verdict("reproduced", f"{figures}; {fault}.")
-    if in_order:
-        short = "" if reached else f"; the optimum is not reached in {EPISODES:,} episodes of A3C"
-        return Verdict("partly", f"{figures}, in the published order{short}; {fault}.")
-    with_it, without = (_seeds(results, name) >= NEAR * BEST for name in (BULB, NO_BULB))
-    if with_it.any() and not without.any():
-        return Verdict(
-            "partly",
-            f"{with_it.sum()} of {len(with_it)} seeds with the bulb reach {100 * NEAR:.0f} % of the optimum or more, "
-            f"none without it; the others have not learned to use it in {EPISODES:,} episodes of A3C, so that the "
-            f"means ({figures}) are not apart; {fault}.",
-        )
-    return Verdict("not", f"{figures}: not apart after {EPISODES:,} episodes; {fault}.")
+    short = [
+        *([] if above and above_four else ["bulb and no bulb are not apart everywhere"]),
+        *([f"the optimum is not reached with {n}" for n, p in ((3, parts[BULB]), (4, four)) if p < 100 * NEAR]),
+        *([] if named else ["the channel control does not tell the cut wire from a bulb that is used"]),
+    ]
+    if not short:
+        return Verdict("reproduced", f"{told}; the channel control names the cut wire.")
+    some = above or (reach[BULB] > 0 and not reach[NO_BULB])
+    return Verdict("partly" if some else "not", f"{told}. {'; '.join(short).capitalize()}.")
 
 
 def conclude(results: Results) -> Conclusion:
@@ -123,24 +125,27 @@ def conclude(results: Results) -> Conclusion:
     rows = results.rows
     figure, (axes,) = panels(1, 9.0, 4.8)
     draw_seeds(axes, results, "return", scale=1)
-    axes.axhline(BEST, color=GREEN, lw=1.5, ls="--", label="optimum with the bulb")
-    axes.axhline(SILENT_BEST, color=GREY, lw=1.5, ls=":", label="the last visitor alone")
-    axes.set(ylabel="return (of at most 20/27)")
+    both = ([-0.4, 3.6], [3.4, 6.4])
+    axes.hlines([BEST, BEST_FOUR], *both, GREEN, "--", label="optimum with the bulb")
+    axes.hlines([SILENT_BEST, SILENT_BEST_FOUR], *both, GREY, ":", label="the last visitor alone")
+    axes.tick_params(axis="x", labelrotation=20)
+    axes.set(ylabel="return")
     axes.legend(frameon=False)
     of = {name: number(_of(results, name), 3) for name in EXPERIMENT.conditions}
     verdict = judge(results)
     return Conclusion(
         answer={
             "reproduced": "The bulb frees more prisoners; the controls name a wire that is cut.",
-            "partly": "The published order holds, not every figure."
-            if _in_order(results)
-            else "Some seeds learn to use the bulb and reach the optimum.",
+            "partly": "The bulb frees more prisoners; not every published figure is reached.",
             "not": "The published order does not come out.",
         }[verdict.word],
-        key=f"{of[NO_BULB]} → {of[BULB]} of 0.741",
-        headline=f"Return {of[BULB]} with the bulb and shared networks, {of[NO_BULB]} without a bulb; the optimum is "
-        f"{BEST:.3f}, and a last visitor who goes by its own visits wins {SILENT_BEST:.3f}.",
-        findings=f"With the bulbs of other prisons the networks that were trained with their own "
+        key=f"no bulb {of[NO_BULB]}, reward alone {of[REWARD]}, gradient {of[BULB]} of {BEST:.3f}",
+        headline=f"Return {of[BULB]} with gradients through the bulb, {of[REWARD]} where the reward alone teaches what "
+        f"to say, {of[NO_BULB]} without a bulb; the optimum is {BEST:.3f}, and a last visitor who goes by its own "
+        f"visits wins {SILENT_BEST:.3f}.",
+        findings=f"With four prisoners: {of[FOUR]}, {of[FOUR_REWARD]} and {of[FOUR_NO_BULB]}; the best protocol in "
+        f"which a prisoner acts by its first visit wins {BEST_FOUR:.3f}, the last visitor alone "
+        f"{SILENT_BEST_FOUR:.3f}. With the bulbs of other prisons the networks that were trained with their own "
         f"lose {number(_lost(results, BULB), 3)}. **The planted fault.** The wire is cut in one game "
         f"(`WireCut`): everything runs, a bulb is set every day, the return is {of[CUT]}. Seeing other prisons' bulbs "
         f"instead costs {number(_lost(results, CUT), 3)}. The bulb decides "
@@ -167,7 +172,8 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         mean = mean_of(own["return"])
         lines.append({
             "condition": condition, "seeds": len(own), "return, mean [95 %]": number(mean, 3),
-            "share of the optimum": f"{100 * mean.value / BEST:.0f} %", "worst seed": f"{own['return'].min():.3f}",
+            "share of the optimum": f"{100 * mean.value / _best(condition):.0f} %",
+            "worst seed": f"{own['return'].min():.3f}",
             "other prisons' bulbs": number(mean_of(own.return_shuffled), 3),
             "bulb always the same": number(mean_of(own.return_constant), 3),
             "bits heeded": number(mean_of(own.heeded_bits), 3),
@@ -175,8 +181,13 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _best(condition: str) -> float:
+    return BEST_FOUR if condition.startswith("4") else BEST
+
+
 def _share(condition: str) -> Any:
-    return lambda results: f"{_of(results, condition).value / BEST:.2f} (return {number(_of(results, condition), 3)})"
+    best = _best(condition)
+    return lambda results: f"{_of(results, condition).value / best:.2f} (return {number(_of(results, condition), 3)})"
 
 
 EPISODES = 400_000
@@ -192,6 +203,13 @@ PRISON = with_talk(
     )
 )
 
+GRADIENT = replace(PRISON, token_gradient=True)
+
+
+def _four(config: Config) -> Config:
+    return replace(config, game_options={"n_prisoners": 4})
+
+
 EXPERIMENT = Replication(
     question="Do prisoners learn to tell by the bulb of one room that all have been in it?",
     expected="With shared networks the optimum, without a bulb less (the paper's figure for three prisoners). A public "
@@ -200,21 +218,36 @@ EXPERIMENT = Replication(
         "Foerster et al.", 2016, "Learning to communicate with deep multi-agent reinforcement learning",
         "https://arxiv.org/abs/1605.06676",
     ),
-    game="Three prisoners, six days, one bulb; +1 for a right announcement, -1 for a wrong one. The paper trains by "
-    "deep Q-learning (RIAL) and by gradients through the channel (DIAL); here A3C and symbols that are "
-    "drawn, without gradients through the channel, so that what is compared is the order: bulb above no bulb. Networks "
-    "that are not shared, and four prisoners, are left out for the time that they take.",
+    game="Three prisoners and six days, or four and ten; one bulb; +1 for a right announcement, -1 for a wrong one. "
+    "The paper trains by deep Q-learning, what is said as an action (RIAL) or by gradients through noisy real numbers "
+    "(DIAL); here by A3C, what is said as an action, or also by gradients through the symbols that are drawn "
+    "(straight-through Gumbel-softmax). Networks that are not shared are left out.",
     published=(
-        Published(BULB, "share of the optimum", "1.0", "claim only (figure for n = 3)", _share(BULB), f"{BEST:.3f}"),
+        *(
+            Published(name, "share of the optimum", "1.0", "claim only (figure for n = 3)", _share(name), f"{BEST:.3f}")
+            for name in (BULB, REWARD)
+        ),
         Published(
             NO_BULB, "share of the optimum", "below all with the bulb", "claim only", _share(NO_BULB),
             f"{SILENT_BEST:.3f} (last visitor alone)",
         ),
+        Published(
+            FOUR, "share of the optimum", "1.0, the best method", "claim only (figure for n = 4)", _share(FOUR),
+            f"{BEST_FOUR:.3f}",
+        ),
+        Published(
+            FOUR_NO_BULB, "share of the optimum", "below the best method", "claim only", _share(FOUR_NO_BULB),
+            f"{SILENT_BEST_FOUR:.3f} (last visitor alone)",
+        ),
     ),
     conditions={
-        BULB: PRISON,
+        BULB: GRADIENT,
+        REWARD: PRISON,
         NO_BULB: with_rules(PRISON, channel="off"),
-        CUT: replace(PRISON, env="experiments.replications.foerster_2016:WireCut"),
+        CUT: replace(GRADIENT, env="experiments.replications.foerster_2016:WireCut"),
+        FOUR: _four(GRADIENT),
+        FOUR_REWARD: _four(PRISON),
+        FOUR_NO_BULB: with_rules(_four(PRISON), channel="off"),
     },
     measure=measure,
     judge=judge,
