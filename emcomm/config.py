@@ -137,10 +137,6 @@ class Config:
             raise ValueError(f"population times hidden_size² must be at most {2**24}: it would fill the memory")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, not {self.seed}")
-        if self.token_gradient and self.rules.channel not in ("open", "off"):
-            raise ValueError(
-                f"token_gradient needs a channel that carries what is said: open, not {self.rules.channel}"
-            )
         if self.policies not in ("shared", "by-role", "separate"):
             raise ValueError(f"policies must be shared, by-role or separate, not {self.policies!r}")
         if self.policies == "shared" and len(self.torsos) > 1:

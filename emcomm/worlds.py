@@ -32,11 +32,16 @@ def make_algorithm(config: Config) -> Algorithm:
 def make_negotiation(config: Config, n_games: int, seed: np.random.SeedSequence, training: bool = False) -> Negotiation:
     """`n_games` games with talk, all their randomness from `seed`. Raises BadInput for what is no game.
 
-    In `training` a game that holds meanings out draws only the others.
+    In `training` a game that holds meanings out draws only the others, and the channel must carry token gradients.
     """
     options = config.game_options
     if training and "meanings" in options:  # which the evaluation would play with, too
         raise BadInput("a policy is trained on the training meanings: leave out meanings, and give held_out=0 for all")
+    if training and config.token_gradient and config.rules.channel not in ("open", "off"):
+        raise BadInput(
+            f"--token-gradient trains on a channel that carries what is said, open, not on {config.rules.channel}: "
+            "leave out one of the two"
+        )
     if training and "meanings" in inspect.signature(game_class(config.env, options)).parameters:
         options = {"meanings": "training", **options}
     make_game, channel = game_class(config.env, options), named(CHANNELS, config.rules.channel)

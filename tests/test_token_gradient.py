@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from analysis.causal.channel_controls import channel_controls
+from emcomm.algorithms import losses
 from emcomm.config import Config
+from emcomm.errors import BadInput
 from emcomm.games import with_talk
 from emcomm.networks.policy import Policy
 from emcomm.rollout import Rollout, Trajectory, draw_races, sample
@@ -33,7 +36,7 @@ def config_of(name: str, **more: object) -> Config:
     return with_talk(Config(workers=0, games=5, unroll=STEPS, hidden_size=12, **{**GAMES[name], **more}))  # type: ignore[arg-type]
 
 
-def played(config: Config, token_gradient: bool) -> tuple[Policy, Trajectory, Trajectory]:
+def play(config: Config, token_gradient: bool) -> tuple[Policy, Trajectory, Trajectory]:
     policy = make_policy(config)
     negotiation = make_negotiation(config, config.games, np.random.SeedSequence(3), training=True)
     rollout = Rollout(negotiation, np.random.default_rng(4), token_gradient)
@@ -49,7 +52,7 @@ def gradient(loss: Tensor, policy: Policy) -> Tensor:
 
 @pytest.mark.parametrize("name", GAMES)
 def test_what_is_played_stays_and_what_is_evaluated_again_agrees(name: str) -> None:
-    (_, plain, _), (policy, passing, again) = played(config_of(name), False), played(config_of(name), True)
+    (_, plain, _), (policy, passing, again) = play(config_of(name), False), play(config_of(name), True)
     for before, now, later in zip(plain, passing, again, strict=True):
         torch.testing.assert_close(before, now)
         torch.testing.assert_close(now, later)
@@ -120,7 +123,7 @@ def naive(config: Config) -> tuple[Policy, Tensor]:
 @pytest.mark.parametrize("name", [name for name in GAMES if name != "line"])
 def test_the_gradients_are_those_of_a_naive_implementation(name: str) -> None:
     config = config_of(name)
-    (policy, trajectory, _), (other, expected) = played(config, True), naive(config)
+    (policy, trajectory, _), (other, expected) = play(config, True), naive(config)
     torch.testing.assert_close(trajectory.log_prob, expected)
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(
@@ -142,6 +145,19 @@ def test_the_receivers_loss_teaches_the_sender_of_its_own_game_alone() -> None:
         assert said is None  # the voice is a branch of its own
 
 
-def test_a_channel_that_does_not_carry_it_is_refused() -> None:
-    with pytest.raises(ValueError, match="open, not shuffled"):
-        Config(token_gradient=True, rules=dataclasses.replace(Config().rules, channel="shuffled"))
+def test_a_channel_that_does_not_carry_it_is_refused_in_training_alone() -> None:
+    """A run that was trained with it is played under every channel: the controls do that."""
+    config = Config(token_gradient=True, rules=TalkRules(channel="shuffled"))
+    with pytest.raises(BadInput, match="open, not on shuffled"):
+        make_negotiation(config, 1, np.random.SeedSequence(0), training=True)
+    found = channel_controls(make_policy(config), replace(config, rules=TalkRules()), 20, ("constant", "shuffled"))
+    assert [one.channel for one in found] == ["constant", "shuffled"]
+
+
+def test_the_weight_of_speech_is_of_speech_alone() -> None:
+    """With no weight the entropy bonus leaves the logits of symbols alone where nothing else can be done."""
+    for weight, moved in ((0.0, False), (0.5, True)):
+        policy, played, _ = play(config_of("signalling"), False)
+        bonus = losses.spread(played.entropy, played.choice, played.speech, weight)
+        actor = torch.autograd.grad(bonus, [policy.seat(0).actor.weight], allow_unused=True)[0]
+        assert (actor is not None and bool(actor.any())) is moved
