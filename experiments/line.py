@@ -82,7 +82,7 @@ EXPERIMENT = Experiment(
     expected="With talk 95 % of the trains or more, clearly above the same networks trained without: only talk can "
     "tell who has time to wait. A prototype with talk reached 94.6 % after 60 000 episodes.",
     conditions={"off": with_rules(FOUR_TRAINS, channel="off"), "open": FOUR_TRAINS},
-    seeds=3,
+    seeds=5,
     measure=measure,
     conclude=conclude,
 )
