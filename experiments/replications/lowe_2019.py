@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,12 @@ from analysis.metrics.seed_aggregation import Interval
 from analysis.metrics.speaker_consistency import consistency
 from analysis.metrics.symbol_information import pointwise
 from analysis.report.study import QUICK, Study
+from emcomm.algorithms.a3c import a3c
+from emcomm.algorithms.interface import Gradient
 from emcomm.config import Config
 from emcomm.games import with_talk
+from emcomm.networks.policy import Policy
+from emcomm.rollout import Trajectory
 from envs.game import Ints
 from experiments.experiment import Conclusion, Results, with_rules
 from experiments.measures import evaluation_of, heeded, played_under
@@ -32,6 +37,14 @@ HEEDED = 0.05
 
 BATCH = 64
 """Games over which the authors' code counts, in nats, before it averages (games)."""
+
+
+def words_count_a_tenth(
+    policy: Policy, played: Trajectory, again: Callable[[], Trajectory], config: Config, entropy_bonus: float
+) -> Gradient:
+    """A3C in which the return teaches words a tenth of what it teaches moves, as in the authors' code."""
+    log_prob = played.log_prob * (1 - 0.9 * played.speech)
+    return a3c(policy, played._replace(log_prob=log_prob), again, config, entropy_bonus)
 
 
 def in_batches(symbols: Ints, moves: Ints) -> tuple[float, float]:
@@ -197,7 +210,7 @@ def _games(moves: int) -> Config:
     config = with_talk(
         Config(
             env="emcomm/matrix-v1", game_options={"n_moves": moves}, workers=0, evaluation_games=20_000,
-            policies="separate", torso="window", hidden_size=20 + 10 * moves, episodes=250_000, games=BATCH, unroll=2,
+            policies="separate", algorithm="experiments.replications.lowe_2019:words_count_a_tenth", torso="window", hidden_size=20 + 10 * moves, episodes=250_000, games=BATCH, unroll=2,
             learning_rate=5e-3, discount=1.0, trace=1.0, value_weight=0.1,
             entropy_bonus=0.0033, entropy_until=0.0, entropy_final=0.0033,
         )
@@ -214,10 +227,10 @@ EXPERIMENT = Replication(
     ),
     game="Two agents see new random payoffs of both in every episode, say one symbol each at the same moment, and "
     "move. As in the authors' code: a network for each agent, whose heads for words and moves share their layers; two "
-    "symbols more than moves, 250,000 games in batches of 64, learning rate, weights of the critic and of the entropy "
+    "symbols more than moves, 250,000 games in batches of 64, learning rate, weights of the words, the critic and the entropy "
     "(their payoffs have three times the spread), and the measure: nats, counted within batches of 64. Done otherwise: "
     "A3C with one hidden layer; a learning rate that falls to 0; both speak at once, one of its options, where its "
-    "default is turns; the loss of words counts as much as that of moves, where theirs counts a tenth.",
+    "default is turns.",
     published=(
         Published(
             _size(2),
