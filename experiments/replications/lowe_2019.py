@@ -210,8 +210,9 @@ def _games(moves: int) -> Config:
     config = with_talk(
         Config(
             env="emcomm/matrix-v1", game_options={"n_moves": moves}, workers=0, evaluation_games=20_000,
-            policies="separate", algorithm="experiments.replications.lowe_2019:words_count_a_tenth", torso="window", hidden_size=20 + 10 * moves, episodes=250_000, games=BATCH, unroll=2,
-            learning_rate=5e-3, discount=1.0, trace=1.0, value_weight=0.1,
+            policies="separate", torso="window", hidden_size=20 + 10 * moves,
+            algorithm="experiments.replications.lowe_2019:words_count_a_tenth",
+            episodes=250_000, games=BATCH, unroll=2, learning_rate=5e-3, discount=1.0, trace=1.0, value_weight=0.1,
             entropy_bonus=0.0033, entropy_until=0.0, entropy_final=0.0033,
         )
     )  # fmt: skip
@@ -227,8 +228,8 @@ EXPERIMENT = Replication(
     ),
     game="Two agents see new random payoffs of both in every episode, say one symbol each at the same moment, and "
     "move. As in the authors' code: a network for each agent, whose heads for words and moves share their layers; two "
-    "symbols more than moves, 250,000 games in batches of 64, learning rate, weights of the words, the critic and the entropy "
-    "(their payoffs have three times the spread), and the measure: nats, counted within batches of 64. Done otherwise: "
+    "symbols more than moves, 250,000 games in batches of 64, learning rate, weights of the words, of the critic and of "
+    "the entropy (their payoffs have three times the spread), and the measure: nats, counted within batches of 64. Done otherwise: "
     "A3C with one hidden layer; a learning rate that falls to 0; both speak at once, one of its options, where its "
     "default is turns.",
     published=(
