@@ -228,10 +228,10 @@ EXPERIMENT = Replication(
     ),
     game="Two agents see new random payoffs of both in every episode, say one symbol each at the same moment, and "
     "move. As in the authors' code: a network for each agent, whose heads for words and moves share their layers; two "
-    "symbols more than moves, 250,000 games in batches of 64, learning rate, weights of the words, of the critic and of "
-    "the entropy (their payoffs have three times the spread), and the measure: nats, counted within batches of 64. Done otherwise: "
-    "A3C with one hidden layer; a learning rate that falls to 0; both speak at once, one of its options, where its "
-    "default is turns.",
+    "symbols more than moves; 250,000 games in batches of 64; the learning rate; the weights of words, critic and "
+    "entropy (their payoffs have three times the spread); and the measure: nats, counted within batches of 64. Done "
+    "otherwise: A3C with one hidden layer; a learning rate that falls to 0; both speak at once, one of its options, "
+    "where its default is turns.",
     published=(
         Published(
             _size(2),
