@@ -138,15 +138,22 @@ def test_consistency_without_listening(found: Results, word: str, says: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("talk", "shuffled", "word"), [(0.99, 0.5, "reproduced"), (0.9, 0.5, "partly"), (0.5, 0.5, "not")]
+    ("talk", "shuffled", "word", "says"),
+    [
+        (0.95, 0.5, "reproduced", "5 of 5 seeds use them"),
+        (0.8, 0.5, "partly", "the published figure with talk is not reached"),
+        (0.5, 0.5, "not", "0 of 5 seeds use them"),
+    ],
 )
-def test_the_junction_is_judged(talk: float, shuffled: float, word: str) -> None:
+def test_the_junction_is_judged(talk: float, shuffled: float, word: str, says: str) -> None:
     columns = ("success", "under_shuffled", "under_constant", "score", "return")
-    found = results(
-        columns,
-        **{das_2019.TALK: (talk, shuffled, shuffled, 0.9, -0.1), das_2019.SILENT: (0.5, *[np.nan] * 2, 0.9, -0.2)},
-    )
+    silent = (0.5, *[np.nan] * 2, 0.9, -0.2)
+    conditions: dict[str, Any] = {
+        das_2019.TALK: (talk, shuffled, shuffled, 0.9, -0.1), das_2019.SILENT: silent, das_2019.SPARSE: silent,
+    }  # fmt: skip
+    found = results(columns, **conditions)
     found.rows["course_success"] = [[0.1, 0.2, 0.3]] * len(found.rows)
-    assert das_2019.judge(found).word == word
-    if word == "reproduced":
-        assert das_2019.conclude(found).table.shape[0] == 2
+    verdict = das_2019.judge(found)
+    assert verdict.word == word
+    assert says in verdict.reason
+    assert das_2019.conclude(found).table.shape[0] == 3
