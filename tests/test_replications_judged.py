@@ -115,6 +115,7 @@ def matrices(said: float, heard: float, scrambled: float) -> Results:
     silent = (0.7, *[np.nan] * 9)
     conditions: dict[str, Any] = {
         "2 × 2": talk, "4 × 4": talk, "2 × 2, scrambled": (*talk[:6], scrambled, *talk[7:]), "2 × 2, no talk": silent,
+        "2 × 2, words a tenth": talk, "4 × 4, words a tenth": talk,
     }  # fmt: skip
     return results(columns, **conditions)
 
@@ -134,7 +135,7 @@ def test_consistency_without_listening(found: Results, word: str, says: str) -> 
     assert verdict.word == word
     assert says in verdict.reason
     if word == "reproduced":
-        assert lowe_2019.conclude(found).table.shape[0] == 4
+        assert lowe_2019.conclude(found).table.shape[0] == 6
 
 
 @pytest.mark.parametrize(
