@@ -116,9 +116,10 @@ class Cluster:
     def _name_the_dead(self) -> None:
         """Raises Fault with the server that is gone: one that dies lets go of what it held piece by piece, so that a
         connection can break a moment before it is seen to be dead."""
+        self.check()
         for _ in range(_DYING_S * 10):
-            self.check()
             time.sleep(0.1)
+            self.check()
 
     def _problem(self) -> str | None:
         node = self.ray._private.worker._global_node

@@ -85,8 +85,9 @@ class Config:
     entropy_final: float = 0.0
     """Weight of the policy's entropy from then on (reward per nat)."""
     token_entropy: float = 1.0
-    """Weight of the entropy of what is said in the entropy bonus, beside that of the moves, 1: with little of it tokens
-    soon mean something, while moves are still explored (from 0 to 1)."""
+    """Weight in the entropy bonus of the steps in which agents can only talk, beside that of the others, 1: with little
+    of it tokens soon mean something, while moves are still explored. With --opening free the first round of a talk
+    counts as a move (from 0 to 1)."""
     move_entropy_floor: float = 0.0
     """Below this entropy of the moves, over all agents and games together, the loss grows by ten times what is
     missing; it keeps agents from all settling on one move (nats; 0: no floor)."""

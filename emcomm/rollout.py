@@ -33,10 +33,10 @@ class Trajectory(NamedTuple):
     expected after it."""
     choice: Tensor
     """`[T, B, N]` 1 where the agent had more than one legal action."""
-    speech: Tensor
-    """`[T, B, N]` 1 where all its legal actions were symbols."""
     active: Tensor
     """`[T, B, N]` 1 where the agent took part in the game."""
+    speech: Tensor
+    """`[T, B, N]` 1 where all the agent's legal actions were symbols."""
 
 
 class Rollout:
@@ -136,7 +136,7 @@ class Rollout:
         choice = (mask.sum(2) > 1).float().view(shape)
         speech = (~mask[..., self.negotiation.rules.eot + 1 :].any(2)).float().view(shape)
         active = torch.from_numpy(np.stack(actives)).to(policy.device, torch.float32)
-        return Trajectory(log_prob, log_probs.view(*shape, -1), entropy, value, reward, ended, choice, speech, active)
+        return Trajectory(log_prob, log_probs.view(*shape, -1), entropy, value, reward, ended, choice, active, speech)
 
 
 def entropy_of(log_probs: Tensor) -> Tensor:

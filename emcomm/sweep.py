@@ -138,9 +138,23 @@ def _config(base: list[str], game_options: list[str], chosen: dict[str, str]) ->
     for name, value in chosen.items():
         if name.startswith(GAME_OPTION):
             game_options = [*game_options, f"{name.removeprefix(GAME_OPTION)}={value}"]
+        elif _is_switch(name):
+            args.append(f"--{_switched(name, value)}{name}")
         else:
             args += [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
     return options_from([*args, *(["--game-options", *game_options] if game_options else [])]).config
+
+
+def _is_switch(name: str) -> bool:
+    return isinstance(getattr(Config, name.replace("-", "_"), None), bool)
+
+
+def _switched(name: str, value: str) -> str:
+    """What stands before the name of a flag that is on or off; raises BadInput for another value."""
+    on = {"true": "", "on": "", "yes": "", "1": "", "false": "no-", "off": "no-", "no": "no-", "0": "no-"}
+    if value.lower() not in on:
+        raise BadInput(f"{name} is true or false, not {value}")
+    return on[value.lower()]
 
 
 # -- what varies -------------------------------------------------------------------------------------------------------

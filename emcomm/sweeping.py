@@ -13,6 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
@@ -37,7 +38,7 @@ from emcomm.schemas import PlayFigures, Summary
 from emcomm.signals import Stopped
 from emcomm.sweep import Plan
 from emcomm.terminal import print_line
-from emcomm.worlds import make_algorithm, make_policy, require_memory
+from emcomm.worlds import make_algorithm, make_negotiation, make_policy, require_memory
 
 WIDE = 160
 """Characters of a line where nobody's screen limits it."""
@@ -119,6 +120,7 @@ def _require_possible(plan: Plan, address: str | None) -> None:
     for condition, config in plan.conditions.items():
         try:
             make_algorithm(config)
+            make_negotiation(config, 1, np.random.SeedSequence(0), training=True)
             if address is None:
                 require_memory(config, min(count, os.cpu_count() or 1))
             make_policy(config)

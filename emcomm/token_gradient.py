@@ -1,8 +1,9 @@
 """The gradient through tokens: who hears teaches who spoke.
 
 In play everybody says and hears whole tokens. In training each token that is heard stands for `token + y - sg(y)`: its
-value is the token's, and its gradient is that of `y`, the softmax of the same perturbed logits of which the token is
-the maximum (`sg` stops gradients). So the loss of the hearer also moves what the speaker says, besides the reward.
+value is the token's, and its gradient is that of `y`, the softmax of the logits and of the noise with which the token
+was drawn (`sg` stops gradients; where a trajectory is evaluated again, the logits are the later ones). So the loss of
+the hearer also moves what the speaker says, besides the reward.
 
 Sources: Foerster et al. 2016, "Learning to communicate with deep multi-agent reinforcement learning" (DIAL); Jang, Gu
 and Poole 2017, "Categorical reparameterization with Gumbel-softmax" (its straight-through estimator, temperature 1).
@@ -25,7 +26,7 @@ class TokenGradient:
     """Who heard what from whom in one trajectory, over a channel on which all hear what was said."""
 
     def __init__(self, policy: Policy) -> None:
-        self._sizes = policy.sizes
+        self._sizes, self._sees_talk = policy.sizes, policy.torso.sees_talk
         self._heard: list[tuple[Tensor, Tensor]] = []
         """Of each step: `[B, N, W, N]` the row of all voices so far that stands in each cell of the buffers, and
         float32 1 where one does."""
@@ -36,8 +37,8 @@ class TokenGradient:
         window = self._sizes.window
         speaker = columns[:, :, None] + agents * np.arange(games)[:, None, None, None]
         when = dates[:, :, -window:]
-        heard = (when >= 0) & (buffer[:, :, -window:] != SILENT)
-        heard[..., 0] = False  # the own column: one's own memory carries what one has said
+        heard = (when >= 0) & (buffer[:, :, -window:] != SILENT) & self._sees_talk
+        heard[..., 0] = False  # the own column: what others do teaches, not what one hears oneself say
         voice = np.where(heard, when * games * agents + speaker, 0)
         self._heard.append((torch.from_numpy(voice), torch.from_numpy(heard.astype(np.float32))))
 

@@ -609,7 +609,8 @@ class Negotiation:
     def date(self, time: int) -> Ints:
         """`[B, N, W, N]` at which time it was said what stands in the buffers; what is said next is of `time`.
 
-        -1: before the first time, 0, or not at all. For the open channel; who trains may ask it at every step.
+        -1: before the first time, 0, or not at all. For the open channel; who trains asks before every step, at first
+        with time 0, and copies what it keeps.
         """
         if time == 0:
             self._dates = np.full(self._heard.shape, -1)

@@ -11,7 +11,7 @@ import pytest
 from emcomm.games import game_class
 from envs import Negotiation, SwitchRiddleGame, TalkRules
 from experiments.experiment import Results
-from experiments.replications import cao_2018, das_2019, foerster_2016, lowe_2019
+from experiments.replications import cao_2018, chaabouni_2019, das_2019, foerster_2016, lowe_2019
 
 
 def results(columns: tuple[str, ...], **conditions: tuple[float, ...]) -> Results:
@@ -25,43 +25,58 @@ def results(columns: tuple[str, ...], **conditions: tuple[float, ...]) -> Result
     return Results(pd.DataFrame(rows), {}, False)
 
 
-def riddle(bulb: float, shuffled: float, silent: float, cut: float, cut_shuffled: float) -> Results:
+def riddle(
+    bulb: float, reward: float, four: float, shuffled: float = 0.2, cut: float = 0.52, cut_shuffled: float = 0.52,
+) -> Results:  # fmt: skip
     columns, nan = ("return", "return_shuffled", "return_constant", "heeded_bits"), np.nan
-    with_it, without = (bulb, shuffled, shuffled, 0.3), (silent, nan, nan, nan)
     conditions: dict[str, Any] = {
-        foerster_2016.BULB: with_it, foerster_2016.REWARD: with_it, foerster_2016.NO_BULB: without,
-        foerster_2016.CUT: (cut, cut_shuffled, cut, 0.0), foerster_2016.FOUR: (bulb + 0.03, *with_it[1:]),
-        foerster_2016.FOUR_REWARD: with_it, foerster_2016.FOUR_NO_BULB: (silent + 0.03, nan, nan, nan),
+        foerster_2016.BULB: (bulb, shuffled, shuffled, 0.3), foerster_2016.REWARD: (reward, shuffled, shuffled, 0.3),
+        foerster_2016.NO_BULB: (0.52, nan, nan, nan), foerster_2016.CUT: (cut, cut_shuffled, cut, 0.0),
+        foerster_2016.FOUR: (four, shuffled, shuffled, 0.3), foerster_2016.FOUR_REWARD: (0.57, 0.5, 0.5, 0.1),
+        foerster_2016.FOUR_NO_BULB: (0.56, nan, nan, nan),
     }  # fmt: skip
     return results(columns, **conditions)
 
 
 @pytest.mark.parametrize(
-    ("found", "word", "says"),
+    ("found", "word", "says", "answers"),
     [
-        (riddle(0.73, 0.2, 0.52, 0.52, 0.52), "reproduced", "the channel control names the cut wire"),
-        (riddle(0.65, 0.2, 0.52, 0.52, 0.52), "partly", "the optimum is not reached"),
-        (riddle(0.73, 0.2, 0.52, 0.7, 0.2), "partly", "does not tell the cut wire"),
-        (riddle(0.52, 0.52, 0.52, 0.52, 0.52), "not", "does not tell the cut wire"),
+        (riddle(0.73, 0.72, 0.76), "reproduced", "names the cut wire", "Yes, up to the optimum."),
+        (riddle(0.60, 0.73, 0.76), "reproduced", "names the cut wire", "Yes, up to the optimum."),
+        (riddle(0.73, 0.52, 0.76), "partly", "With 3 the reward alone is not above no bulb", "Yes, up to the optimum."),
+        (riddle(0.65, 0.60, 0.76), "partly", "With 3 the optimum is not reached", "optimum with 4 prisoners."),
+        (riddle(0.73, 0.72, 0.56), "partly", "With 4 the optimum is not reached", "optimum with 3 prisoners."),
+        (riddle(0.73, 0.72, 0.76, cut=0.7, cut_shuffled=0.2), "partly", "does not tell the cut wire", "Yes, up to"),
+        (
+            riddle(0.52, 0.52, 0.50, 0.5),
+            "not",
+            "With 3 prisoners the bulb is not above no bulb",
+            "Not all seeds",
+        ),
     ],
 )
-def test_the_riddle_is_judged_and_a_cut_wire_named(found: Results, word: str, says: str) -> None:
+def test_the_riddle_is_judged_and_a_cut_wire_named(found: Results, word: str, says: str, answers: str) -> None:
+    if word == "not":
+        found.rows.loc[found.rows.condition.str.startswith("4: bulb"), "return"] = 0.5
     verdict = foerster_2016.judge(found)
     assert verdict.word == word
     assert says in verdict.reason
-    if word == "reproduced":
-        assert foerster_2016.conclude(found).table.shape[0] == 7
+    conclusion = foerster_2016.conclude(found)
+    assert answers in conclusion.answer
+    assert conclusion.table.shape[0] == 7
 
 
 def test_seeds_that_learn_the_bulb_count_where_others_do_not() -> None:
     """Two kinds of seeds have no common mean: the intervals overlap, and yet some reach the optimum."""
-    found = riddle(0.53, 0.3, 0.53, 0.53, 0.53)
+    found = riddle(0.52, 0.52, 0.50)
+    found.rows.loc[found.rows.condition.str.startswith("4: bulb"), "return"] = 0.5
     assert foerster_2016.judge(found).word == "not"
-    found.rows.loc[found.rows.condition == foerster_2016.BULB, "return"] = [0.73, 0.53, 0.62, 0.73, 0.53]
+    found.rows.loc[found.rows.condition == foerster_2016.BULB, "return"] = [0.73, 0.53, 0.52, 0.73, 0.53]
     verdict = foerster_2016.judge(found)
     assert verdict.word == "partly"
     assert "gradients through the bulb (2 of 5 seeds reach 95 %)" in verdict.reason
-    assert "not apart" in verdict.reason
+    assert "not above no bulb" in verdict.reason
+    assert foerster_2016.conclude(found).answer.startswith("Not all seeds")
 
 
 def test_with_the_wire_cut_nobody_sees_the_bulb() -> None:
@@ -121,21 +136,61 @@ def matrices(said: float, heard: float, scrambled: float) -> Results:
 
 
 @pytest.mark.parametrize(
-    ("found", "word", "says"),
+    ("found", "word", "says", "answers"),
     [
-        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens"),
-        (matrices(0.3, 0.4, 0.2), "partly", "The talk is heeded"),
-        (matrices(0.1, 0.003, 0.2), "partly", "(of 0 of 5 seeds it lies inside), but what is claimed holds"),
-        (matrices(0.3, 0.003, 0.0), "partly", "Scrambling takes the consistency away"),
-        (matrices(0.0, 0.4, 0.0), "not", "not above its null"),
+        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens", "hardly heeded"),
+        (matrices(0.3, 0.4, 0.2), "partly", "The talk is heeded", "and is heeded."),
+        (matrices(0.1, 0.003, 0.2), "partly", "inside in 0 of 5 seeds; what is claimed holds", "hardly heeded"),
+        (matrices(0.3, 0.003, 0.0), "partly", "With scrambled messages it is not above its null", "hardly heeded"),
+        (matrices(0.0, 0.003, 0.0), "partly", "not above its null", "does not go with what is done"),
+        (matrices(0.0, 0.4, 0.0), "not", "not above its null", "does not go with what is done"),
     ],
 )
-def test_consistency_without_listening(found: Results, word: str, says: str) -> None:
+def test_consistency_without_listening(found: Results, word: str, says: str, answers: str) -> None:
     verdict = lowe_2019.judge(found)
     assert verdict.word == word
     assert says in verdict.reason
-    if word == "reproduced":
-        assert lowe_2019.conclude(found).table.shape[0] == 6
+    conclusion = lowe_2019.conclude(found)
+    assert answers in conclusion.answer
+    assert conclusion.table.shape == (6, 12)
+    assert conclusion.table["null (bits)"].iloc[0] == "0.001 [-0.001, 0.003]"
+
+
+def test_listening_in_some_seeds_is_not_settled() -> None:
+    found = matrices(0.3, 0.003, 0.2)
+    found.rows.loc[found.rows.condition == "2 × 2", "heeded_bits"] = [0.007, 0.1, 0.001, 0.21, 0.005]
+    assert "differs from seed to seed" in lowe_2019.judge(found).reason
+    assert "in some seeds alone" in lowe_2019.conclude(found).answer
+
+
+@pytest.mark.parametrize(
+    ("free", "priced", "word", "answers"),
+    [
+        (-0.5, 0.6, "reproduced", "longer messages, and shorter ones where"),
+        (-0.5, -0.3, "partly", "longer messages, and longer ones where"),
+        (0.5, 0.6, "partly", "shorter messages, and shorter ones where"),
+        (0.5, -0.5, "not", "shorter messages, and longer ones where"),
+        (0.0, 0.0, "not", "neither longer nor shorter messages, and neither"),
+    ],
+)
+def test_lengths_are_judged(free: float, priced: float, word: str, answers: str) -> None:
+    columns = (
+        "correlation",
+        "under_open",
+        "under_constant",
+        "under_shuffled",
+        "told",
+        "length_of_token",
+        "length_of_type",
+    )
+    rest = (0.99, 0.4, 0.3, 7.9, 3.0, 3.0)
+    conditions: dict[str, Any] = {chaabouni_2019.FREE: (free, *rest), chaabouni_2019.PRICED: (priced, *rest)}
+    found = results(columns, **conditions)
+    found.rows["lengths"] = [[3.0] * chaabouni_2019.STATES] * len(found.rows)
+    assert chaabouni_2019.judge(found).word == word
+    assert answers in chaabouni_2019.conclude(found).answer
+    found.rows["under_open"] = 0.5
+    assert chaabouni_2019.conclude(found).answer.startswith("Not decided")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def test_without_a_setting_there_is_one_condition() -> None:
         ),
         ("--set max-rounds=4,None --set workers=0", {}),
         ("--workers 2 --set learning-rate=1e-3,3e-3", {"workers": [2, 2], "learning_rate": [1e-3, 3e-3]}),
+        ("--set token-gradient=true,off", {"token_gradient": [True, False]}),
         ("--preset terse --set entropy-bonus=0,0.1", {"entropy_bonus": [0.0, 0.1], "cost_until": [0.1, 0.1]}),
     ],
 )
@@ -94,6 +95,8 @@ def test_a_game_brings_its_own_talk() -> None:
         ("--set n-tokens=5,5e0", "n-tokens=5 and n-tokens=5e0 are the same condition: leave one of them out"),
         ("--set n-tokens=1 --set n_tokens=2", "n-tokens is set twice: give all its values in one --set"),
         ("--n-tokens 3 --set n-tokens=1,2", "n-tokens is set twice: for all conditions, and by"),
+        ("--set token-gradient=true,maybe", "token-gradient is true or false, not maybe"),
+        ("--set token-gradient=true,yes", "are the same condition"),
         ("--set seed=1,2", "seeds are no condition: give --seeds"),
         ("--seed 3", "a sweep has --seeds"),
         ("--set game-options=1", "--set game-options.NAME=V1,V2"),
@@ -124,6 +127,7 @@ def test_what_is_wrong_is_one_line(args: str, says: str, call: Callable, tmp_pat
     [
         ("--set torso=gru,gruu", "torso=gruu: unknown torso 'gruu'"),
         ("--env nowhere:Game", "No module named 'nowhere'"),
+        ("--token-gradient --set channel=open,shuffled", "channel=shuffled: --token-gradient trains on a channel that"),
         ("--set game-options.colour=1,2", "game-options.colour=1: emcomm/crossing-v1 has no option 'colour'"),
     ],
 )

@@ -17,6 +17,7 @@ from emcomm.games import with_talk
 from emcomm.networks.policy import Policy
 from emcomm.rollout import Rollout, Trajectory, draw_races, sample
 from emcomm.worlds import make_negotiation, make_policy
+from envs.channels import SILENT
 from envs.negotiation import TalkRules
 
 STEPS = 7
@@ -143,6 +144,33 @@ def test_the_receivers_loss_teaches_the_sender_of_its_own_game_alone() -> None:
         assert (sent is not None and bool(sent.any())) is passes
         said = torch.autograd.grad(move[2], [trajectory.log_probs], allow_unused=True)[0]
         assert said is None  # the voice is a branch of its own
+
+
+def test_whoever_does_not_see_the_talk_teaches_nobody() -> None:
+    policy, trajectory, _ = play(config_of("signalling", torso="none"), True)
+    heard = trajectory.log_prob[1::2].sum()  # of the receivers, whose turn it is in every second step
+    plain, without, _ = play(config_of("signalling", torso="none"), False)
+    torch.testing.assert_close(gradient(heard, policy), gradient(without.log_prob[1::2].sum(), plain))
+
+
+@pytest.mark.parametrize("name", [name for name in GAMES if GAMES[name].get("torso") != "none"])
+def test_what_is_dated_is_what_was_said_then(name: str) -> None:
+    """In all games, the line with its groups included; nothing of an earlier trajectory or episode is dated."""
+    config = config_of(name)
+    talk = make_negotiation(config, config.games, np.random.SeedSequence(1), training=True)
+    talk.reset()
+    rng, said, dated = np.random.default_rng(0), [], 0
+    for t in range(40):
+        dates, seen = talk.date(t % 20).copy(), talk.observe()
+        if t % 20 == 0:
+            said = []
+        for b, i, w, c in np.argwhere(dates >= 0):
+            assert seen.buffer[b, i, w, c] in (said[dates[b, i, w, c]][b, talk.columns[b, i, c]], SILENT)
+            dated += 1
+        acts = np.array([[rng.choice(np.flatnonzero(mask)) for mask in game] for game in seen.mask])
+        said.append(acts)
+        talk.reset(talk.step(acts).over)
+    assert dated > 20
 
 
 def test_a_channel_that_does_not_carry_it_is_refused_in_training_alone() -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from analysis.data.runs import LoadedRun
+from analysis.metrics.seed_aggregation import Interval
 from emcomm.config import Config
 from emcomm.games import with_talk
 from experiments.experiment import Conclusion, Results, with_rules
@@ -96,8 +97,23 @@ def judge(results: Results) -> Verdict:
     if free.high < 0:
         return Verdict("partly", f"Frequent states get longer messages, but the price does not reverse it: {said}.")
     if priced.low > 0:
-        return Verdict("partly", f"A price brings the law; without one the reverse is not seen: {said}.")
-    return Verdict("not", f"Neither half shows beyond chance: {said}.")
+        return Verdict("partly", f"With a price frequent states get shorter messages; {_without(free)}: {said}.")
+    return Verdict("not", f"Neither half shows: {said}.")
+
+
+def _without(free: Interval) -> str:
+    return "they do so without one, too" if free.low > 0 else "without one their lengths go neither way beyond chance"
+
+
+def _answer(results: Results) -> str:
+    if min(len(_of(results, name)) for name in CONDITIONS) < LEAST:
+        return "Not decided: too few networks tell all states."
+    free, priced = (mean_of(_of(results, name).correlation, bounds=(-1, 1)) for name in CONDITIONS)
+    ways = [
+        "longer" if one.high < 0 else "shorter" if one.low > 0 else "neither longer nor shorter"
+        for one in (free, priced)
+    ]
+    return f"Frequent ones get {ways[0]} messages, and {ways[1]} ones where length has a price."
 
 
 def _why_not(results: Results) -> str:
@@ -147,11 +163,7 @@ def conclude(results: Results) -> Conclusion:
     learned = min(len(_of(results, name)) for name in CONDITIONS) >= LEAST
     told = number(mean_of(rows[FREE].told, bounds=(0, STATES)), 1)
     return Conclusion(
-        answer={
-            "reproduced": "No: frequent ones get longer messages, until length has a price.",
-            "partly": "With a price they do; without one the reverse did not appear here.",
-            "not": "Neither the reverse nor the law of abbreviation appeared at this length.",
-        }[judge(results).word],
+        answer=_answer(results),
         key=f"correlation {free}; with a price {priced}" if learned else f"{told} of {STATES} states told",
         headline=f"The rank correlation of a state's rank and the length of its message is {free} without a price, and "
         f"{priced} with a price of 0.1 for each round; positive is the law of abbreviation."
