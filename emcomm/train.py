@@ -220,7 +220,8 @@ def _reached(figures: PlayFigures) -> str:
 def _headline(config: Config) -> str:
     workers = f"{config.workers} workers" if config.workers else "in this process"
     game = " ".join([config.env, *(f"{name}={value}" for name, value in config.game_options.items())])
-    return f"{game}, channel {config.rules.channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
+    channel = f"channel {config.rules.channel}{', gradients through tokens' if config.token_gradient else ''}"
+    return f"{game}, {channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:
