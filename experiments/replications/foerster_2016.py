@@ -169,7 +169,7 @@ def conclude(results: Results) -> Conclusion:
     axes.hlines([SILENT_BEST, SILENT_BEST_FOUR], *both, GREY, ":", label="the last visitor alone")
     axes.tick_params(axis="x", labelrotation=20)
     axes.set(ylabel="return")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.7))
     of = {name: number(_of(results, name), 3) for name in EXPERIMENT.conditions}
     return Conclusion(
         answer=_answer(results),
