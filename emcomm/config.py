@@ -186,7 +186,10 @@ def upgraded(saved: dict[str, Any], version: int) -> dict[str, Any]:
     """The settings in a config.json of an older `version`; what was added is as it was before there was a choice."""
     if version >= CONFIG_VERSION or not isinstance(saved.get("rules"), dict):
         return saved
-    saved = {"move_entropy_floor": 0.0, "game_options": {}, "token_gradient": False, "token_entropy": 1.0, **saved}
+    saved = {"token_gradient": False, "token_entropy": 1.0, **saved}
+    if version == 5:
+        return saved
+    saved = {"move_entropy_floor": 0.0, "game_options": {}, **saved}
     if version < 2:
         renamed = {("torso" if name == "memory" else name): value for name, value in saved.items()}
         saved = {"policies": "shared", "algorithm": "a3c", **renamed, "rules": {"closing": "mutual", **saved["rules"]}}

@@ -79,6 +79,7 @@ def test_reinforce_judges_by_the_whole_return_alone() -> None:
     policy = torch.nn.Linear(1, 1)
     ones = torch.ones(3, 1, 1)
     played = SimpleNamespace(
+        speech=torch.zeros(()),
         log_prob=log_prob + 0 * policy.weight.sum(), log_probs=None, reward=torch.tensor([[[0.0]], [[-10.0]], [[4.0]]]),
         ended=torch.tensor([[[0.0]], [[1.0]], [[0.0]]]), value=torch.full((4, 1, 1), 99.0), choice=ones, entropy=ones,
     )  # fmt: skip

@@ -330,7 +330,8 @@ def test_help_shows_every_setting_with_its_default(call) -> None:
     done = call("train", "--help")
     assert done.code == 0
     entries = {
-        entry.split()[0]: re.sub(r"[\s│─╮╯╰╭]+", " ", entry) for entry in re.split(r"(?m)^(?:│ |  )--", done.out)[1:]
+        entry.split()[0].rstrip(","): re.sub(r"[\s│─╮╯╰╭]+", " ", entry)
+        for entry in re.split(r"(?m)^(?:│ |  )--", done.out)[1:]
     }
     names = [f.name for c in (Config, TalkRules, TrainOptions) for f in dataclasses.fields(c)]
     for name in set(names) - {"rules", "config"}:
