@@ -63,28 +63,34 @@ class Rollout:
         negotiation = self.negotiation
         games, agents = negotiation.n_games, negotiation.n_agents
         memory = first = policy.initial_memory(games * agents) if self.memory is None else self.memory
-        memories, masks, actions, actives, rewards, endings, dialogues = [], [], [], [], [], [], []
+        memories, actions, actives, rewards, endings, dialogues = [], [], [], [], [], []
         inputs: list[Tensor] = []
+        masks: list[Tensor] = []
         starts: list[tuple[np.ndarray, Tensor] | None] = []
         races = draw_races((steps, games * agents, negotiation.n_actions), self._rng).to(policy.device)
         tokens = TokenGradient(policy) if self._token_gradient else None
         voices: list[Tensor] = []
+
+        def remember(t: int, memory: Tensor, voices: list[Tensor]) -> Tensor:
+            """`[R, S]` the memory after what is seen at step `t`; what is then said joins `voices`."""
+            if tokens is None:
+                return policy.remember(inputs[t], memory)
+            memory = policy.remember(tokens.pass_into(inputs[t], t, voices), memory)
+            voices.append(tokens.voice(policy, memory, masks[t], races[t]))
+            return memory
+
         for t, race in enumerate(races):
             seen = negotiation.observe()
             inputs.append(policy.encode(seen))
-            mask = torch.from_numpy(seen.mask).to(policy.device).view(games * agents, -1)
-            if tokens is None:
-                memory = policy.remember(inputs[-1], memory)  # [B·N, S]
-            else:
+            masks.append(torch.from_numpy(seen.mask).to(policy.device).view(games * agents, -1))
+            if tokens is not None:
                 tokens.see(seen.buffer, negotiation.date(t), negotiation.columns)
-                memory = policy.remember(tokens.pass_into(inputs[-1], t, voices), memory)
-                voices.append(tokens.voice(policy, memory, mask, race))
+            memory = remember(t, memory, voices)  # [B·N, S]
             actives.append(negotiation.game.active().copy())
-            action = sample(policy, memory, mask, race)
+            action = sample(policy, memory, masks[-1], race)
             step = negotiation.step(action.view(games, agents).cpu().numpy())
             self.steps += 1
             memories.append(memory)
-            masks.append(mask)
             actions.append(action)
             rewards.append(step.rewards)
             endings.append(step.terminated | step.truncated | step.left)
@@ -108,11 +114,9 @@ class Rollout:
 
         def again() -> Trajectory:
             memory, memories, voices = first, list[Tensor](), list[Tensor]()
-            for t, (x, start) in enumerate(zip(inputs, starts, strict=True)):
-                memory = policy.remember(x if tokens is None else tokens.pass_into(x, t, voices), memory)
+            for t, start in enumerate(starts):
+                memory = remember(t, memory, voices)
                 memories.append(memory)
-                if tokens is not None:
-                    voices.append(tokens.voice(policy, memory, masks[t], races[t]))
                 if start is not None:  # begins as it did, with whoever plays it
                     anew, begun = start
                     memory = torch.where(torch.from_numpy(anew).to(begun.device)[:, None], begun, memory)
