@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,12 @@ from emcomm.games import game_class
 from envs import Negotiation, SwitchRiddleGame, TalkRules
 from experiments.experiment import Results
 from experiments.replications import cao_2018, chaabouni_2019, das_2019, foerster_2016, lowe_2019
+
+
+@pytest.fixture(autouse=True)
+def no_figures_stay() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def results(columns: tuple[str, ...], **conditions: tuple[float, ...]) -> Results:
@@ -159,8 +167,8 @@ def test_consistency_without_listening(found: Results, word: str, says: str, ans
 def test_listening_in_some_seeds_is_not_settled() -> None:
     found = matrices(0.3, 0.003, 0.2)
     found.rows.loc[found.rows.condition == "2 × 2", "heeded_bits"] = [0.007, 0.1, 0.001, 0.21, 0.005]
-    assert "differs from seed to seed" in lowe_2019.judge(found).reason
-    assert "in some seeds alone" in lowe_2019.conclude(found).answer
+    assert "do not settle whether the talk is heeded" in lowe_2019.judge(found).reason
+    assert "whether it is heeded is open" in lowe_2019.conclude(found).answer
 
 
 @pytest.mark.parametrize(
@@ -198,6 +206,8 @@ def test_lengths_are_judged(free: float, priced: float, word: str, answers: str)
     [
         (0.95, 0.5, "reproduced", "5 of 5 seeds use them"),
         (0.8, 0.5, "partly", "the published figure with talk is not reached"),
+        (0.58, 0.5, "partly", "0 of 5 seeds use them"),
+        (0.8, 0.8, "partly", "that the difference is content is not shown"),
         (0.5, 0.5, "not", "0 of 5 seeds use them"),
     ],
 )

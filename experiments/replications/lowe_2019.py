@@ -141,9 +141,9 @@ def judge(results: Results) -> Verdict:
             f"{len(seeds)} seeds"
         ]),
         *([] if found.stays else ["with scrambled messages it is not above its null"]),
-        *({True: ["the talk is heeded"], None: ["whether the talk is heeded differs from seed to seed"]}.get(
-            found.heeded, []
-        )),
+        *([] if found.heeded is False else ["the talk is heeded"] if found.heeded else [
+            "the seeds do not settle whether the talk is heeded"
+        ]),
     ]  # fmt: skip
     holds = found.consistent and found.stays and found.heeded is False
     claim = "; what is claimed holds all the same" if holds else ""
@@ -155,7 +155,7 @@ def _answer(found: Found) -> str:
     if not found.consistent:
         return "What is said does not go with what is done beyond chance here."
     return "What is said goes with what is done, " + {
-        False: "and is hardly heeded.", True: "and is heeded.", None: "and is heeded in some seeds alone."
+        False: "and is hardly heeded.", True: "and is heeded.", None: "and whether it is heeded is open."
     }[found.heeded]  # fmt: skip
 
 
