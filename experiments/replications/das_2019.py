@@ -105,7 +105,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-EPISODES = 40_000
+EPISODES = 80_000
 
 JUNCTION = with_rules(
     with_talk(
