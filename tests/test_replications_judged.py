@@ -129,16 +129,17 @@ def test_a_gain_without_content_is_no_talk(found: Results, word: str, says: str)
         assert cao_2018.conclude(found).table.shape[0] == 6
 
 
-def matrices(said: float, heard: float, scrambled: float) -> Results:
+def matrices(said: float, heard: float, scrambled: float, heard_in_8: float | None = None) -> Results:
     columns = (
         "score", "score_shuffled", "consistency_nats", "consistency_nats_null", "consistency_jaques",
         "consistency_jaques_null", "consistency_bits", "consistency_null", "heeded_bits", "heeded_null",
     )  # fmt: skip
-    talk = (0.7, 0.7, said, 0.03, 0.2, 0.1, said, 0.001, heard, 0.0)
+    talk = (0.7, 0.66, said, 0.03, 0.2, 0.1, said, 0.001, heard, 0.0)
+    in_8 = (*talk[:8], heard if heard_in_8 is None else heard_in_8, 0.0)
     silent = (0.7, *[np.nan] * 9)
     conditions: dict[str, Any] = {
-        "2 × 2": talk, "4 × 4": talk, "2 × 2, scrambled": (*talk[:6], scrambled, *talk[7:]), "2 × 2, no talk": silent,
-        "2 × 2, words a tenth": talk, "4 × 4, words a tenth": talk,
+        "2 × 2": talk, "4 × 4": talk, "8 × 8": in_8, "2 × 2, scrambled": (*talk[:6], scrambled, *talk[7:]),
+        "2 × 2, no talk": silent, **{f"{size} × {size}, words a tenth": talk for size in (2, 4, 8)},
     }  # fmt: skip
     return results(columns, **conditions)
 
@@ -146,10 +147,11 @@ def matrices(said: float, heard: float, scrambled: float) -> Results:
 @pytest.mark.parametrize(
     ("found", "word", "says", "answers"),
     [
-        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens", "hardly heeded"),
-        (matrices(0.3, 0.4, 0.2), "partly", "The talk is heeded", "and is heeded."),
-        (matrices(0.1, 0.003, 0.2), "partly", "inside in 0 of 5 seeds; what is claimed holds", "hardly heeded"),
-        (matrices(0.3, 0.003, 0.0), "partly", "With scrambled messages it is not above its null", "hardly heeded"),
+        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens", "No: what is said goes with what"),
+        (matrices(0.3, 0.4, 0.2), "partly", "In 2 × 2 games the talk is heeded; in 4 × 4", "and is heeded."),
+        (matrices(0.1, 0.003, 0.2), "partly", "and inside in 0 of 5 seeds", "and is hardly heeded"),
+        (matrices(0.3, 0.003, 0.0), "partly", "With scrambled messages the consistency is not", "is hardly heeded"),
+        (matrices(0.3, 0.003, 0.2, 0.4), "partly", "holds in 2 × 2 and 4 × 4 games; in 8", "Not in 2 × 2 and 4 × 4"),
         (matrices(0.0, 0.003, 0.0), "partly", "not above its null", "does not go with what is done"),
         (matrices(0.0, 0.4, 0.0), "not", "not above its null", "does not go with what is done"),
     ],
@@ -157,18 +159,20 @@ def matrices(said: float, heard: float, scrambled: float) -> Results:
 def test_consistency_without_listening(found: Results, word: str, says: str, answers: str) -> None:
     verdict = lowe_2019.judge(found)
     assert verdict.word == word
-    assert says in verdict.reason
+    assert says.lower() in verdict.reason.lower()
     conclusion = lowe_2019.conclude(found)
     assert answers in conclusion.answer
-    assert conclusion.table.shape == (6, 12)
+    assert conclusion.table.shape == (8, 12)
     assert conclusion.table["null (bits)"].iloc[0] == "0.001 [-0.001, 0.003]"
 
 
-def test_listening_in_some_seeds_is_not_settled() -> None:
+def test_listening_in_some_seeds_is_told_by_the_control() -> None:
     found = matrices(0.3, 0.003, 0.2)
-    found.rows.loc[found.rows.condition == "2 × 2", "heeded_bits"] = [0.007, 0.1, 0.001, 0.21, 0.005]
-    assert "do not settle whether the talk is heeded" in lowe_2019.judge(found).reason
-    assert "whether it is heeded is open" in lowe_2019.conclude(found).answer
+    small = found.rows.condition == "2 × 2"
+    found.rows.loc[small, "heeded_bits"] = [0.007, 0.1, 0.001, 0.21, 0.005]
+    found.rows.loc[small, "score_shuffled"] = [0.7, 0.5, 0.7, 0.5, 0.7]
+    assert "2 of 5 seeds listen, as their loss by other games' words shows (0.200)" in lowe_2019.judge(found).reason
+    assert "Not in 4 × 4 and 8 × 8 games" in lowe_2019.conclude(found).answer
 
 
 @pytest.mark.parametrize(

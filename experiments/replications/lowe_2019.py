@@ -29,7 +29,7 @@ from experiments.running import main
 from experiments.writing import BLUE, ORANGE, mean_of, number, panels
 
 SCRAMBLED, TENTH = ", scrambled", ", words a tenth"
-SIZES = (2, 4)
+SIZES = (2, 4, 8)
 PUBLISHED = (0.19, 0.54)
 HEEDED = 0.05
 """A move of which the talk decides less is not led by it (bits)."""
@@ -97,7 +97,7 @@ def _of(results: Results, condition: str, column: str) -> Interval:
 
 
 class Found(NamedTuple):
-    """What of the claim holds, by intervals over seeds."""
+    """What of the claim holds in games of one size, by intervals over seeds."""
 
     consistent: bool
     """The consistency lies above its null."""
@@ -105,58 +105,83 @@ class Found(NamedTuple):
     """The mean lies in the published range."""
     heeded: bool | None
     """Whether the talk is heeded; None where the seeds do not settle it."""
-    stays: bool
-    """Above its null also where the messages were scrambled in training."""
+
+    @property
+    def claimed(self) -> bool:
+        """Agents say what they do, and nobody listens."""
+        return self.consistent and self.heeded is False
 
 
-def found_in(results: Results) -> Found:
-    """What of the claim holds in 2 × 2 games."""
-    above = {
-        name: mean_of(own.consistency_bits - own.consistency_null).low > 0
-        for name, own in results.rows.groupby("condition")
-    }
-    heard = _of(results, _size(2), "heeded_bits")
-    heeded = False if heard.high < HEEDED else True if heard.low > 0 and heard.value >= HEEDED else None
-    within = PUBLISHED[0] <= _of(results, _size(2), "consistency_nats").value <= PUBLISHED[1]
-    return Found(above[_size(2)], within, heeded, above[_size(2) + SCRAMBLED])
+def found_in(results: Results) -> dict[int, Found]:
+    """What of the claim holds, by the number of moves."""
+    found = {}
+    for size in SIZES:
+        heard = _of(results, _size(size), "heeded_bits")
+        heeded = False if heard.high < HEEDED else True if heard.low > 0 and heard.value >= HEEDED else None
+        within = PUBLISHED[0] <= _of(results, _size(size), "consistency_nats").value <= PUBLISHED[1]
+        found[size] = Found(_above_null(results, _size(size)), within, heeded)
+    return found
+
+
+def _above_null(results: Results, condition: str) -> bool:
+    own = results.rows[results.rows.condition == condition]
+    return mean_of(own.consistency_bits - own.consistency_null).low > 0
 
 
 def judge(results: Results) -> Verdict:
     """High consistency where the messages are heard and where they are scrambled, and influence at its floor."""
-    found = found_in(results)
-    columns = (_size(2), "nats"), (_size(2), "nats_null"), (_size(2) + SCRAMBLED, "nats")
-    said, null, scrambled = (number(_of(results, name, f"consistency_{unit}"), 3) for name, unit in columns)
-    figures = (
-        f"Speaker consistency {said} nats as the authors count it (permuted {null}), with scrambled messages in "
-        f"training {scrambled}; influence of what is heard {number(_of(results, _size(2), 'heeded_bits'), 3)} bits"
+    found, stays = found_in(results), _above_null(results, _size(2) + SCRAMBLED)
+    figures = "; ".join(
+        f"{_size(size)}: speaker consistency {_text(_size(size), 'consistency_nats', 3)(results)} nats as the authors "
+        f"count it, of which chance alone gives {_text(_size(size), 'consistency_nats_null', 3)(results)}, influence "
+        f"{_text(_size(size), 'heeded_bits', 3)(results)} bits"
+        for size in SIZES
     )
-    if found == Found(True, True, False, True):
-        why = "symbols go with moves because one network makes both, not because anybody listens"
-        return Verdict("reproduced", f"{figures}: {why}.")
-    seeds = results.rows.consistency_nats[results.rows.condition == _size(2)]
+    scrambled = number(_of(results, _size(2) + SCRAMBLED, "consistency_nats"), 3)
+    figures += f"; 2 × 2 with messages that are scrambled in training: {scrambled} nats"
+    if stays and all(one.claimed and one.within for one in found.values()):
+        why = "Symbols go with moves because one network makes both, not because anybody listens"
+        return Verdict("reproduced", f"{figures}. {why}.")
+    claimed = [_size(size) for size, one in found.items() if one.claimed]
     reasons = [
-        *([] if found.consistent else ["the consistency is not above its null, by the interval over seeds"]),
-        *([] if found.within else [
-            f"the mean consistency lies outside 0.19 to 0.54, and inside in {seeds.between(*PUBLISHED).sum()} of "
-            f"{len(seeds)} seeds"
+        *([f"what is claimed holds in {' and '.join(claimed)} games"] if claimed else []),
+        *(f"in {_size(size)} games {reason}" for size, one in found.items() for reason in _reasons(results, size, one)),
+        *([] if stays else ["with scrambled messages the consistency is not above its null"]),
+    ]
+    some = any(one.consistent or one.heeded is False for one in found.values())
+    told = "; ".join(reasons)
+    return Verdict("partly" if some else "not", f"{figures}. {told[:1].upper()}{told[1:]}.")
+
+
+def _reasons(results: Results, size: int, one: Found) -> list[str]:
+    """What of the claim does not hold in games of one size."""
+    own = results.rows[results.rows.condition == _size(size)]
+    listens = own.heeded_bits >= HEEDED
+    lost = mean_of((own.score - own.score_shuffled)[listens]).value
+    inside = own.consistency_nats.between(*PUBLISHED).sum()
+    return [
+        *([] if one.consistent else ["the consistency is not above its null, by the interval over seeds"]),
+        *([] if one.within else [
+            f"the mean lies outside the published range, and inside in {inside} of {len(own)} seeds"
         ]),
-        *([] if found.stays else ["with scrambled messages it is not above its null"]),
-        *([] if found.heeded is False else ["the talk is heeded"] if found.heeded else [
-            "the seeds do not settle whether the talk is heeded"
+        *([] if one.heeded is False else ["the talk is heeded"] if one.heeded else [
+            f"{listens.sum()} of {len(own)} seeds listen"
+            + (f", as their loss by other games' words shows ({lost:.3f})" if listens.any() else ", so far as is known")
         ]),
     ]  # fmt: skip
-    holds = found.consistent and found.stays and found.heeded is False
-    claim = "; what is claimed holds all the same" if holds else ""
-    told = f"{figures}. {'; '.join(reasons).capitalize()}{claim}."
-    return Verdict("partly" if found.consistent or found.heeded is False else "not", told)
 
 
-def _answer(found: Found) -> str:
-    if not found.consistent:
+def _answer(found: dict[int, Found]) -> str:
+    if not any(one.consistent for one in found.values()):
         return "What is said does not go with what is done beyond chance here."
-    return "What is said goes with what is done, " + {
-        False: "and is hardly heeded.", True: "and is heeded.", None: "and whether it is heeded is open."
-    }[found.heeded]  # fmt: skip
+    unheeded = [_size(size) for size, one in found.items() if one.claimed]
+    if len(unheeded) == len(SIZES):
+        return "No: what is said goes with what is done, and is hardly heeded."
+    if unheeded:
+        games = " and ".join(unheeded)
+        return f"Not in {games} games: there what is said goes with what is done, and is hardly heeded."
+    heeded = all(one.heeded for one in found.values() if one.consistent)
+    return f"What is said goes with what is done, and {'is heeded' if heeded else 'whether it is heeded is open'}."
 
 
 def conclude(results: Results) -> Conclusion:
@@ -178,23 +203,26 @@ def conclude(results: Results) -> Conclusion:
     two = _size(2)
     silent = _of(results, f"{two}, no talk", "score")
     gain = mean_of(_paired(rows, two, f"{two}, no talk"))
+
+    def each(column: str, digits: int = 3, condition: str = "") -> str:
+        return ", ".join(_text(_size(size) + condition, column, digits)(results) for size in SIZES)
+
     return Conclusion(
         answer=_answer(found_in(results)),
-        key=f"consistency {number(_of(results, two, 'consistency_nats'))} nats, influence "
-        f"{number(_of(results, two, 'heeded_bits'), 3)} bits",
-        headline=f"In 2 × 2 games a symbol shares {number(_of(results, two, 'consistency_bits'))} bits with its "
-        f"speaker's move (null {number(_of(results, two, 'consistency_null'), 3)}); what is heard decides "
-        f"{number(_of(results, two, 'heeded_bits'), 3)} bits of a move.",
-        findings=f"With messages of other games in training, where nothing can be learned from what is heard, the "
-        f"symbol still shares {number(_of(results, two + SCRAMBLED, 'consistency_bits'))} bits with the move: it comes "
-        f"from one network that makes both. Talk changes the score by {number(gain, 3)} against no talk at all "
-        f"({number(silent, 3)}); played with other games' words the trained networks score "
+        key=f"consistency {each('consistency_nats', 2)} nats, influence {each('heeded_bits')} bits",
+        headline=f"In games of {', '.join(map(str, SIZES))} moves a symbol shares {each('consistency_bits', 2)} bits "
+        f"with its speaker's move (null {each('consistency_null')}); what is heard decides {each('heeded_bits')} bits "
+        "of a move.",
+        findings=f"**Counting bias.** Counted in batches of {BATCH} games, as in the authors' code, the consistency is "
+        f"{each('consistency_nats', 2)} nats; with the moves permuted, where nothing is shared, the same count gives "
+        f"{each('consistency_nats_null', 2)}. Where the return teaches words a tenth of what it teaches moves, as in "
+        f"that code, it is {each('consistency_nats', 2, TENTH)}, and with the moves permuted "
+        f"{each('consistency_nats_null', 2, TENTH)}. **What is learned.** With messages of other games in training, "
+        "where nothing can be learned from what is heard, "
+        f"the symbol still shares {number(_of(results, two + SCRAMBLED, 'consistency_bits'))} bits with the move: it "
+        f"comes from one network that makes both. Talk changes the score of 2 × 2 games by {number(gain, 3)} against "
+        f"no talk at all ({number(silent, 3)}); played with other games' words the trained networks score "
         f"{number(_of(results, two, 'score_shuffled'), 3)}, with their own {number(_of(results, two, 'score'), 3)}. "
-        f"Where the return teaches words a tenth of what it teaches moves, as in the authors' code, the consistency is "
-        f"{number(_of(results, two + TENTH, 'consistency_nats'))} nats, of which a batch of 64 games gives "
-        f"{number(_of(results, two + TENTH, 'consistency_nats_null'))} by chance alone; in 4 × 4 games "
-        f"{number(_of(results, _size(4) + TENTH, 'consistency_nats'))}, of which "
-        f"{number(_of(results, _size(4) + TENTH, 'consistency_nats_null'))} by chance. "
         f"The score of Jaques et al. is high where one symbol prevails, so it stands beside the same score of permuted "
         f"moves; with two moves and four symbols its floor is not 0.",
         table=_table(rows),
@@ -259,24 +287,30 @@ EXPERIMENT = Replication(
     "symbols more than moves; 250,000 games in batches of 64; the learning rate; the weights of critic and entropy "
     "(their payoffs have three times the spread); and the measure: nats, counted within batches of 64. Done "
     "otherwise: A3C with one hidden layer; a learning rate that falls to 0; both speak at once, one of its options, "
-    "where its default is turns; the return teaches words as much as moves, and a tenth of that, as there, in two "
+    "where its default is turns; the return teaches words as much as moves, and a tenth of that, as there, in "
     "conditions of their own.",
     published=(
-        Published(
-            _size(2),
-            "speaker consistency (nats)",
-            "0.19 – 0.54",
-            "quoted; place not at hand",
-            _text(_size(2), "consistency_nats"),
-            "0.69 nats",
+        *(
+            Published(
+                _size(size),
+                "speaker consistency (nats)",
+                "0.19 – 0.54 over all games",
+                "quoted; place not at hand",
+                _text(_size(size), "consistency_nats"),
+                f"{np.log(size):.2f} nats",
+            )
+            for size in SIZES
         ),
-        Published(
-            _size(2),
-            "causal influence",
-            "its floor",
-            "claim only",
-            _text(_size(2), "heeded_bits", 3),
-            "0 bits need be heeded",
+        *(
+            Published(
+                _size(size),
+                "causal influence (bits)",
+                "its floor",
+                "claim only",
+                _text(_size(size), "heeded_bits", 3),
+                "0 bits need be heeded",
+            )
+            for size in SIZES
         ),
         Published(
             _size(2) + SCRAMBLED,
@@ -293,6 +327,7 @@ EXPERIMENT = Replication(
         **{_size(n) + TENTH: _a_tenth(_games(n)) for n in SIZES},
     },
     measure=measure,
+    seeds=10,
     judge=judge,
     conclude=conclude,
 )
