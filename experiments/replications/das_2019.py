@@ -105,13 +105,14 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-EPISODES = 80_000
+EPISODES = 120_000
 
 JUNCTION = with_rules(
     with_talk(
         Config(
-            env="emcomm/traffic-junction-v1", workers=0, episodes=EPISODES, evaluation_games=1_000, games=16,
-            learning_rate=5e-3, discount=0.9, entropy_bonus=0.02, token_entropy=0.0, token_gradient=True,
+            env="emcomm/traffic-junction-v1", workers=0, episodes=EPISODES, evaluation_games=1_000, games=32,
+            learning_rate=7e-3, discount=0.95, entropy_bonus=0.03, entropy_until=0.8, token_entropy=0.0,
+            token_gradient=True,
         )
     ),
     closing="fixed",
