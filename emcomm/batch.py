@@ -34,7 +34,7 @@ from emcomm.cluster import Cluster, start_ray
 from emcomm.config import Config, read_run_file
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run, command_line
-from emcomm.signals import raise_stopped
+from emcomm.signals import postponed, raise_stopped
 from emcomm.train import TrainOptions, train
 
 if TYPE_CHECKING:
@@ -190,14 +190,15 @@ class _Batch:
         self._episodes: dict[Path, int] = {}
 
     def make(self, wanted: Sequence[Wanted]) -> Iterator[Progress]:
-        """All of them, as `make`."""
-        with _marked(wanted[0].folder.parent) as mark:
+        """All of them, as `make`. A signal is noted and obeyed here: raised inside Ray it could get lost."""
+        with _marked(wanted[0].folder.parent) as mark, postponed() as stop:
             self._mark = None if self._cluster.is_local else mark
             for each in wanted:
                 self._start(each)
             try:
                 waits_until = time.monotonic() + CORE_PATIENCE
                 while self._under_way:
+                    stop.obey()
                     for stream in self._ready():
                         waits_until = math.inf
                         yield self._heard(stream)
@@ -207,6 +208,7 @@ class _Batch:
                         self._note(
                             f"no run has begun yet: Ray has {cores:.0f} cores, and may be waiting for a free one"
                         )
+                stop.obey()
             except KeyboardInterrupt:
                 self._let_them_save()
                 raise

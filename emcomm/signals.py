@@ -31,6 +31,11 @@ class Stop:
             _stop(number, frame)
         self.number = number
 
+    def obey(self) -> None:
+        """Raise `Stopped` if a signal has come."""
+        if self.number is not None:
+            raise Stopped(self.number)
+
 
 def raise_stopped() -> None:
     """From now on a signal raises `Stopped` wherever the process is. What is ignored, as under nohup, stays ignored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -25,6 +27,7 @@ from emcomm.config import Config
 from emcomm.dialogues import concatenate, read_part
 from emcomm.errors import BadInput
 from emcomm.runs import Run
+from emcomm.signals import Stopped
 from emcomm.sweep import Plan, plan_of, seeds_of
 from emcomm.sweeping import Planned, _shown
 from emcomm.verification import check_run
@@ -495,6 +498,35 @@ def test_a_run_whose_settings_changed_on_its_way_is_no_run_of_the_sweep(tmp_path
     Run(run.path, longer).note_resume(100)
     with pytest.raises(BadInput, match=r"other settings up to episode 100 \(episodes was changed by --resume\)"):
         state_of(Wanted(run.path, longer))
+
+
+def test_a_signal_that_gets_lost_inside_ray_is_obeyed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ready(self: batch._Batch) -> list[Any]:
+        """Python ignores what is raised in a destructor."""
+        asked.append(1)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        self._under_way.clear()
+        return []
+
+    monkeypatch.setattr(batch._Batch, "_ready", ready)
+    monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
+    cluster = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: _raise(Stopped(number)))
+    try:
+        with pytest.raises(Stopped, match="SIGTERM"):
+            list(batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)]))  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert asked == [1]
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 # -- runs with workers of their own ------------------------------------------------------------------------------------
