@@ -309,6 +309,10 @@ class _Watch:
         self.episodes = course.episodes
         return self.stop
 
+    def ask_to_stop(self) -> None:
+        """A training that goes on saves, and ends."""
+        self.stop = signal.SIGINT
+
 
 def _made(wanted: Wanted, mark: Mark | None, sent: list[Any] | None, command: str, path: list[str]) -> Iterator[_News]:
     """Make a run, on whatever node this is. `sent` holds a reference to what lies in its folder already; it is empty
@@ -329,12 +333,13 @@ def _made(wanted: Wanted, mark: Mark | None, sent: list[Any] | None, command: st
                 mirror.receive(place, piece)
             mirrored = mirror.Mirror(place)
         thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="training"))
+        stack.callback(watch.ask_to_stop)  # before the thread is waited for, also where Ray closes this generator
         training = thread.submit(_train, wanted, place, watch)
         try:
             while not wait([training], LOOK_EVERY).done:
                 yield _News(watch.episodes, mirrored.news() if mirrored else [])
         except KeyboardInterrupt:
-            watch.stop = signal.SIGINT
+            watch.ask_to_stop()
             wait([training], SAVING_PATIENCE)
         yield _News(watch.episodes, mirrored.news() if mirrored else [])
         training.result()

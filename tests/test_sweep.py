@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -445,6 +446,22 @@ def test_a_run_made_elsewhere_comes_back_and_can_be_resumed_at_any_moment(
     list(batch._made(alone, None, None, "python -m emcomm.sweep", []))
     for log in ("dialogues", "evaluation"):
         assert talks(wanted.folder / log) == talks(alone.folder / log)
+
+
+def test_a_task_that_ray_closes_leaves_no_training_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray raises an interrupt in the task's own code, or between two of its reports: there it closes the generator."""
+    monkeypatch.setattr(batch, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(sys, "argv", ["python", "-m", "emcomm.sweep"])
+    wanted = Wanted(tmp_path / "run", dataclasses.replace(CONFIG, episodes=100_000))
+    made = batch._made(wanted, None, None, "python -m emcomm.sweep", [])
+    while next(made).episodes == 0:
+        pass
+    made.close()
+    assert state_of(wanted) == "begun"
+    summary = json.loads((wanted.folder / "summary.json").read_text())
+    assert summary["interrupted"]
+    assert 0 < summary["episodes"] < 100_000
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("training")]
 
 
 def test_a_mirror_brings_what_is_new_and_takes_away_what_is_gone(tmp_path: Path) -> None:
