@@ -223,7 +223,7 @@ def test_the_junction_is_judged(talk: float, shuffled: float, word: str, says: s
     }  # fmt: skip
     found = results(columns, **conditions)
     found.rows["course_success"] = [[0.1, 0.2, 0.3]] * len(found.rows)
-    verdict = das_2019.judge(found)
+    verdict = das_2019.EASY.judge(found)
     assert verdict.word == word
     assert says in verdict.reason
-    assert das_2019.conclude(found).table.shape[0] == 3
+    assert das_2019.EASY.conclude(found).table.shape[0] == 3
