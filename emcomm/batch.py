@@ -38,7 +38,7 @@ from emcomm.signals import postponed, raise_stopped
 from emcomm.train import TrainOptions, train
 
 if TYPE_CHECKING:
-    from emcomm.progress import Course, Watch
+    from emcomm.progress import Course
 
 LOOK_EVERY = 1.0
 """How often a task says how far it is (seconds)."""
@@ -121,7 +121,8 @@ def make(
     """Make runs, those without workers side by side, on the cluster at `address` or by default a local one.
 
     Yields what is new of them, and at the end of each whether it failed; the others go on. `note` is told what a person
-    should know besides. After a signal the tasks have saved when it is raised. Raises Fault where Ray itself breaks
+    should know besides. After a signal, and where the caller breaks off, the tasks
+    have saved when it is raised. Raises Fault where Ray itself breaks
     down.
     """
     alone = [each for each in wanted if not each.config.workers]
@@ -190,26 +191,27 @@ class _Batch:
         self._episodes: dict[Path, int] = {}
 
     def make(self, wanted: Sequence[Wanted]) -> Iterator[Progress]:
-        """All of them, as `make`. A signal is noted and obeyed here: raised inside Ray it could get lost."""
-        with _marked(wanted[0].folder.parent) as mark, postponed() as stop:
+        """All of them, as `make`."""
+        with _marked(wanted[0].folder.parent) as mark:
             self._mark = None if self._cluster.is_local else mark
             for each in wanted:
                 self._start(each)
             try:
                 waits_until = time.monotonic() + CORE_PATIENCE
                 while self._under_way:
+                    with postponed() as stop:  # raised inside Ray a signal could get lost
+                        news = [self._heard(stream) for stream in self._ready()]
                     stop.obey()
-                    for stream in self._ready():
+                    yield from news
+                    if news:
                         waits_until = math.inf
-                        yield self._heard(stream)
-                    if time.monotonic() > waits_until:
+                    elif time.monotonic() > waits_until:
                         waits_until = math.inf
                         cores = self._ray.cluster_resources().get("CPU", 0)
                         self._note(
                             f"no run has begun yet: Ray has {cores:.0f} cores, and may be waiting for a free one"
                         )
-                stop.obey()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, GeneratorExit):
                 self._let_them_save()
                 raise
 
@@ -250,11 +252,7 @@ class _Batch:
             return Progress(wanted, self._episodes.get(wanted.folder, 0))
         if news.lacks_the_run:
             self._lacking.add(wanted.folder)
-        try:
-            for piece in news.pieces:
-                mirror.receive(wanted.folder, piece)
-        except OSError as error:
-            raise Fault(f"writing to {wanted.folder} failed: {error.strerror or error}") from error
+        _write_down(news, wanted.folder)
         self._episodes[wanted.folder] = news.episodes
         return Progress(wanted, news.episodes)
 
@@ -270,9 +268,18 @@ class _Batch:
         while self._under_way and time.monotonic() < end:
             for stream in self._ready():
                 with contextlib.suppress(StopIteration, self._ray.exceptions.RayError):
-                    self._ray.get(next(stream))
+                    _write_down(self._ray.get(next(stream)), self._under_way[stream].folder)
                     continue
                 self._under_way.pop(stream)
+
+
+def _write_down(news: _News, folder: Path) -> None:
+    """What a task has sent of its run; nothing where it writes to this disk itself."""
+    try:
+        for piece in news.pieces:
+            mirror.receive(folder, piece)
+    except OSError as error:
+        raise Fault(f"writing to {folder} failed: {error.strerror or error}") from error
 
 
 def _told(error: BaseException) -> str:
@@ -359,8 +366,9 @@ def _fetched(sent: list[Any] | None) -> list[mirror.Piece]:
     return ray.get(sent[0]) if sent else []
 
 
-def _train(wanted: Wanted, place: Path, watch: Watch = lambda course: None, address: str | None = None) -> None:
+def _train(wanted: Wanted, place: Path, watch: _Watch | None = None, address: str | None = None) -> None:
     """Train one run, or go on with it, and do what is to be done with it."""
+    watch = watch or _Watch()
     from emcomm.a3c import use_one_core
 
     if state_of(wanted._replace(folder=place)) != "done":
@@ -372,6 +380,8 @@ def _train(wanted: Wanted, place: Path, watch: Watch = lambda course: None, addr
             if train(options, Console(file=nowhere), watch):
                 raise KeyboardInterrupt
     use_one_core()
+    if watch.stop is not None:
+        raise KeyboardInterrupt
     if wanted.after is not None:
         wanted.after(place)
 
@@ -407,10 +417,13 @@ def _with_workers(wanted: Wanted, address: str | None) -> Progress:
     try:
         process.join()
     except KeyboardInterrupt:
-        process.join(10)  # a terminal has interrupted it too
-        if process.pid and process.is_alive():
-            os.kill(process.pid, signal.SIGINT)
-        process.join()
+        with postponed() as again:  # a second signal does not leave the process behind
+            end = time.monotonic() + 10  # a terminal has interrupted it too
+            while process.is_alive() and again.number is None and time.monotonic() < end:
+                process.join(0.1)
+            if process.pid and process.is_alive():
+                os.kill(process.pid, signal.SIGINT)
+            process.join()
         raise
     problem, trace = _last_words(process.exitcode or 0, hears)
     return Progress(wanted, wanted.config.episodes if problem is None else 0, True, problem, trace)

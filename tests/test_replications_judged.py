@@ -144,35 +144,59 @@ def matrices(said: float, heard: float, scrambled: float, heard_in_8: float | No
     return results(columns, **conditions)
 
 
+UNHEEDED = "No: what is said goes with what is done, and is hardly heeded."
+
+
 @pytest.mark.parametrize(
     ("found", "word", "says", "answers"),
     [
-        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens", "No: what is said goes with what"),
-        (matrices(0.3, 0.4, 0.2), "partly", "In 2 × 2 games the talk is heeded; in 4 × 4", "and is heeded."),
-        (matrices(0.1, 0.003, 0.2), "partly", "and inside in 0 of 5 seeds", "and is hardly heeded"),
-        (matrices(0.3, 0.003, 0.0), "partly", "With scrambled messages the consistency is not", "is hardly heeded"),
-        (matrices(0.3, 0.003, 0.2, 0.4), "partly", "holds in 2 × 2 and 4 × 4 games; in 8", "Not in 2 × 2 and 4 × 4"),
-        (matrices(0.0, 0.003, 0.0), "partly", "not above its null", "does not go with what is done"),
-        (matrices(0.0, 0.4, 0.0), "not", "not above its null", "does not go with what is done"),
+        (matrices(0.3, 0.003, 0.2), "reproduced", "not because anybody listens", UNHEEDED),
+        (matrices(0.3, 0.4, 0.2), "not", "5 of 5 seeds listen, and each of them loses", "8 × 8: consistent, heeded."),
+        (matrices(0.1, 0.003, 0.2), "partly", "range, 0 of 5 seeds are inside", UNHEEDED),
+        (matrices(0.3, 0.003, 0.0), "partly", "2 × 2, scrambled: not consistent", UNHEEDED),
+        (
+            matrices(0.3, 0.003, 0.2, 0.4),
+            "partly",
+            "not heeded is found in 2 × 2 and 4 × 4 games",
+            "2 × 2 and 4 × 4: consistent, hardly heeded; 8 × 8: consistent, heeded.",
+        ),
+        (matrices(0.0, 0.003, 0.0), "not", "shares less than 0.05 bits", "8 × 8: not consistent, hardly heeded."),
+        (matrices(0.0, 0.4, 0.0), "not", "shares less than 0.05 bits", "8 × 8: not consistent, heeded."),
     ],
 )
 def test_consistency_without_listening(found: Results, word: str, says: str, answers: str) -> None:
     verdict = lowe_2019.judge(found)
     assert verdict.word == word
-    assert says.lower() in verdict.reason.lower()
+    assert says in verdict.reason
     conclusion = lowe_2019.conclude(found)
     assert answers in conclusion.answer
     assert conclusion.table.shape == (8, 12)
     assert conclusion.table["null (bits)"].iloc[0] == "0.001 [-0.001, 0.003]"
+    assert ("one network that makes both" in conclusion.findings) == (found.rows.consistency_bits[15] > 0.1)
 
 
-def test_listening_in_some_seeds_is_told_by_the_control() -> None:
+@pytest.mark.parametrize(
+    ("lost", "says"), [(0.2, "each of them loses by other games' words (0.200"), (0.0, "do not cost each of them")]
+)
+def test_what_some_seeds_do_is_not_said_of_all(lost: float, says: str) -> None:
     found = matrices(0.3, 0.003, 0.2)
     small = found.rows.condition == "2 × 2"
-    found.rows.loc[small, "heeded_bits"] = [0.007, 0.1, 0.001, 0.21, 0.005]
-    found.rows.loc[small, "score_shuffled"] = [0.7, 0.5, 0.7, 0.5, 0.7]
-    assert "2 of 5 seeds listen, as their loss by other games' words shows (0.200)" in lowe_2019.judge(found).reason
-    assert "Not in 4 × 4 and 8 × 8 games" in lowe_2019.conclude(found).answer
+    found.rows.loc[small, "heeded_bits"] = [0.6, 0.003, 0.001, 0.002, 0.005]
+    found.rows.loc[small, "score"], found.rows.loc[small, "score_shuffled"] = 0.7, 0.7 - lost
+    verdict = lowe_2019.judge(found)
+    assert verdict.word == "partly"
+    assert f"2 × 2: 1 of 5 seeds listen{', and' if lost else ', though'}" in verdict.reason
+    assert says in verdict.reason
+    assert "2 × 2: consistent, heeding open; 4 × 4 and 8 × 8: consistent, hardly" in lowe_2019.conclude(found).answer
+
+
+def test_counting_bias_is_no_consistency_and_few_seeds_settle_nothing() -> None:
+    found = matrices(0.3, 0.003, 0.2)
+    found.rows["consistency_bits"] = found.rows.consistency_null + 0.006
+    assert lowe_2019.judge(found).word == "not"
+    one = Results(matrices(0.3, 0.003, 0.2).rows.query("seed == 0"), {}, True)
+    assert lowe_2019.judge(one).word == "not"
+    assert "consistency open, heeding open" in lowe_2019.conclude(one).answer
 
 
 @pytest.mark.parametrize(
@@ -209,10 +233,10 @@ def test_lengths_are_judged(free: float, priced: float, word: str, answers: str)
     ("talk", "shuffled", "word", "says"),
     [
         (0.95, 0.5, "reproduced", "5 of 5 seeds use them"),
-        (0.8, 0.5, "partly", "the published figure with talk is not reached"),
+        (0.8, 0.5, "partly", "episodes the published success with talk is not reached."),
         (0.58, 0.5, "partly", "0 of 5 seeds use them"),
-        (0.8, 0.8, "partly", "that the difference is content is not shown"),
-        (0.5, 0.5, "not", "0 of 5 seeds use them"),
+        (0.95, 0.95, "not", "episodes it is not shown that the difference is content. The published runs"),
+        (0.5, 0.55, "not", "other junctions cost -5.0 [-5.0, -5.0] points"),
     ],
 )
 def test_the_junction_is_judged(talk: float, shuffled: float, word: str, says: str) -> None:

@@ -28,7 +28,7 @@ from emcomm.config import Config
 from emcomm.dialogues import concatenate, read_part
 from emcomm.errors import BadInput
 from emcomm.runs import Run
-from emcomm.signals import Stopped
+from emcomm.signals import STOPPING, Stopped, raise_stopped
 from emcomm.sweep import Plan, plan_of, seeds_of
 from emcomm.sweeping import Planned, _shown
 from emcomm.verification import check_run
@@ -464,6 +464,15 @@ def test_a_task_that_ray_closes_leaves_no_training_behind(tmp_path: Path, monkey
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("training")]
 
 
+def test_after_a_stop_nothing_is_begun(tmp_path: Path) -> None:
+    wanted = Wanted(tmp_path / "run", dataclasses.replace(CONFIG, episodes=300), after=pytest.fail)
+    watch = batch._Watch()
+    batch._train(wanted._replace(after=None), wanted.folder, watch)
+    watch.ask_to_stop()
+    with pytest.raises(KeyboardInterrupt):
+        batch._train(wanted, wanted.folder, watch)
+
+
 def test_a_mirror_brings_what_is_new_and_takes_away_what_is_gone(tmp_path: Path) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     (there / "tensorboard").mkdir(parents=True)
@@ -533,17 +542,37 @@ def test_a_signal_that_gets_lost_inside_ray_is_obeyed_all_the_same(
     monkeypatch.setattr(batch._Batch, "_ready", ready)
     monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
     cluster = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
-    before = signal.signal(signal.SIGTERM, lambda number, frame: _raise(Stopped(number)))
-    try:
+    with stopping_signals():
         with pytest.raises(Stopped, match="SIGTERM"):
             list(batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)]))  # type: ignore[arg-type]
-    finally:
-        signal.signal(signal.SIGTERM, before)
     assert asked == [1]
 
 
-def _raise(error: BaseException) -> None:
-    raise error
+@contextmanager
+def stopping_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    raise_stopped()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_who_breaks_off_lets_the_tasks_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = []
+    monkeypatch.setattr(batch._Batch, "_ready", lambda self: [*self._under_way])
+    monkeypatch.setattr(batch._Batch, "_heard", lambda self, stream: batch.Progress(self._under_way[stream], 1))
+    monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
+    monkeypatch.setattr(batch._Batch, "_let_them_save", lambda self: saved.append(1))
+    cluster = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
+    with stopping_signals():
+        made = batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)])  # type: ignore[arg-type]
+        next(made)
+        with pytest.raises(Stopped):  # between two reports a signal is raised where the caller is
+            signal.raise_signal(signal.SIGINT)
+        made.close()
+    assert saved == [1]
 
 
 # -- runs with workers of their own ------------------------------------------------------------------------------------

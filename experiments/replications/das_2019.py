@@ -20,10 +20,12 @@ from experiments.writing import draw_seeds, mean_of, number, panels, percent
 
 TALK, SILENT, SPARSE = "two rounds", "no talk", "no talk, arrivals 0.1"
 USED = 0.1
-"""By how much the success of a seed lies above all without talk where it has learned to use it."""
+"""By how much the success of a seed lies above all without talk, and above its own with other junctions' words, where
+it has learned to use the talk."""
 FLOOR = 0.1
-"""Entropy of go and brake over all cars that is kept: one in fifty brakes. Otherwise "always go" is a trap: who
-brakes alone is hit from behind, so that nobody learns what to brake for. Without talk it would only cost (nats)."""
+"""Entropy of go and brake that is kept, over all places, those without a car included: of the easy junction's cars
+about one in thirty brakes. Otherwise "always go" is a trap: who brakes alone is hit from behind, so that nobody learns
+what to brake for. Without talk there is no floor (nats)."""
 
 
 def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
@@ -39,8 +41,8 @@ def _of(results: Results, condition: str, column: str = "success") -> Interval:
 def _users(results: Results) -> int:
     """Seeds that have learned to use the talk."""
     rows = results.rows
-    silent = rows.success[rows.condition == SILENT].max()
-    return int((rows.success[rows.condition == TALK] > silent + USED).sum())
+    own, silent = rows[rows.condition == TALK], rows.success[rows.condition == SILENT].max()
+    return int(((own.success > silent + USED) & (own.success - own.under_shuffled > USED)).sum())
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,8 @@ class Junction:
     """Success with talk that counts as the published one."""
     expected: str
     published: tuple[Published, ...]
-    sparse: float | None = None
-    """Another rate of arrivals, without talk."""
-    sparse_says: str = ""
-    """Why that is run."""
+    sparse_quoted: str = ""
+    """What is published where cars may arrive at a rate of 0.1; where something is, that is run without talk."""
 
     def conditions(self) -> dict[str, Config]:
         """Without talk, with it, and where fewer cars arrive."""
@@ -74,8 +74,8 @@ class Junction:
             with_rules(alone, channel="open"), token_entropy=0.0, token_gradient=True, move_entropy_floor=FLOOR
         )
         conditions = {SILENT: alone, TALK: talking}
-        if self.sparse:
-            conditions[SPARSE] = replace(alone, game_options={**alone.game_options, "rate": self.sparse})
+        if self.sparse_quoted:
+            conditions[SPARSE] = replace(alone, game_options={**alone.game_options, "rate": 0.1})
         return conditions
 
     def judge(self, results: Results) -> Verdict:
@@ -85,22 +85,23 @@ class Junction:
         content, users = mean_of(own.success - own.under_shuffled), _users(results)
         told = (
             f"{percent(silent, 1)} without talk, {percent(talk, 1)} with two rounds ({users} of {len(own)} seeds use "
-            f"them); the words of other junctions cost {percent(content, 1)}"
+            f"them); the words of other junctions cost {content.text(1, 100)} points"
         )
-        if self.sparse:
+        if self.sparse_quoted:
             told += (
-                f". With arrivals of {self.sparse}, {percent(_of(results, SPARSE), 1)} pass without talk; "
-                f"{self.sparse_says}"
+                f". With arrivals of 0.1, {percent(_of(results, SPARSE), 1)} pass without talk; {self.sparse_quoted}"
             )
+        gain = talk.low > silent.high and content.low > 0
         short = [
             *([] if talk.low > silent.high else ["talk and no talk are not apart, by the intervals over seeds"]),
-            *([] if content.low > 0 else ["that the difference is content is not shown"]),
-            *([] if talk.value >= self.near else ["the published figure with talk is not reached"]),
+            *([] if content.low > 0 else ["it is not shown that the difference is content"]),
+            *([] if talk.value >= self.near else ["the published success with talk is not reached"]),
         ]
         if not short:
             return Verdict("reproduced", f"{told}.")
-        told += f". After {self.episodes:,} episodes {'; '.join(short)}. {WHY}."
-        return Verdict("partly" if users > 0 or talk.low > silent.high else "not", told)
+        why = f" {WHY}" if users < len(own) else ""
+        told += f". After {self.episodes:,} episodes {'; '.join(short)}.{why}"
+        return Verdict("partly" if users or gain else "not", told)
 
     def conclude(self, results: Results) -> Conclusion:
         """Success with and without talk."""
@@ -108,11 +109,11 @@ class Junction:
         draw_seeds(axes, results)
         axes.set(ylabel="episodes without a collision (%)")
         of = {name: percent(_of(results, name), 1) for name in self.conditions()}
-        sparse = f" Where {self.sparse} cars arrive per entry and step, {of[SPARSE]} pass." if self.sparse else ""
+        sparse = f" With arrivals of 0.1, {of[SPARSE]} pass without talk." if self.sparse_quoted else ""
         return Conclusion(
             answer={
-                "reproduced": "Two rounds of talk prevent most collisions.",
-                "partly": "Talk prevents collisions in some seeds or in part; the published figure is not reached.",
+                "reproduced": "Yes: with two rounds of talk as many pass as published.",
+                "partly": "In some seeds or in part; the verdict says what is missing.",
                 "not": "No gain by talk is shown in this short training.",
             }[self.judge(results).word],
             key=f"{of[SILENT]} → {of[TALK]}",
@@ -129,9 +130,7 @@ class Junction:
         """As an experiment."""
         level = LEVELS[self.level]
         return Replication(
-            question="Does talk before each step prevent collisions at a junction?"
-            if self.level == "easy"
-            else f"The same at the {self.level} junction?",
+            question=f"Does talk before each step prevent collisions at the {self.level} junction?",
             expected=self.expected,
             paper=Paper(
                 "Das et al.", 2019, "TarMAC: targeted multi-agent communication", "https://arxiv.org/abs/1810.11187"
@@ -140,7 +139,8 @@ class Junction:
             f"{level.steps} steps), also TarMAC's, at the arrival rate at which the published curriculum ends, "
             f"{level.rate}; cars see only their own place. Two rounds of one of 16 tokens each, heard by all, instead "
             "of vectors with attention; A3C with gradients through the tokens; one network for all cars; with talk a "
-            f"floor of {FLOOR} nats under the entropy of all moves together, instead of arrivals that rise slowly.",
+            f"floor of {FLOOR} nats under the entropy of all moves together, and none without, instead of arrivals "
+            "that rise slowly.",
             published=self.published,
             conditions=self.conditions(),
             measure=measure,
@@ -150,8 +150,8 @@ class Junction:
 
 
 WHY = (
-    "The published runs are a hundred times as long, and raise the arrivals slowly. A likely reason where talk is not "
-    "learned: who brakes alone is often hit from behind, so that talk pays only once the others heed it, too"
+    "The published runs are more than a hundred times as long, and raise the arrivals slowly. A likely reason where "
+    "talk is not learned: who brakes alone is often hit from behind, so that talk pays only once the others heed it, too."
 )
 
 
@@ -170,7 +170,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 EASY = Junction(
     "easy",
     80_000,
-    0.89,  # 93.0 less the deviation that stands beside it, 3.7
+    0.893,  # 93.0 less the deviation that stands beside it, 3.7
     "84.9 % without talk and 99.9 % with two rounds (TarMAC), or 30.2 and 93.0 % (IC3Net).",
     (
         Published(SILENT, "episodes without a collision", "30.2 %", "IC3Net, easy, from memory", "success"),
@@ -178,7 +178,6 @@ EASY = Junction(
         Published(SPARSE, "episodes without a collision", "84.9 %", "quoted for TarMAC, easy", "success"),
         Published(TALK, "episodes without a collision", "99.9 %", "quoted for TarMAC, easy", "success", "100 %"),
     ),
-    0.1,
     "quoted for TarMAC are 84.9 %, of which the arrivals are not at hand",
 )
 

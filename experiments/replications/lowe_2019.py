@@ -31,8 +31,9 @@ from experiments.writing import BLUE, ORANGE, mean_of, number, panels
 SCRAMBLED, TENTH = ", scrambled", ", words a tenth"
 SIZES = (2, 4, 8)
 PUBLISHED = (0.19, 0.54)
-HEEDED = 0.05
-"""A move of which the talk decides less is not led by it (bits)."""
+LEAST = 0.05
+"""A move of which the talk decides less is not led by it, and one that shares less with the symbol is not told by it
+(bits)."""
 
 
 BATCH = 64
@@ -97,91 +98,112 @@ def _of(results: Results, condition: str, column: str) -> Interval:
 
 
 class Found(NamedTuple):
-    """What of the claim holds in games of one size, by intervals over seeds."""
+    """What of the claim holds in games of one size, by intervals over seeds; None: the seeds do not settle it."""
 
-    consistent: bool
-    """The consistency lies above its null."""
-    within: bool
-    """The mean lies in the published range."""
+    consistent: bool | None
+    """Whether a symbol shares more with its speaker's move than chance does."""
     heeded: bool | None
-    """Whether the talk is heeded; None where the seeds do not settle it."""
+    """Whether what is heard decides a part of the move."""
+    within: bool
+    """The consistency, counted as the authors do, has its mean in the published range."""
 
     @property
     def claimed(self) -> bool:
         """Agents say what they do, and nobody listens."""
-        return self.consistent and self.heeded is False
+        return self.consistent is True and self.heeded is False
+
+    def __str__(self) -> str:
+        said = {True: "consistent", False: "not consistent", None: "consistency open"}[self.consistent]
+        return f"{said}, {({True: 'heeded', False: 'hardly heeded', None: 'heeding open'})[self.heeded]}"
 
 
-def found_in(results: Results) -> dict[int, Found]:
-    """What of the claim holds, by the number of moves."""
-    found = {}
-    for size in SIZES:
-        heard = _of(results, _size(size), "heeded_bits")
-        heeded = False if heard.high < HEEDED else True if heard.low > 0 and heard.value >= HEEDED else None
-        within = PUBLISHED[0] <= _of(results, _size(size), "consistency_nats").value <= PUBLISHED[1]
-        found[size] = Found(_above_null(results, _size(size)), within, heeded)
-    return found
+def _more_than_least(bits: Interval) -> bool | None:
+    return True if bits.low >= LEAST else False if bits.high < LEAST else None
 
 
-def _above_null(results: Results, condition: str) -> bool:
+def _consistent(results: Results, condition: str) -> bool | None:
     own = results.rows[results.rows.condition == condition]
-    return mean_of(own.consistency_bits - own.consistency_null).low > 0
+    return _more_than_least(mean_of(own.consistency_bits - own.consistency_null))
+
+
+def found_in(results: Results) -> dict[str, Found]:
+    """What of the claim holds, by the size of the game."""
+    return {
+        size: Found(
+            _consistent(results, size),
+            _more_than_least(_of(results, size, "heeded_bits")),
+            PUBLISHED[0] <= _of(results, size, "consistency_nats").value <= PUBLISHED[1],
+        )
+        for size in map(_size, SIZES)
+    }
 
 
 def judge(results: Results) -> Verdict:
     """High consistency where the messages are heard and where they are scrambled, and influence at its floor."""
-    found, stays = found_in(results), _above_null(results, _size(2) + SCRAMBLED)
+    found, stays = found_in(results), _consistent(results, _size(2) + SCRAMBLED)
     figures = "; ".join(
-        f"{_size(size)}: speaker consistency {_text(_size(size), 'consistency_nats', 3)(results)} nats as the authors "
-        f"count it, of which chance alone gives {_text(_size(size), 'consistency_nats_null', 3)(results)}, influence "
-        f"{_text(_size(size), 'heeded_bits', 3)(results)} bits"
-        for size in SIZES
+        f"{size}: speaker consistency {_text(results, size, 'consistency_nats', 3)} nats as the authors count it, of "
+        f"which chance alone gives {_text(results, size, 'consistency_nats_null', 3)}, influence "
+        f"{_text(results, size, 'heeded_bits', 3)} bits"
+        for size in found
     )
-    scrambled = number(_of(results, _size(2) + SCRAMBLED, "consistency_nats"), 3)
-    figures += f"; 2 × 2 with messages that are scrambled in training: {scrambled} nats"
+    figures += f"; 2 × 2 with messages that are scrambled in training: {_scrambled(results, 'consistency_nats')} nats"
     if stays and all(one.claimed and one.within for one in found.values()):
-        why = "Symbols go with moves because one network makes both, not because anybody listens"
-        return Verdict("reproduced", f"{figures}. {why}.")
-    claimed = [_size(size) for size, one in found.items() if one.claimed]
+        why = "symbols go with moves because one network makes both, not because anybody listens"
+        return Verdict("reproduced", f"{figures}. In 2 × 2 games also where nothing can be heard: {why}.")
+    unheeded = [size for size, one in found.items() if one.claimed]
     reasons = [
-        *([f"what is claimed holds in {' and '.join(claimed)} games"] if claimed else []),
-        *(f"in {_size(size)} games {reason}" for size, one in found.items() for reason in _reasons(results, size, one)),
-        *([] if stays else ["with scrambled messages the consistency is not above its null"]),
+        *([f"consistency that is not heeded is found in {_listed(unheeded)} games"] if unheeded else []),
+        *(f"{size}: {reason}" for size, one in found.items() for reason in _reasons(results, size, one)),
+        *([] if stays else [f"2 × 2, scrambled: {'open' if stays is None else 'not'} consistent"]),
     ]
-    some = any(one.consistent or one.heeded is False for one in found.values())
+    some = any(one.consistent and one.heeded is not True for one in found.values())
     told = "; ".join(reasons)
     return Verdict("partly" if some else "not", f"{figures}. {told[:1].upper()}{told[1:]}.")
 
 
-def _reasons(results: Results, size: int, one: Found) -> list[str]:
+def _listed(names: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
+def _reasons(results: Results, size: str, one: Found) -> list[str]:
     """What of the claim does not hold in games of one size."""
-    own = results.rows[results.rows.condition == _size(size)]
-    listens = own.heeded_bits >= HEEDED
-    lost = mean_of((own.score - own.score_shuffled)[listens]).value
+    own = results.rows[results.rows.condition == size]
+    listens = own.heeded_bits >= LEAST
+    lost = (own.score - own.score_shuffled)[listens]
+    control = (
+        f", and each of them loses by other games' words ({lost.mean():.3f} on average)"
+        if listens.any() and (lost > 0).all()
+        else ", though other games' words do not cost each of them anything"
+        if listens.any()
+        else ""
+    )
     inside = own.consistency_nats.between(*PUBLISHED).sum()
     return [
-        *([] if one.consistent else ["the consistency is not above its null, by the interval over seeds"]),
+        *([] if one.consistent else [f"{_shares(one.consistent)} {LEAST} bits with the move"]),
         *([] if one.within else [
-            f"the mean lies outside the published range, and inside in {inside} of {len(own)} seeds"
+            f"the mean is outside the published range, {inside} of {len(own)} seeds are inside"
         ]),
-        *([] if one.heeded is False else ["the talk is heeded"] if one.heeded else [
-            f"{listens.sum()} of {len(own)} seeds listen"
-            + (f", as their loss by other games' words shows ({lost:.3f})" if listens.any() else ", so far as is known")
-        ]),
+        *([] if one.heeded is False else [f"{listens.sum()} of {len(own)} seeds listen{control}"]),
     ]  # fmt: skip
 
 
-def _answer(found: dict[int, Found]) -> str:
-    if not any(one.consistent for one in found.values()):
-        return "What is said does not go with what is done beyond chance here."
-    unheeded = [_size(size) for size, one in found.items() if one.claimed]
-    if len(unheeded) == len(SIZES):
+def _shares(consistent: bool | None) -> str:
+    return "a symbol shares less than" if consistent is False else "it is open whether a symbol shares"
+
+
+def _answer(found: dict[str, Found]) -> str:
+    if all(one.claimed for one in found.values()):
         return "No: what is said goes with what is done, and is hardly heeded."
-    if unheeded:
-        games = " and ".join(unheeded)
-        return f"Not in {games} games: there what is said goes with what is done, and is hardly heeded."
-    heeded = all(one.heeded for one in found.values() if one.consistent)
-    return f"What is said goes with what is done, and {'is heeded' if heeded else 'whether it is heeded is open'}."
+    said: dict[str, list[str]] = {}
+    for size, one in found.items():
+        said.setdefault(str(one), []).append(size)
+    return "By size of the game: " + "; ".join(f"{_listed(sizes)}: {what}" for what, sizes in said.items()) + "."
+
+
+def _scrambled(results: Results, column: str) -> str:
+    return _text(results, _size(2) + SCRAMBLED, column, 3)
 
 
 def conclude(results: Results) -> Conclusion:
@@ -197,15 +219,16 @@ def conclude(results: Results) -> Conclusion:
             ("heeded_bits", ORANGE, 0.12, "heard, on the move (causal influence)"),
         ):
             axes.plot([i + shift] * len(own), own[column], "o", color=colour, alpha=0.7, label=label if not i else None)
-    axes.set_xticks(range(len(shown)), shown)
+    axes.set_xticks(range(len(shown)), shown, rotation=20)
     axes.set(ylabel="bits", ylim=(0, None))
     axes.legend(frameon=False)
     two = _size(2)
     silent = _of(results, f"{two}, no talk", "score")
     gain = mean_of(_paired(rows, two, f"{two}, no talk"))
+    cause = ": it comes from one network that makes both" if _consistent(results, two + SCRAMBLED) else ""
 
     def each(column: str, digits: int = 3, condition: str = "") -> str:
-        return ", ".join(_text(_size(size) + condition, column, digits)(results) for size in SIZES)
+        return ", ".join(_text(results, _size(size) + condition, column, digits) for size in SIZES)
 
     return Conclusion(
         answer=_answer(found_in(results)),
@@ -218,13 +241,12 @@ def conclude(results: Results) -> Conclusion:
         f"{each('consistency_nats_null', 2)}. Where the return teaches words a tenth of what it teaches moves, as in "
         f"that code, it is {each('consistency_nats', 2, TENTH)}, and with the moves permuted "
         f"{each('consistency_nats_null', 2, TENTH)}. **What is learned.** With messages of other games in training, "
-        "where nothing can be learned from what is heard, "
-        f"the symbol still shares {number(_of(results, two + SCRAMBLED, 'consistency_bits'))} bits with the move: it "
-        f"comes from one network that makes both. Talk changes the score of 2 × 2 games by {number(gain, 3)} against "
-        f"no talk at all ({number(silent, 3)}); played with other games' words the trained networks score "
-        f"{number(_of(results, two, 'score_shuffled'), 3)}, with their own {number(_of(results, two, 'score'), 3)}. "
-        f"The score of Jaques et al. is high where one symbol prevails, so it stands beside the same score of permuted "
-        f"moves; with two moves and four symbols its floor is not 0.",
+        "where nothing can be learned from what is heard, the symbol of 2 × 2 games shares "
+        f"{_scrambled(results, 'consistency_bits')} bits with the move{cause}. Talk changes the score of 2 × 2 games "
+        f"by {number(gain, 3)} against no talk at all ({number(silent, 3)}); played with other games' words the "
+        f"trained networks score {_text(results, two, 'score_shuffled', 3)}, with their own {_text(results, two, 'score', 3)}. "
+        "The score of Jaques et al. is high where one symbol or move prevails, so it stands beside the same score of "
+        "permuted moves.",
         table=_table(rows),
         figure=figure,
     )
@@ -255,8 +277,12 @@ def _size(moves: int) -> str:
     return f"{moves} × {moves}"
 
 
-def _text(condition: str, column: str, digits: int = 2) -> Any:
-    return lambda results: number(_of(results, condition, column), digits)
+def _text(results: Results, condition: str, column: str, digits: int = 2) -> str:
+    return number(_of(results, condition, column), digits)
+
+
+def _ours(condition: str, column: str, digits: int = 2) -> Callable[[Results], str]:
+    return lambda results: _text(results, condition, column, digits)
 
 
 def _games(moves: int) -> Config:
@@ -296,7 +322,7 @@ EXPERIMENT = Replication(
                 "speaker consistency (nats)",
                 "0.19 – 0.54 over all games",
                 "quoted; place not at hand",
-                _text(_size(size), "consistency_nats"),
+                _ours(_size(size), "consistency_nats"),
                 f"{np.log(size):.2f} nats",
             )
             for size in SIZES
@@ -307,7 +333,7 @@ EXPERIMENT = Replication(
                 "causal influence (bits)",
                 "its floor",
                 "claim only",
-                _text(_size(size), "heeded_bits", 3),
+                _ours(_size(size), "heeded_bits", 3),
                 "0 bits need be heeded",
             )
             for size in SIZES
@@ -317,7 +343,7 @@ EXPERIMENT = Replication(
             "speaker consistency (nats)",
             "stays",
             "claim only",
-            _text(_size(2) + SCRAMBLED, "consistency_nats"),
+            _ours(_size(2) + SCRAMBLED, "consistency_nats"),
         ),
     ),
     conditions={
