@@ -542,9 +542,8 @@ def test_a_signal_that_gets_lost_inside_ray_is_obeyed_all_the_same(
     monkeypatch.setattr(batch._Batch, "_ready", ready)
     monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
     cluster = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
-    with stopping_signals():
-        with pytest.raises(Stopped, match="SIGTERM"):
-            list(batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)]))  # type: ignore[arg-type]
+    with stopping_signals(), pytest.raises(Stopped, match="SIGTERM"):
+        list(batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)]))  # type: ignore[arg-type]
     assert asked == [1]
 
 

@@ -244,7 +244,8 @@ def conclude(results: Results) -> Conclusion:
         "where nothing can be learned from what is heard, the symbol of 2 × 2 games shares "
         f"{_scrambled(results, 'consistency_bits')} bits with the move{cause}. Talk changes the score of 2 × 2 games "
         f"by {number(gain, 3)} against no talk at all ({number(silent, 3)}); played with other games' words the "
-        f"trained networks score {_text(results, two, 'score_shuffled', 3)}, with their own {_text(results, two, 'score', 3)}. "
+        f"trained networks score {_text(results, two, 'score_shuffled', 3)}, with their own "
+        f"{_text(results, two, 'score', 3)}. "
         "The score of Jaques et al. is high where one symbol or move prevails, so it stands beside the same score of "
         "permuted moves.",
         table=_table(rows),
