@@ -90,7 +90,7 @@ class Config:
     counts as a move (from 0 to 1)."""
     move_entropy_floor: float = 0.0
     """Below this entropy of the moves, over all agents and games together, the loss grows by ten times what is
-    missing; it keeps agents from all settling on one move (nats; 0: no floor)."""
+    missing; it keeps agents from all settling on one move. Who has but one move counts, too (nats; 0: no floor)."""
     cost_until: float = 0.0
     """With --round-cost: share of the episodes over which it rises linearly from 0 to its value (0 to 1)."""
     value_weight: float = 0.5

@@ -54,9 +54,9 @@ FLOOR_WEIGHT = 10.0
 def missing_move_entropy(log_probs_t: Tensor, first_move: int, floor: float) -> Tensor:
     """By how much the entropy of the mean distribution over moves lies below `floor` (nats); 0 where it does not.
 
-    The mean is over all steps, games and agents of `log_probs_t` `[T, B, N, A]`, by how likely they move at all. Agents
-    who always part, each sure of its own move, have the entropy of their shares: unlike an entropy bonus the floor
-    costs them nothing.
+    The mean is over all steps, games and agents of `log_probs_t` `[T, B, N, A]`, by how likely they move at all; who
+    has but one move, as a place without a car, counts, too. Agents who always part, each sure of its own move, have the
+    entropy of their shares: unlike an entropy bonus the floor costs them nothing.
 
     >>> sure = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).log()
     >>> float(missing_move_entropy(sure, 1, 0.5)), round(float(missing_move_entropy(sure[:1], 1, 0.5)), 3)
