@@ -166,7 +166,7 @@ def draw_seeds(
         own = rows[rows.condition == condition]
         values = own[column].to_numpy(float) * scale
         spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else [0.0]
-        middle = mean_of(values)
+        middle = mean_of(values, bounds=(0, scale) if column == "success" else (-np.inf, np.inf))
         axes.plot([i, i], [middle.low, middle.high], color=BLUE, lw=9, alpha=0.25, solid_capstyle="butt")
         axes.plot(i + np.asarray(spread), values, "o", color=BLUE, ms=4)
         best = f"best_{column}"
