@@ -150,7 +150,7 @@ class Junction:
 
 
 WHY = (
-    "The published runs are more than a hundred times as long, and raise the arrivals slowly. A likely reason where "
+    "The published runs are far longer, and raise the arrivals slowly. A likely reason where "
     "talk is not learned: who brakes alone is often hit from behind, so that talk pays only once the others heed it."
 )
 
