@@ -121,9 +121,8 @@ def make(
     """Make runs, those without workers side by side, on the cluster at `address` or by default a local one.
 
     Yields what is new of them, and at the end of each whether it failed; the others go on. `note` is told what a person
-    should know besides. After a signal, and where the caller breaks off, the tasks
-    have saved when it is raised. Raises Fault where Ray itself breaks
-    down.
+    should know besides. After a signal, and where the caller breaks off, the tasks have saved when it is raised. Raises
+    Fault where Ray itself breaks down.
     """
     alone = [each for each in wanted if not each.config.workers]
     if alone:
@@ -368,9 +367,9 @@ def _fetched(sent: list[Any] | None) -> list[mirror.Piece]:
 
 def _train(wanted: Wanted, place: Path, watch: _Watch | None = None, address: str | None = None) -> None:
     """Train one run, or go on with it, and do what is to be done with it."""
-    watch = watch or _Watch()
     from emcomm.a3c import use_one_core
 
+    watch = watch or _Watch()
     if state_of(wanted._replace(folder=place)) != "done":
         resume = place if _begun(place, wanted.config) else None
         options = TrainOptions(

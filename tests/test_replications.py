@@ -95,7 +95,12 @@ def planted(columns: dict[str, dict[str, float]], name: str) -> str:
     """The verdict on five seeds, all alike but for a little noise: condition -> column -> value."""
     rng = np.random.default_rng(0)
     rows = [
-        {"condition": condition, "seed": s, **{c: v + rng.normal() * 1e-3 for c, v in values.items()}}
+        {
+            "condition": condition,
+            "seed": s,
+            "episodes": 12_000,
+            **{c: v + rng.normal() * 1e-3 for c, v in values.items()},
+        }
         for condition, values in columns.items()
         for s in range(5)
     ]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -540,11 +540,16 @@ def test_a_signal_that_gets_lost_inside_ray_is_obeyed_all_the_same(
         return []
 
     monkeypatch.setattr(batch._Batch, "_ready", ready)
-    monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
-    cluster = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
     with stopping_signals(), pytest.raises(Stopped, match="SIGTERM"):
-        list(batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)]))  # type: ignore[arg-type]
+        list(made_without_ray(tmp_path, monkeypatch))
     assert asked == [1]
+
+
+def made_without_ray(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[batch.Progress, None, None]:
+    """One run is made by a driver whose tasks are never started."""
+    monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
+    cluster: Any = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
+    yield from batch._Batch(cluster, print).make([Wanted(folder / "run", CONFIG)])
 
 
 @contextmanager
@@ -562,11 +567,9 @@ def test_who_breaks_off_lets_the_tasks_save(tmp_path: Path, monkeypatch: pytest.
     saved = []
     monkeypatch.setattr(batch._Batch, "_ready", lambda self: [*self._under_way])
     monkeypatch.setattr(batch._Batch, "_heard", lambda self, stream: batch.Progress(self._under_way[stream], 1))
-    monkeypatch.setattr(batch._Batch, "_start", lambda self, wanted: self._under_way.update({wanted.folder: wanted}))
     monkeypatch.setattr(batch._Batch, "_let_them_save", lambda self: saved.append(1))
-    cluster = SimpleNamespace(ray=SimpleNamespace(remote=lambda **_: lambda task: task), is_local=True)
     with stopping_signals():
-        made = batch._Batch(cluster, print).make([Wanted(tmp_path / "run", CONFIG)])  # type: ignore[arg-type]
+        made = made_without_ray(tmp_path, monkeypatch)
         next(made)
         with pytest.raises(Stopped):  # between two reports a signal is raised where the caller is
             signal.raise_signal(signal.SIGINT)

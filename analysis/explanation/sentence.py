@@ -74,7 +74,7 @@ def undecided_sentence(rivals: tuple[str, ...]) -> str:
     >>> undecided_sentence(("integrator", "two numbers", "three numbers"))[:46]
     'Integrator and a few running numbers tell who '
     """
-    named = _listed(_rivals(rivals))
+    named = listed(_rivals(rivals))
     return (
         f"{named[0].upper()}{named[1:]} tell who yields, and these dialogues do not separate them: the full "
         "analysis takes more."
@@ -99,7 +99,7 @@ def lead_of(result: Explanation, agent: str = "agent", agents: str = "agents", y
         return f"The talk tells which {agent} {takes}, but no single rule can be named for how."
     if result.family in ("vote", "integrator", *NUMBERS):
         pro, con = _strong(result.weights or {})
-        more, less = f"more {_listed(pro)}" if pro else "", f"less {_listed(con)}" if con else ""
+        more, less = f"more {listed(pro)}" if pro else "", f"less {listed(con)}" if con else ""
         return f"The {agent} that has said {' and '.join(filter(None, (more, less))) or 'more'} {takes}."
     order = " ".join(result.order or ())
     first = f"in which the {agents} differ decides: whoever says the earlier of {order} {takes}."
@@ -143,7 +143,7 @@ def _passed_over(undecided: tuple[tuple[str, str], ...]) -> str:
     if not undecided:
         return ""
     few = len(undecided) <= 3
-    named = _listed([f"{a} against {b}" for a, b in undecided]) if few else f"{len(undecided)} pairs"
+    named = listed([f"{a} against {b}" for a, b in undecided]) if few else f"{len(undecided)} pairs"
     return f", but {named} decide{'s' if len(undecided) == 1 else ''} nothing"
 
 
@@ -165,8 +165,8 @@ def _for_and_against(weights: Mapping[str, float]) -> str:
     '4 and 2 count for yielding, 0 against'
     """
     pro, con = _strong(weights)
-    pros = f"{_listed(pro)} {'count' if len(pro) > 1 else 'counts'} for yielding" if pro else ""
-    cons = f"{_listed(con)} {'' if pro else 'count ' if len(con) > 1 else 'counts '}against" if con else ""
+    pros = f"{listed(pro)} {'count' if len(pro) > 1 else 'counts'} for yielding" if pro else ""
+    cons = f"{listed(con)} {'' if pro else 'count ' if len(con) > 1 else 'counts '}against" if con else ""
     return ", ".join(filter(None, (pros, cons)))
 
 
@@ -178,5 +178,6 @@ def _strong(weights: Mapping[str, float]) -> tuple[list[str], list[str]]:
     return pro, con
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

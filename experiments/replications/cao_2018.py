@@ -73,7 +73,7 @@ def judge(results: Results) -> Verdict:
         "What prosocial agents gain over no talk is no content, as both controls say: as many muted rounds, which also "
         "give the learner more steps in each bargain, bring as much"
         if only_steps
-        else f"Prosocial agents do not use the talk in {EPISODES:,} episodes"
+        else f"Prosocial agents do not use the talk in {results.rows.episodes.max():,} episodes"
     )
     return Verdict("not", f"{reason}. Of the largest joint value, {told}.")
 

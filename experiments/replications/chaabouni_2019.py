@@ -126,9 +126,9 @@ def _why_not(results: Results) -> str:
     whole = " and ".join(percent(mean_of(own[name].under_open), 1) for name in CONDITIONS)
     by_length = " So a part of what is told lies in when the message ends: there its length is the word."
     return (
-        f"After {EPISODES:,} episodes too few seeds succeed in {100 * LEARNED:.0f} % or more: {learned}. They tell "
-        f"{told} of the {STATES} states. With every token replaced by token 0 they still succeed in {left} instead of "
-        f"{whole}; who always names the most frequent state, in {100 * FREQUENCY[0]:.1f} %."
+        f"After {rows.episodes.max():,} episodes too few seeds succeed in {100 * LEARNED:.0f} % or more: {learned}. "
+        f"They tell {told} of the {STATES} states. With every token replaced by token 0 they still succeed "
+        f"in {left} instead of {whole}; who always names the most frequent state, in {100 * FREQUENCY[0]:.1f} %."
         + (by_length if mean_of(own[FREE].under_constant).low > FREQUENCY[0] else "")
     )
 

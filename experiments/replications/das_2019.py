@@ -91,17 +91,17 @@ class Junction:
             told += (
                 f". With arrivals of 0.1, {percent(_of(results, SPARSE), 1)} pass without talk; {self.sparse_quoted}"
             )
-        gain = talk.low > silent.high and content.low > 0
+        apart, tells = talk.low > silent.high, content.low > 0
         short = [
-            *([] if talk.low > silent.high else ["talk and no talk are not apart, by the intervals over seeds"]),
-            *([] if content.low > 0 else ["it is not shown that the difference is content"]),
+            *([] if apart else ["talk and no talk are not apart, by the intervals over seeds"]),
+            *([] if tells else ["it is not shown that the difference is content"]),
             *([] if talk.value >= self.near else ["the published success with talk is not reached"]),
         ]
         if not short:
             return Verdict("reproduced", f"{told}.")
         why = f" {WHY}" if users < len(own) else ""
-        told += f". After {self.episodes:,} episodes {'; '.join(short)}.{why}"
-        return Verdict("partly" if users or gain else "not", told)
+        told += f". After {results.rows.episodes.max():,} episodes {'; '.join(short)}.{why}"
+        return Verdict("partly" if users or (apart and tells) else "not", told)
 
     def conclude(self, results: Results) -> Conclusion:
         """Success with and without talk."""
@@ -150,8 +150,8 @@ class Junction:
 
 
 WHY = (
-    "The published runs are far longer, and raise the arrivals slowly. A likely reason where "
-    "talk is not learned: who brakes alone is often hit from behind, so that talk pays only once the others heed it."
+    "The published runs are far longer, and raise the arrivals slowly. A likely reason where talk is not learned: who "
+    "brakes alone is often hit from behind, so that talk pays only once the others heed it."
 )
 
 

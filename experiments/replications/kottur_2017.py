@@ -64,9 +64,9 @@ def judge(results: Results) -> Verdict:
     said = "; ".join(f"{name}: {100 * both[name]:.1f} against {100 * TABLE_1[name][0]:.1f} %" for name in CONDITIONS)
     if short:
         reason = (
-            f"After {EPISODES:,} episodes not all vocabularies have learned the objects of training themselves "
-            f"({', '.join(short)}; the paper trains until all are right), so that the unseen ones say little yet: "
-            f"{said}."
+            f"After {results.rows.episodes.max():,} episodes not all vocabularies have learned the objects of training "
+            f"themselves ({', '.join(short)}; the paper trains until all are right), so that the unseen ones say "
+            f"little yet: {said}."
         )
         gaps = all(seen[name] - both[name] > 0.05 for name in CONDITIONS)
         if gaps and len(short) < len(CONDITIONS):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.data.decisions import NotApplicable
 from analysis.data.runs import LoadedRun
+from analysis.explanation.sentence import listed
 from analysis.metrics.seed_aggregation import Interval
 from analysis.metrics.speaker_consistency import consistency
 from analysis.metrics.symbol_information import pointwise
@@ -101,9 +102,9 @@ class Found(NamedTuple):
     """What of the claim holds in games of one size, by intervals over seeds; None: the seeds do not settle it."""
 
     consistent: bool | None
-    """Whether a symbol shares more with its speaker's move than chance does."""
+    """Whether a symbol shares at least `LEAST` more with its speaker's move than by chance."""
     heeded: bool | None
-    """Whether what is heard decides a part of the move."""
+    """Whether what is heard decides at least `LEAST` of the move."""
     within: bool
     """The consistency, counted as the authors do, has its mean in the published range."""
 
@@ -153,18 +154,13 @@ def judge(results: Results) -> Verdict:
         return Verdict("reproduced", f"{figures}. In 2 × 2 games also where nothing can be heard: {why}.")
     unheeded = [size for size, one in found.items() if one.claimed]
     reasons = [
-        *([f"consistency that is not heeded is found in {_listed(unheeded)} games"] if unheeded else []),
+        *([f"consistency that is not heeded is found in {listed(unheeded)} games"] if unheeded else []),
         *(f"{size}: {reason}" for size, one in found.items() for reason in _reasons(results, size, one)),
         *([] if stays else [f"2 × 2, scrambled: {'open' if stays is None else 'not'} consistent"]),
     ]
     some = any(one.consistent and one.heeded is not True for one in found.values())
     told = "; ".join(reasons)
     return Verdict("partly" if some else "not", f"{figures}. {told[:1].upper()}{told[1:]}.")
-
-
-def _listed(names: list[str]) -> str:
-    """a, b and c."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def _reasons(results: Results, size: str, one: Found) -> list[str]:
@@ -199,7 +195,7 @@ def _answer(found: dict[str, Found]) -> str:
     said: dict[str, list[str]] = {}
     for size, one in found.items():
         said.setdefault(str(one), []).append(size)
-    return "By size of the game: " + "; ".join(f"{_listed(sizes)}: {what}" for what, sizes in said.items()) + "."
+    return "By size of the game: " + "; ".join(f"{listed(sizes)}: {what}" for what, sizes in said.items()) + "."
 
 
 def _scrambled(results: Results, column: str) -> str:
