@@ -146,7 +146,7 @@ def above_the_bound(results: Results) -> str:
 
 # -- drawing -----------------------------------------------------------------------------------------------------------
 
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#777777"
 
 
 def panels(count: int = 1, width: float = 6.4, height: float = 4.4) -> tuple[Figure, list[Axes]]:

@@ -126,20 +126,30 @@ def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, 
 
 
 @pytest.mark.parametrize(
-    ("free", "priced", "success", "verdict"),
+    ("few", "many", "success", "verdict"),
     [
-        (-0.6, 0.7, 0.99, "reproduced"),
-        (-0.6, -0.5, 0.99, "partly"),
-        (0.4, 0.7, 0.99, "partly"),
-        (0.4, -0.7, 0.99, "not"),
-        (-0.6, 0.7, 0.5, "not"),
+        ((-0.6, 0.7), (0.0, 0.0), (0.99, 0.99), "reproduced"),
+        ((0.0, 0.0), (-0.6, 0.7), (0.99, 0.99), "reproduced"),
+        ((-0.6, 0.7), (0.0, 0.0), (0.5, 0.99), "not"),
+        ((-0.6, 0.7), (0.0, 0.0), (0.99, 0.5), "reproduced"),
+        ((-0.6, 0.1), (0.0, 0.0), (0.99, 0.99), "reproduced"),
+        ((-0.6, -0.5), (0.0, 0.0), (0.99, 0.99), "partly"),
+        ((-0.6, -0.5), (0.1, 0.7), (0.99, 0.99), "partly"),
+        ((0.4, 0.7), (0.0, 0.0), (0.99, 0.99), "partly"),
+        ((0.4, -0.7), (0.0, 0.0), (0.99, 0.99), "not"),
+        ((-0.6, 0.7), (-0.6, 0.7), (0.5, 0.5), "not"),
     ],
 )
-def test_a_price_must_reverse_the_lengths(free: float, priced: float, success: float, verdict: str) -> None:
+def test_a_price_must_reverse_the_lengths(few: tuple, many: tuple, success: tuple, verdict: str) -> None:
     columns = {
-        condition: {"correlation": value, "under_open": success, "under_constant": 0.4, "told": 8 * success}
-        for condition, value in zip(replication("chaabouni_2019").conditions, (free, priced), strict=True)
-    }
+        condition: {
+            "correlation": value, "under_open": learned, "under_constant": 0.4, "told": 8 * learned,
+            "length_of_type": 4.0,
+        }
+        for condition, value, learned in zip(
+            replication("chaabouni_2019").conditions, (*few, *many), np.repeat(success, 2), strict=True
+        )
+    }  # fmt: skip
     assert planted(columns, "chaabouni_2019") == verdict
 
 

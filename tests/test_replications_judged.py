@@ -209,22 +209,23 @@ def test_counting_bias_is_no_consistency_and_few_seeds_settle_nothing() -> None:
         (0.0, 0.0, "not", "neither longer nor shorter messages, and neither"),
     ],
 )
-def test_lengths_are_judged(free: float, priced: float, word: str, answers: str) -> None:
+@pytest.mark.parametrize("tokens", chaabouni_2019.PAIRS)
+def test_lengths_are_judged(tokens: int, free: float, priced: float, word: str, answers: str) -> None:
     columns = (
-        "correlation",
-        "under_open",
-        "under_constant",
-        "under_shuffled",
-        "told",
-        "length_of_token",
-        "length_of_type",
-    )
+        "correlation", "under_open", "under_constant", "under_shuffled", "told", "length_of_token", "length_of_type",
+    )  # fmt: skip
     rest = (0.99, 0.4, 0.3, 7.9, 3.0, 3.0)
-    conditions: dict[str, Any] = {chaabouni_2019.FREE: (free, *rest), chaabouni_2019.PRICED: (priced, *rest)}
+    conditions: dict[str, Any] = dict.fromkeys(chaabouni_2019.CONDITIONS, (0.0, *rest))
+    conditions |= dict(zip(chaabouni_2019.PAIRS[tokens], ((free, *rest), (priced, *rest)), strict=True))
     found = results(columns, **conditions)
     found.rows["lengths"] = [[3.0] * chaabouni_2019.STATES] * len(found.rows)
-    assert chaabouni_2019.judge(found).word == word
-    assert answers in chaabouni_2019.conclude(found).answer
+    verdict, concluded = chaabouni_2019.judge(found), chaabouni_2019.conclude(found)
+    assert verdict.word == word
+    assert "3.1 rounds in a speaker that is not trained and 3.00" in verdict.reason
+    assert f"ith {tokens} tokens frequent ones get {answers}" in concluded.answer
+    for name in chaabouni_2019.PAIRS[tokens]:
+        found.rows.loc[found.rows.condition == name, "under_open"] = 0.5
+    assert f"ith {tokens} tokens" not in chaabouni_2019.conclude(found).answer
     found.rows["under_open"] = 0.5
     assert chaabouni_2019.conclude(found).answer.startswith("Not decided")
 
