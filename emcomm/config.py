@@ -46,7 +46,7 @@ class Config:
     """Settings of the game's own, name=value; its class says which there are."""
     rules: TalkRules = field(default_factory=TalkRules)
     seed: int = 0
-    """Fixes all randomness of the run, bit for bit with --workers 0."""
+    """Fixes all randomness of the run, bit for bit with --workers 0 on the CPU of one machine."""
     episodes: int = 1_000_000
     """Length of the training (episodes)."""
     workers: int = os.cpu_count() or 1
