@@ -19,6 +19,7 @@ from experiments.running import main
 from experiments.writing import draw_seeds, mean_of, number, panels, percent
 
 TALK, SILENT, SPARSE = "two rounds", "no talk", "no talk, arrivals 0.1"
+TARMAC = Paper("Das et al.", 2019, "TarMAC: targeted multi-agent communication", "https://arxiv.org/abs/1810.11187")
 USED = 0.1
 """By how much the success of a seed lies above all without talk, and above its own with other junctions' words, where
 it has learned to use the talk."""
@@ -55,6 +56,7 @@ class Junction:
     """Success with talk that counts as the published one."""
     expected: str
     published: tuple[Published, ...]
+    paper: Paper = TARMAC
     sparse_quoted: str = ""
     """What is published where cars may arrive at a rate of 0.1; where something is, that is run without talk."""
 
@@ -132,9 +134,7 @@ class Junction:
         return Replication(
             question=f"Does talk before each step prevent collisions at the {self.level} junction?",
             expected=self.expected,
-            paper=Paper(
-                "Das et al.", 2019, "TarMAC: targeted multi-agent communication", "https://arxiv.org/abs/1810.11187"
-            ),
+            paper=self.paper,
             game=f"The {self.level} junction of IC3Net ({level.size} × {level.size} cells, up to {level.cars} cars, "
             f"{level.steps} steps), also TarMAC's, at the arrival rate at which the published curriculum ends, "
             f"{level.rate}; cars see only their own place. Two rounds of one of 16 tokens each, heard by all, instead "
@@ -178,7 +178,7 @@ EASY = Junction(
         Published(SPARSE, "episodes without a collision", "84.9 %", "quoted for TarMAC, easy", "success"),
         Published(TALK, "episodes without a collision", "99.9 %", "quoted for TarMAC, easy", "success", "100 %"),
     ),
-    "quoted for TarMAC are 84.9 %, of which the arrivals are not at hand",
+    sparse_quoted="quoted for TarMAC are 84.9 %, of which the arrivals are not at hand",
 )
 
 EXPERIMENT = EASY.replication()
