@@ -140,7 +140,6 @@ def _ray(address: str | None) -> Iterator[Cluster]:
         yield Cluster.current
         return
     with start_ray(address) as cluster:
-        raise_stopped()  # Ray has put its own handlers there
         yield cluster
 
 

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from typing import Any, ClassVar
 from emcomm import janitor
 from emcomm.errors import BadInput, Fault
 from emcomm.shipping import runtime_env
+from emcomm.signals import Stopped
 
 Address = str | tuple[str, int]
 """Where a server listens: the path of a Unix socket, or host and port."""
@@ -201,7 +203,7 @@ def require_reachable(address: str) -> None:
 def _join(ray: Any, address: str) -> Cluster:
     try:
         _check_that_it_listens(ray, address)
-        with _without_stderr(), runtime_env() as code:
+        with _without_stderr(), _keeping_sigterm(), runtime_env() as code:
             ray.init(address=address, runtime_env=code, logging_level=logging.CRITICAL, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(f"Ray cannot be reached at {address}: {_one_line(error)}") from error
@@ -222,7 +224,7 @@ def _start_local(ray: Any) -> Cluster:
         raise Fault(f"a local Ray cannot be started: {error}") from error
     cluster = Cluster(ray, home)
     try:
-        with _without_stderr():
+        with _without_stderr(), _keeping_sigterm():
             ray.init(
                 address="local",  # else Ray would join what RAY_ADDRESS or the last `ray start` on this machine names
                 num_cpus=len(os.sched_getaffinity(0)),
@@ -238,6 +240,20 @@ def _start_local(ray: Any) -> Cluster:
             raise Fault(f"a local Ray cannot be started: {_one_line(error)}") from error
         raise
     return cluster
+
+
+@contextlib.contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Ray puts a handler of its own on SIGTERM, which exits: here that is a stop like any other, and afterwards the
+    handler is the old one again."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as left:
+        raise Stopped(signal.SIGTERM) from left
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Home:

@@ -22,7 +22,7 @@ from emcomm.config import PRESETS, Config
 from emcomm.errors import BadInput
 from emcomm.runs import Run
 from emcomm.schemas import PlayFigures, Summary
-from emcomm.signals import Stopped, raise_stopped
+from emcomm.signals import Stopped
 from emcomm.statistics import Mean
 from envs import GAMES
 
@@ -144,7 +144,6 @@ def train(options: TrainOptions, console: Console, watch: Watch = lambda course:
     if options.resume is None and options.run_name:
         Run.require_free(options.log_dir / options.run_name)  # before Ray, which takes seconds to start
     with start_ray(options.ray_address) as cluster:
-        raise_stopped()  # Ray has put its own handlers there
         return _train(options, console, launched, cluster, watch)
 
 

@@ -18,7 +18,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from emcomm import cluster
 from emcomm.cluster import Cluster
+from emcomm.signals import Stopped
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -388,3 +390,24 @@ def test_processes_live_where_the_cores_are() -> None:
     assert taken == {"large": 16, "small": 8}
     there.ray = SimpleNamespace(nodes=lambda: nodes[1:2])
     assert there.node_for(Counter()) is None  # there is no choice
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_signal_while_ray_starts_is_a_stop_like_any_other(monkeypatch: pytest.MonkeyPatch, stopped: bool) -> None:
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does
+        if stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    ray = SimpleNamespace(init=init, shutdown=lambda: None, _private=SimpleNamespace(
+        worker=SimpleNamespace(_global_node=None)))  # fmt: skip
+    monkeypatch.setattr(cluster, "_Home", lambda _: SimpleNamespace(
+        rays="/tmp", folder="/tmp", gcs_while_starting=lambda: None, close=lambda: None))  # fmt: skip
+    monkeypatch.setattr(cluster.janitor, "kill", lambda _: None)
+    before = signal.getsignal(signal.SIGTERM)
+    if stopped:
+        with pytest.raises(Stopped, match="SIGTERM"):
+            cluster._start_local(ray)
+    else:
+        cluster._start_local(ray).close()
+    assert signal.getsignal(signal.SIGTERM) == before
