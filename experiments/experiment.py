@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data.runs import LoadedRun
-from analysis.metrics.seed_aggregation import FORMED_ABOVE
+from analysis.metrics.seed_aggregation import FORMED_ABOVE, Interval, mean_over_seeds
 from emcomm.config import PRESETS, Config
 
 Measure = Callable[[LoadedRun, bool], dict[str, Any]]
@@ -50,6 +50,14 @@ class Results(NamedTuple):
     quick: bool
     simulated: pd.DataFrame | None = None
     """One row for each of the experiment's simulations: `simulation`, and what it brought."""
+
+    def of(self, condition: str) -> pd.DataFrame:
+        """The rows of a condition, one for each seed."""
+        return self.rows[self.rows.condition == condition]
+
+    def mean(self, condition: str, column: str) -> Interval:
+        """Of a condition's column, over seeds."""
+        return mean_over_seeds(self.of(condition)[column])
 
 
 class Conclusion(NamedTuple):

@@ -80,7 +80,7 @@ def _perfect(rows: pd.DataFrame) -> Rate:
 
 def _networks_are(condition: str) -> Callable[[Results], str]:
     def share(results: Results) -> str:
-        seeds = _perfect(results.rows[results.rows.condition == condition])
+        seeds = _perfect(results.of(condition))
         return f"{seeds.successes} of {seeds.trials} seeds [{100 * seeds.low:.0f}, {100 * seeds.high:.0f}] %"
 
     return share

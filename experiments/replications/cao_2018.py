@@ -31,10 +31,6 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     return shares if run.config.rules.channel != "open" else {**shares, **played_under(run, quick)}
 
 
-def _of(results: Results, condition: str, column: str = "score") -> Interval:
-    return mean_of(results.rows[column][results.rows.condition == condition])
-
-
 def _gain(results: Results, motive: str, bar: str = MUTED) -> Interval:
     """What talk adds to the joint value, seed by seed, against a bar without words."""
     wide = results.rows.pivot_table(index="seed", columns="condition", values="score")
@@ -43,7 +39,7 @@ def _gain(results: Results, motive: str, bar: str = MUTED) -> Interval:
 
 def _content(results: Results, motive: str) -> Interval:
     """What is lost, seed by seed, with the words of other bargains."""
-    own = results.rows[results.rows.condition == motive]
+    own = results.of(motive)
     return mean_of(own.score - own.score_shuffled)
 
 
@@ -83,7 +79,7 @@ def conclude(results: Results) -> Conclusion:
     figure, (axes,) = panels(1, 8.0, 4.6)
     draw_seeds(axes, results, "score")
     axes.set(ylabel="joint value (% of the largest possible)")
-    of = {name: percent(_of(results, name), 1) for name in EXPERIMENT.conditions}
+    of = {name: percent(results.mean(name, "score"), 1) for name in EXPERIMENT.conditions}
     word = judge(results).word
     return Conclusion(
         answer={
@@ -95,12 +91,12 @@ def conclude(results: Results) -> Conclusion:
         headline=f"Prosocial agents reach {of['prosocial']} of the largest joint value with cheap talk and "
         f"{of['prosocial' + MUTED]} with muted words and {of['prosocial' + SILENT]} without any round of talk; selfish "
         f"ones {of['selfish']}, {of['selfish' + MUTED]} and {of['selfish' + SILENT]}.",
-        findings=f"They agree in {percent(_of(results, 'prosocial', 'success'), 1)} (prosocial) and "
-        f"{percent(_of(results, 'selfish', 'success'), 1)} (selfish) of the bargains. Of the pool's value to itself "
-        f"the first selfish bargainer gets {percent(_of(results, 'selfish', 'first'), 1)}, the second "
-        f"{percent(_of(results, 'selfish', 'second'), 1)}. With the words of other bargains the prosocial score "
-        f"{percent(_of(results, 'prosocial', 'score_shuffled'), 1)}, the selfish "
-        f"{percent(_of(results, 'selfish', 'score_shuffled'), 1)}. "
+        findings=f"They agree in {percent(results.mean('prosocial', 'success'), 1)} (prosocial) and "
+        f"{percent(results.mean('selfish', 'success'), 1)} (selfish) of the bargains. Of the pool's value to itself "
+        f"the first selfish bargainer gets {percent(results.mean('selfish', 'first'), 1)}, the second "
+        f"{percent(results.mean('selfish', 'second'), 1)}. With the words of other bargains the prosocial score "
+        f"{percent(results.mean('prosocial', 'score_shuffled'), 1)}, the selfish "
+        f"{percent(results.mean('selfish', 'score_shuffled'), 1)}. "
         f"Two bars stand beside the talk: no "
         f"talk at all, and rounds in which only token 0 is heard, trained at the same length.",
         table=_table(results.rows),
@@ -140,8 +136,8 @@ def _bargains(motive: str) -> Config:
 
 def _told(motive: str) -> Any:
     return lambda results: (
-        f"{percent(_of(results, motive + SILENT), 1)} → {percent(_of(results, motive), 1)}; muted "
-        f"{percent(_of(results, motive + MUTED), 1)}"
+        f"{percent(results.mean(motive + SILENT, 'score'), 1)} → {percent(results.mean(motive, 'score'), 1)}; muted "
+        f"{percent(results.mean(motive + MUTED, 'score'), 1)}"
     )
 
 

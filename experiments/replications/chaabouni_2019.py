@@ -83,22 +83,17 @@ def untrained_length(tokens: int, longest: int = LONGEST) -> float:
     return sum(goes_on**said for said in range(longest))
 
 
-def _of(results: Results, condition: str) -> pd.DataFrame:
+def _learned(results: Results, condition: str) -> pd.DataFrame:
     """The seeds of a condition that signal well enough."""
-    rows = results.rows
-    return rows[(rows.condition == condition) & (rows.under_open >= LEARNED)]
+    return results.of(condition).query("under_open >= @LEARNED")
 
 
 def _correlation(condition: str) -> Callable[[Results], str]:
     def said(results: Results) -> str:
-        own = _of(results, condition)
-        return f"{number(mean_of(own.correlation, bounds=(-1, 1)))}, {len(own)} of {_seeds(results, condition)} seeds"
+        own = _learned(results, condition)
+        return f"{number(mean_of(own.correlation, bounds=(-1, 1)))}, {len(own)} of {len(results.of(condition))} seeds"
 
     return said
-
-
-def _seeds(results: Results, condition: str) -> int:
-    return int((results.rows.condition == condition).sum())
 
 
 class Lengths(NamedTuple):
@@ -127,9 +122,9 @@ class Lengths(NamedTuple):
 def _lengths(results: Results) -> list[Lengths]:
     """By the number of tokens, where enough seeds of both conditions tell all states."""
     return [
-        Lengths(tokens, *(mean_of(_of(results, name).correlation, bounds=(-1, 1)) for name in pair))
+        Lengths(tokens, *(mean_of(_learned(results, name).correlation, bounds=(-1, 1)) for name in pair))
         for tokens, pair in PAIRS.items()
-        if min(len(_of(results, name)) for name in pair) >= LEAST
+        if min(len(_learned(results, name)) for name in pair) >= LEAST
     ]
 
 
@@ -177,23 +172,19 @@ def _answer(results: Results) -> str:
     found = _lengths(results)
     if not found:
         return "Not decided: too few networks tell all states."
-    said = [
-        f"with {one.tokens} tokens frequent ones get {_way(one.free)} messages, and {_way(one.priced)} ones where "
-        "length has a price"
-        for one in found
-    ]
-    return f"{listed(said)}.".replace("with", "With", 1)
+    said = [f"with {one.tokens} tokens {_way(one.free)}, priced {_way(one.priced)}" for one in found]
+    return f"Messages of frequent ones get: {'; '.join(said)}."
 
 
 def _way(one: Interval) -> str:
-    return "longer" if one.high < 0 else "shorter" if one.low > 0 else "neither longer nor shorter"
+    return "longer" if one.high < 0 else "shorter" if one.low > 0 else "neither"
 
 
 def _why_not(results: Results) -> str:
     """What the seeds do that do not tell all states, by the control that takes the tokens away."""
     rows = results.rows
     own = {name: rows[rows.condition == name] for name in CONDITIONS}
-    learned = listed([f"{len(_of(results, name))} of {len(own[name])} ({name})" for name in CONDITIONS])
+    learned = listed([f"{len(_learned(results, name))} of {len(own[name])} ({name})" for name in CONDITIONS])
     told = listed([number(mean_of(own[name].told, bounds=(0, STATES)), 1) for name in CONDITIONS])
     left = listed([percent(mean_of(own[name].under_constant), 1) for name in CONDITIONS])
     whole = listed([percent(mean_of(own[name].under_open), 1) for name in CONDITIONS])
@@ -210,7 +201,7 @@ def conclude(results: Results) -> Conclusion:
     """Lengths by frequency, with a price and without."""
     figure, (left, right) = panels(2, 7.4)
     ranks = np.arange(1, STATES + 1)
-    rows = {name: results.rows[results.rows.condition == name] for name in CONDITIONS}
+    rows = {name: results.of(name) for name in CONDITIONS}
     for name, own in rows.items():
         for lengths in own.lengths:
             left.plot(ranks, lengths, color=COLOURS[name], lw=0.6, alpha=0.3)
@@ -223,7 +214,7 @@ def conclude(results: Results) -> Conclusion:
     )
     left.legend(frameon=False, fontsize=7.5, loc="lower right")
     for place, name in enumerate(CONDITIONS):
-        own, middle = rows[name], mean_of(_of(results, name).correlation, bounds=(-1, 1))
+        own, middle = rows[name], mean_of(_learned(results, name).correlation, bounds=(-1, 1))
         right.plot([place, place], [middle.low, middle.high], color=COLOURS[name], lw=9, alpha=0.25)
         for correlation, success in zip(own.correlation, own.under_open, strict=True):
             filled = "full" if success >= LEARNED else "none"
@@ -259,7 +250,7 @@ def conclude(results: Results) -> Conclusion:
 def _table(results: Results) -> pd.DataFrame:
     lines = []
     for name in CONDITIONS:
-        rows, own = results.rows[results.rows.condition == name], _of(results, name)
+        rows, own = results.of(name), _learned(results, name)
         lines.append({
             "condition": name, "seeds": len(rows), "success": percent(mean_of(rows.success), 1),
             "told": number(mean_of(rows.told, bounds=(0, STATES)), 1), "learned": f"{len(own)}/{len(rows)}",

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.data.runs import LoadedRun
-from analysis.metrics.seed_aggregation import Interval
 from emcomm.config import Config
 from emcomm.games import with_talk
 from envs.traffic_junction import LEVELS, LevelName
@@ -33,10 +32,6 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """The learning curve, and success with the content taken away."""
     controls = {} if run.config.rules.channel == "off" else under_channels(run, quick, games=1_000)
     return {**course(run, points=16), **controls}
-
-
-def _of(results: Results, condition: str, column: str = "success") -> Interval:
-    return mean_of(results.rows[column][results.rows.condition == condition])
 
 
 def _users(results: Results) -> int:
@@ -82,17 +77,16 @@ class Junction:
 
     def judge(self, results: Results) -> Verdict:
         """Clearly above no talk, by content, and near the published figure."""
-        talk, silent = _of(results, TALK), _of(results, SILENT)
-        own = results.rows[results.rows.condition == TALK]
+        talk, silent = results.mean(TALK, "success"), results.mean(SILENT, "success")
+        own = results.of(TALK)
         content, users = mean_of(own.success - own.under_shuffled), _users(results)
         told = (
             f"{percent(silent, 1)} without talk, {percent(talk, 1)} with two rounds ({users} of {len(own)} seeds use "
             f"them); the words of other junctions cost {content.text(1, 100)} points"
         )
         if self.sparse_quoted:
-            told += (
-                f". With arrivals of 0.1, {percent(_of(results, SPARSE), 1)} pass without talk; {self.sparse_quoted}"
-            )
+            sparse = percent(results.mean(SPARSE, "success"), 1)
+            told += f". With arrivals of 0.1, {sparse} pass without talk; {self.sparse_quoted}"
         apart, tells = talk.low > silent.high, content.low > 0
         short = [
             *([] if apart else ["talk and no talk are not apart, by the intervals over seeds"]),
@@ -110,7 +104,7 @@ class Junction:
         figure, (axes,) = panels(1, 7.4, 4.6)
         draw_seeds(axes, results)
         axes.set(ylabel="episodes without a collision (%)")
-        of = {name: percent(_of(results, name), 1) for name in self.conditions()}
+        of = {name: percent(results.mean(name, "success"), 1) for name in self.conditions()}
         sparse = f" With arrivals of 0.1, {of[SPARSE]} pass without talk." if self.sparse_quoted else ""
         return Conclusion(
             answer={
@@ -122,8 +116,8 @@ class Junction:
             headline=f"At the {self.level} junction {of[SILENT]} of the episodes pass without a collision where nobody "
             f"talks, {of[TALK]} with two rounds of talk before each step.",
             findings=f"With the words of other junctions the networks that talk succeed in "
-            f"{percent(_of(results, TALK, 'under_shuffled'), 1)}, with token 0 alone in "
-            f"{percent(_of(results, TALK, 'under_constant'), 1)}.{sparse}",
+            f"{percent(results.mean(TALK, 'under_shuffled'), 1)}, with token 0 alone in "
+            f"{percent(results.mean(TALK, 'under_constant'), 1)}.{sparse}",
             table=_table(results.rows),
             figure=figure,
         )

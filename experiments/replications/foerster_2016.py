@@ -70,17 +70,9 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     return {**played_under(run, quick, ("constant", "shuffled"), 10_000), **heeded(run)}
 
 
-def _seeds(results: Results, condition: str, column: str = "return") -> pd.Series:
-    return results.rows[column][results.rows.condition == condition]
-
-
-def _of(results: Results, condition: str, column: str = "return") -> Interval:
-    return mean_of(_seeds(results, condition, column))
-
-
 def _lost(results: Results, condition: str) -> Interval:
     """What is lost, seed by seed, where the bulbs of other prisons are seen."""
-    own = results.rows[results.rows.condition == condition]
+    own = results.of(condition)
     return mean_of(own["return"] - own.return_shuffled)
 
 
@@ -109,7 +101,10 @@ def found_in(results: Results) -> dict[int, Found]:
     for n, methods, silent, best in (
         (3, (BULB, REWARD), NO_BULB, BEST), (4, (FOUR, FOUR_REWARD), FOUR_NO_BULB, BEST_FOUR),
     ):  # fmt: skip
-        better, without = max((_of(results, name) for name in methods), key=lambda one: one.value), _of(results, silent)
+        better, without = (
+            max((results.mean(name, "return") for name in methods), key=lambda one: one.value),
+            results.mean(silent, "return"),
+        )
         share = better.value / best
         found[n] = Found(better.low > without.high, share >= NEAR, 100 * share, 100 * without.value / best)
     return found
@@ -122,9 +117,9 @@ def _named(results: Results) -> bool:
 
 def judge(results: Results) -> Verdict:
     """Whether the bulb helps, how near the optimum the better method comes, whether the control names the cut wire."""
-    found, named, seeds = found_in(results), _named(results), len(_seeds(results, BULB))
-    silent = _of(results, NO_BULB)
-    reach = {name: int((_seeds(results, name) >= NEAR * BEST).sum()) for name in (BULB, REWARD, NO_BULB)}
+    found, named, seeds = found_in(results), _named(results), len(results.of(BULB))
+    silent = results.mean(NO_BULB, "return")
+    reach = {name: int((results.of(name)["return"] >= NEAR * BEST).sum()) for name in (BULB, REWARD, NO_BULB)}
     told = (
         f"Three prisoners: {_percent(results, BULB)} of the optimum with gradients through the bulb ({reach[BULB]} of "
         f"{seeds} seeds reach {100 * NEAR:.0f} %), {_percent(results, REWARD)} where the reward alone teaches what to "
@@ -134,7 +129,7 @@ def judge(results: Results) -> Verdict:
     short = [
         *(f"with {n} prisoners the bulb is not above no bulb" for n, one in found.items() if not one.above),
         *(f"with {n} the optimum is not reached" for n, one in found.items() if not one.reached),
-        *([] if _of(results, REWARD).low > silent.high else ["with 3 the reward alone is not above no bulb"]),
+        *([] if results.mean(REWARD, "return").low > silent.high else ["with 3 the reward alone is not above no bulb"]),
         *([] if named else ["the channel control does not tell the cut wire from a bulb that is used"]),
     ]
     if not short:
@@ -145,7 +140,7 @@ def judge(results: Results) -> Verdict:
 
 
 def _percent(results: Results, condition: str) -> str:
-    return f"{100 * _of(results, condition).value / _best(condition):.0f} %"
+    return f"{100 * results.mean(condition, 'return').value / _best(condition):.0f} %"
 
 
 def _answer(results: Results) -> str:
@@ -170,7 +165,7 @@ def conclude(results: Results) -> Conclusion:
     axes.tick_params(axis="x", labelrotation=20)
     axes.set(ylabel="return")
     axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.7))
-    of = {name: number(_of(results, name), 3) for name in EXPERIMENT.conditions}
+    of = {name: number(results.mean(name, "return"), 3) for name in EXPERIMENT.conditions}
     return Conclusion(
         answer=_answer(results),
         key=f"no bulb {of[NO_BULB]}, reward alone {of[REWARD]}, gradient {of[BULB]} of {BEST:.3f}",
@@ -183,7 +178,7 @@ def conclude(results: Results) -> Conclusion:
         f"lose {number(_lost(results, BULB), 3)}. **The planted fault.** The wire is cut in one game "
         f"(`WireCut`): everything runs, a bulb is set every day, the return is {of[CUT]}. Seeing other prisons' bulbs "
         f"instead costs {number(_lost(results, CUT), 3)}. The bulb decides "
-        f"{number(_of(results, BULB, 'heeded_bits'), 3)} bits of the move with the wire, and "
+        f"{number(results.mean(BULB, 'heeded_bits'), 3)} bits of the move with the wire, and "
         f"{_heeded_when_cut(results)}: "
         + (
             "the control says that nothing which is said arrives."
@@ -196,7 +191,7 @@ def conclude(results: Results) -> Conclusion:
 
 
 def _heeded_when_cut(results: Results) -> str:
-    bits = _of(results, CUT, "heeded_bits")
+    bits = results.mean(CUT, "heeded_bits")
     return "nothing is heard without" if np.isnan(bits.value) else f"{number(bits, 3)} without"
 
 
@@ -221,7 +216,9 @@ def _best(condition: str) -> float:
 
 def _share(condition: str) -> Any:
     best = _best(condition)
-    return lambda results: f"{_of(results, condition).value / best:.2f} (return {number(_of(results, condition), 3)})"
+    return lambda results: (
+        f"{results.mean(condition, 'return').value / best:.2f} (return {number(results.mean(condition, 'return'), 3)})"
+    )
 
 
 EPISODES = 400_000

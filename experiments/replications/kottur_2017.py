@@ -50,7 +50,7 @@ def _game(config: Config) -> TaskAndTalkGame:
 
 
 def _means(results: Results, column: str) -> dict[str, float]:
-    return {name: float(results.rows[column][results.rows.condition == name].mean()) for name in CONDITIONS}
+    return {name: float(results.of(name)[column].mean()) for name in CONDITIONS}
 
 
 def judge(results: Results) -> Verdict:

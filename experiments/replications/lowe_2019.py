@@ -94,10 +94,6 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     return {**figures, **heeded(run), **played_under(run, quick)}
 
 
-def _of(results: Results, condition: str, column: str) -> Interval:
-    return mean_of(results.rows[column][results.rows.condition == condition])
-
-
 class Found(NamedTuple):
     """What of the claim holds in games of one size, by intervals over seeds; None: the seeds do not settle it."""
 
@@ -123,7 +119,7 @@ def _more_than_least(bits: Interval) -> bool | None:
 
 
 def _consistent(results: Results, condition: str) -> bool | None:
-    own = results.rows[results.rows.condition == condition]
+    own = results.of(condition)
     return _more_than_least(mean_of(own.consistency_bits - own.consistency_null))
 
 
@@ -132,8 +128,8 @@ def found_in(results: Results) -> dict[str, Found]:
     return {
         size: Found(
             _consistent(results, size),
-            _more_than_least(_of(results, size, "heeded_bits")),
-            PUBLISHED[0] <= _of(results, size, "consistency_nats").value <= PUBLISHED[1],
+            _more_than_least(results.mean(size, "heeded_bits")),
+            PUBLISHED[0] <= results.mean(size, "consistency_nats").value <= PUBLISHED[1],
         )
         for size in map(_size, SIZES)
     }
@@ -165,7 +161,7 @@ def judge(results: Results) -> Verdict:
 
 def _reasons(results: Results, size: str, one: Found) -> list[str]:
     """What of the claim does not hold in games of one size."""
-    own = results.rows[results.rows.condition == size]
+    own = results.of(size)
     listens = own.heeded_bits >= LEAST
     lost = (own.score - own.score_shuffled)[listens]
     control = (
@@ -219,7 +215,7 @@ def conclude(results: Results) -> Conclusion:
     axes.set(ylabel="bits", ylim=(0, None))
     axes.legend(frameon=False)
     two = _size(2)
-    silent = _of(results, f"{two}, no talk", "score")
+    silent = results.mean(f"{two}, no talk", "score")
     gain = mean_of(_paired(rows, two, f"{two}, no talk"))
     cause = ": it comes from one network that makes both" if _consistent(results, two + SCRAMBLED) else ""
 
@@ -275,7 +271,7 @@ def _size(moves: int) -> str:
 
 
 def _text(results: Results, condition: str, column: str, digits: int = 2) -> str:
-    return number(_of(results, condition, column), digits)
+    return number(results.mean(condition, column), digits)
 
 
 def _ours(condition: str, column: str, digits: int = 2) -> Callable[[Results], str]:
