@@ -223,6 +223,9 @@ def test_lengths_are_judged(tokens: int, free: float, priced: float, word: str, 
     assert verdict.word == word
     assert "3.1 rounds in a speaker that is not trained and 3.00" in verdict.reason
     assert f"with {tokens} tokens {answers}" in concluded.answer
+    assert "no state's message has room" not in verdict.reason
+    found.rows.loc[found.rows.condition == chaabouni_2019.PAIRS[40][0], "length_of_type"] = 4.99
+    assert "So with 40 tokens no state's message has room" in chaabouni_2019.judge(found).reason
     for name in chaabouni_2019.PAIRS[tokens]:
         found.rows.loc[found.rows.condition == name, "under_open"] = 0.5
     assert f"with {tokens} tokens" not in chaabouni_2019.conclude(found).answer

@@ -154,17 +154,19 @@ def _without(lengths: Lengths) -> str:
 
 def _by_chance(results: Results) -> str:
     """The control: what the number of tokens alone does to the lengths."""
-    rows = results.rows
-    parts = []
-    for tokens, (free, _) in PAIRS.items():
-        trained = mean_of(rows.length_of_type[rows.condition == free], bounds=(1, LONGEST))
-        parts.append(
-            f"with {tokens} tokens {untrained_length(tokens):.1f} rounds in a speaker that is not trained and "
-            f"{number(trained)} after training"
-        )
+    lengths = {
+        tokens: mean_of(results.of(free).length_of_type, bounds=(1, LONGEST)) for tokens, (free, _) in PAIRS.items()
+    }
+    parts = [
+        f"with {tokens} tokens {untrained_length(tokens):.1f} rounds in a speaker that is not trained and "
+        f"{number(length)} after training"
+        for tokens, length in lengths.items()
+    ]
+    full = [str(tokens) for tokens, length in lengths.items() if length.low > LONGEST - 0.05]
     return (
         "The control is the number of tokens, which sets how likely EOT is at first. A message takes, in the mean of "
         f"the states and without a price, {listed(parts)}; {LONGEST} are allowed."
+        + (f" So with {listed(full)} tokens no state's message has room to be longer than another's." if full else "")
     )
 
 
