@@ -202,11 +202,11 @@ def test_counting_bias_is_no_consistency_and_few_seeds_settle_nothing() -> None:
 @pytest.mark.parametrize(
     ("free", "priced", "word", "answers"),
     [
-        (-0.5, 0.6, "reproduced", "longer, priced shorter"),
-        (-0.5, -0.3, "partly", "longer, priced longer"),
-        (0.5, 0.6, "partly", "shorter, priced shorter"),
-        (0.5, -0.5, "not", "shorter, priced longer"),
-        (0.0, 0.0, "not", "neither, priced neither"),
+        (-0.5, 0.6, "reproduced", "longer without a price and shorter with one"),
+        (-0.5, -0.3, "partly", "longer without a price and longer with one"),
+        (0.5, 0.6, "partly", "shorter without a price and shorter with one"),
+        (0.5, -0.5, "not", "shorter without a price and longer with one"),
+        (0.0, 0.0, "not", "neither longer nor shorter messages, with a price or without."),
     ],
 )
 @pytest.mark.parametrize("tokens", chaabouni_2019.PAIRS)
@@ -222,13 +222,13 @@ def test_lengths_are_judged(tokens: int, free: float, priced: float, word: str, 
     verdict, concluded = chaabouni_2019.judge(found), chaabouni_2019.conclude(found)
     assert verdict.word == word
     assert "3.1 rounds in a speaker that is not trained and 3.00" in verdict.reason
-    assert f"with {tokens} tokens {answers}" in concluded.answer
+    assert answers + (f" ({tokens} tokens)" if free else "") in concluded.answer
     assert "no state's message has room" not in verdict.reason
     found.rows.loc[found.rows.condition == chaabouni_2019.PAIRS[40][0], "length_of_type"] = 4.99
     assert "So with 40 tokens no state's message has room" in chaabouni_2019.judge(found).reason
     for name in chaabouni_2019.PAIRS[tokens]:
         found.rows.loc[found.rows.condition == name, "under_open"] = 0.5
-    assert f"with {tokens} tokens" not in chaabouni_2019.conclude(found).answer
+    assert f"({tokens} tokens)" not in chaabouni_2019.conclude(found).answer
     found.rows["under_open"] = 0.5
     assert chaabouni_2019.conclude(found).answer.startswith("Not decided")
 

@@ -38,6 +38,7 @@ LEARNED = 0.9
 """Success from which a seed is looked at: lengths of messages that are not understood mean nothing."""
 LEAST = 3
 """Seeds of each condition that a verdict on lengths needs."""
+NEITHER = "neither"
 ALIKE = 1
 """Decimals of a round to which the lengths of two states are compared: smaller differences are ties."""
 
@@ -174,12 +175,14 @@ def _answer(results: Results) -> str:
     found = _lengths(results)
     if not found:
         return "Not decided: too few networks tell all states."
-    said = [f"with {one.tokens} tokens {_way(one.free)}, priced {_way(one.priced)}" for one in found]
-    return f"Messages of frequent ones get: {'; '.join(said)}."
+    if all(_way(one) == NEITHER for lengths in found for one in (lengths.free, lengths.priced)):
+        return "Frequent ones get neither longer nor shorter messages, with a price or without."
+    said = [f"{_way(one.free)} without a price and {_way(one.priced)} with one ({one.tokens} tokens)" for one in found]
+    return f"Frequent ones get messages that are {'; '.join(said)}."
 
 
 def _way(one: Interval) -> str:
-    return "longer" if one.high < 0 else "shorter" if one.low > 0 else "neither"
+    return "longer" if one.high < 0 else "shorter" if one.low > 0 else NEITHER
 
 
 def _why_not(results: Results) -> str:
