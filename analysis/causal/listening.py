@@ -3,6 +3,9 @@
 Each hearer moves again after the talk of other dialogues, its own knowledge, words and memory kept. Over `K` foreign
 talks c, the causal influence of communication is I(move; talk) = H(mean p(move | do(c))) - mean H(p(move | do(c))), and
 Eccles's distance is the total variation between the move after the talk and that after foreign ones.
+
+K talks show fewer different moves than all do, so that the plain entropy is too low; the jackknife over them takes most
+of that away (Zahl 1977). Where K talks would hardly suffice, `Listening.enough` says so.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ from emcomm.networks.policy import Policy
 from envs.game import Bools, Floats, Ints
 from envs.negotiation import SILENT, TalkRules
 
+TOLERANCE = 1 / 6
+"""The jackknife takes away nearly all bias while that is a smaller share of the bits than this."""
+DEAF_TALKS = 8
+"""Foreign talks that are put to a deaf network, to which all are one."""
+
 
 class Listening(NamedTuple):
     """How much the agents of one role heed what they hear, when they move."""
@@ -39,6 +47,8 @@ class Listening(NamedTuple):
     changed: float
     """Share of foreign talks after which the likelier move is another."""
     dialogues: int
+    enough: bool
+    """Whether the foreign talks were enough: the jackknife adds at most `TOLERANCE` of the bits. Else they are more."""
 
 
 def causal_influence(moves: np.ndarray) -> np.ndarray:
@@ -52,9 +62,16 @@ def causal_influence(moves: np.ndarray) -> np.ndarray:
     return bits_of(moves.mean(axis=1)) - bits_of(moves).mean(axis=1)
 
 
+def _without_bias(moves: np.ndarray) -> np.ndarray:
+    """The same, less the bias of first order in `K` of the entropy of the mean: the jackknife over the talks."""
+    talks, total = moves.shape[1], moves.sum(axis=1)
+    left_out = np.mean([bits_of((total - moves[:, k]) / (talks - 1)) for k in range(talks)], axis=0)
+    return causal_influence(moves) + (talks - 1) * (bits_of(total / talks) - left_out)
+
+
 def listening(
     policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None = None, dialogues: int = 400,
-    talks: int = 16, seed: int = 0,
+    talks: int = 32, seed: int = 0,
 ) -> tuple[Listening, ...]:  # fmt: skip
     """Put foreign talks to the hearers of at most `dialogues`, and watch their moves.
 
@@ -97,12 +114,12 @@ def listening(
         whole = not speaks[:, agents].any()
         one = _of_role(policy, rules, decided, situation, int(agents[0]), whole, speaks, dialogues, talks, rng)
         if one is not None:
-            bits, deaf, shift, changed = one
+            plain, bits, deaf, shift, changed = one
             (low,), (high,) = interval_of_means(bits[:, None], rng)
             found.append(
                 Listening(
                     name, float(bits.mean()), float(low), float(high), float(deaf.mean()), float(shift.mean()),
-                    float(changed.mean()), len(bits),
+                    float(changed.mean()), len(bits), bool(bits.mean() - plain.mean() <= TOLERANCE * bits.mean()),
                 )
             )  # fmt: skip
     if not found:
@@ -119,8 +136,9 @@ def _one_move(setting: Any, agents: Ints) -> bool:
 def _of_role(
     policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None, hearer: int, whole: bool,
     speaks: np.ndarray, dialogues: int, talks: int, rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
-    """For each dialogue the bits, those of a deaf network, the shift, and how often the likelier move changes."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
+    """For each dialogue the plain bits, those without bias, those of a deaf network, the shift, and how often the
+    likelier move changes."""
     donors = _donors(decided, rules, hearer, whole, speaks, talks, rng)
     possible = np.flatnonzero((donors >= 0).all(axis=1) & _may_heed(situation, len(decided), hearer))
     if len(possible) < 2:
@@ -136,11 +154,14 @@ def _of_role(
         if not whole:
             talk = replace(talk, symbols=_with_own(talk.symbols, decided.symbols[possible], hearer))
         after.append(_moves(policy, rules, talk, mine, hearer))
-        deaf.append(_moves(cast(Policy, Deaf(policy)), rules, _of_own(talk, decided[possible], hearer), mine, hearer))
+        if k < DEAF_TALKS:
+            own = _of_own(talk, decided[possible], hearer)
+            deaf.append(_moves(cast(Policy, Deaf(policy)), rules, own, mine, hearer))
     moves = np.stack(after, axis=1).astype(np.float64)
     shift = np.abs(actual - moves.mean(axis=1)).sum(axis=1) / 2
     changed = (moves.argmax(axis=2) != actual.argmax(axis=1)[:, None]).mean(axis=1)
-    return causal_influence(moves), causal_influence(np.stack(deaf, axis=1).astype(np.float64)), shift, changed
+    null = causal_influence(np.stack(deaf, axis=1).astype(np.float64))
+    return causal_influence(moves), _without_bias(moves), null, shift, changed
 
 
 def _of_own(talk: Decisions, own: Decisions, hearer: int) -> Decisions:
@@ -222,5 +243,5 @@ def _moves(policy: Policy, rules: TalkRules, talk: Decisions, mine: Situation | 
 
 def to_frame(found: tuple[Listening, ...]) -> pd.DataFrame:
     """One row per role."""
-    names = ["hearer", "bits", "low_bits", "high_bits", "null_bits", "shift", "changed", "dialogues"]
+    names = ["hearer", "bits", "low_bits", "high_bits", "null_bits", "shift", "changed", "dialogues", "enough"]
     return pd.DataFrame([tuple(one) for one in found], columns=names)

@@ -81,10 +81,10 @@ def _mean_gap(columns: Ints, meanings: Ints, counts: Ints | None = None) -> floa
         for attribute in meanings.T:
             width = int(attribute.max(initial=0)) + 1
             tables.append(np.bincount(column * width + attribute, counts, size * width).reshape(size, width))
-        most = entropy(tables[0].sum(axis=1)).plug_in
-        if most > 0:
+        uses = tables[0].sum(axis=1)
+        if np.count_nonzero(uses) > 1:
             told = sorted(shared_information(table) for table in tables)
-            gaps.append((told[-1] - told[-2]) / most)
+            gaps.append((told[-1] - told[-2]) / entropy(uses).plug_in)
     return float(np.mean(gaps)) if gaps else float("nan")
 
 

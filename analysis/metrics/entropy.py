@@ -44,7 +44,8 @@ def entropy(counts: NDArray[np.integer]) -> Entropy:
     draws, outcomes = seen.sum(), len(seen)
     if not outcomes:
         return Entropy(float("nan"), float("nan"), 0, 0)
-    plug_in = float(np.log2(draws) - seen @ np.log2(seen) / draws)
+    # of one outcome it is 0 exactly: rounding would leave a trace of uncertainty
+    plug_in = float(np.log2(draws) - seen @ np.log2(seen) / draws) if outcomes > 1 else 0.0
     return Entropy(plug_in + float((outcomes - 1) / (2 * draws * np.log(2))), plug_in, int(draws), outcomes)
 
 

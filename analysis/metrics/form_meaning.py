@@ -24,7 +24,7 @@ from envs.game import Attribute, Bools, Ints
 
 LONGEST = 4
 """Symbols of a string."""
-MOST_RECORDS, MOST_FORMS, MOST_MEANINGS, MOST_UNITS = 1_500, 600, 400, 60
+MOST_RECORDS, MOST_FORMS, MOST_MEANINGS, MOST_UNITS = 1_500, 600, 400, 200
 """Different pairs of message and meaning, strings, meanings and units that are looked for; the commonest are kept."""
 TOGETHER = 3
 """Attributes of one meaning."""
@@ -56,9 +56,9 @@ class Unit(NamedTuple):
     bits: float
     """That the two shared when they were selected."""
     means: Rate
-    """Of the held-out utterances with the form, those with the meaning."""
+    """Of all held-out utterances with the form, those with the meaning."""
     said: Rate
-    """Of the held-out utterances with the meaning, those with the form."""
+    """Of all held-out utterances with the meaning, those with the form."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Dictionary:
     """Held-out values of attributes that a unit expresses."""
     null_bits: float
     """The most that a pair shares where meanings are permuted."""
+    complete: bool = True
+    """Whether chance was reached: no more than `MOST_UNITS` are looked for."""
 
     def to_frame(self) -> pd.DataFrame:
         """One row per unit."""
@@ -283,26 +285,22 @@ def _share(has_form: Reals, has_meaning: Reals, counts: Ints) -> Reals:
 
 
 def _scored(said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: _Corpus, null: float) -> Dictionary:
-    """The units with what held-out utterances say of them."""
+    """The units with what held-out utterances say of them: what each covers is what those before it have left."""
+    whole = _Corpus(corpus.messages, corpus.meanings, corpus.counts)
     tokens = int(corpus.counts @ (corpus.messages >= 0).sum(axis=1))
     values = int(corpus.counts @ (corpus.meanings >= 0).sum(axis=1))
     units = []
     for form, meaning, bits in pairs:
-        has_form, has_meaning = corpus.has_form(form), corpus.has_meaning(meaning)
-        both = int(corpus.counts @ corpus.ablate(form, meaning))
-        if not both:  # chance in the other half
+        if not corpus.ablate(form, meaning).any():  # chance in the other half
             continue
-        units.append(
-            Unit(
-                form, meaning, bits, rate(both, int(corpus.counts @ has_form)),
-                rate(both, int(corpus.counts @ has_meaning)),
-            )
-        )  # fmt: skip
+        has_form, has_meaning = whole.has_form(form), whole.has_meaning(meaning)
+        both, uses, meant = (int(whole.counts @ those) for those in (has_form & has_meaning, has_form, has_meaning))
+        units.append(Unit(form, meaning, bits, rate(both, uses), rate(both, meant)))
     left = (
         int(corpus.counts @ (corpus.messages >= 0).sum(axis=1)),
         int(corpus.counts @ (corpus.meanings >= 0).sum(axis=1)),
     )
     return Dictionary(
         said.speaker, said.attributes, tuple(units), rate(tokens - left[0], tokens), rate(values - left[1], values),
-        null,
+        null, len(pairs) < MOST_UNITS,
     )  # fmt: skip

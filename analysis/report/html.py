@@ -14,8 +14,6 @@ from emcomm.printable import printable
 
 PERCENT = {
     "success",
-    "low",
-    "high",
     "share",
     "accuracy",
     "random",
@@ -27,7 +25,7 @@ PERCENT = {
     "known_at",
     "zipf",
 }
-"""Columns that hold shares."""
+"""Columns that hold shares; `low` and `high` after one of them do so, too."""
 MOST_ROWS = 60
 MOST_SIGNS = 10_000
 """Characters of one piece of text: a name from a file must not make the page endless."""
@@ -61,7 +59,8 @@ def table(frame: pd.DataFrame, caption: str, unfolded: int = 0) -> str:
     """
     most = unfolded or MOST_ROWS
     head = "".join(f'<th scope="col">{text(str(name).replace("_", " "))}</th>' for name in frame.columns)
-    body = "".join(_row(row, list(frame.columns)) for row in frame.head(most).itertuples(index=False))
+    shares = _shares(list(map(str, frame.columns)))
+    body = "".join(_row(row, shares) for row in frame.head(most).itertuples(index=False))
     more = f"<p class=more>{len(frame) - most} more rows: --csv writes them all.</p>" if len(frame) > most else ""
     return (
         f"<details class=numbers{' open' if unfolded else ''}><summary>{text(caption)}</summary>"
@@ -70,11 +69,23 @@ def table(frame: pd.DataFrame, caption: str, unfolded: int = 0) -> str:
     )
 
 
-def _row(values: Iterable[Any], names: list[Any]) -> str:
+def _shares(names: list[str]) -> list[bool]:
+    """Which columns hold shares.
+
+    >>> _shares(["success", "low", "high"]), _shares(["round", "bits", "low", "high", "share_said_so"])
+    ([True, True, True], [False, False, False, False, True])
+    """
+    shares: list[bool] = []
+    for name in names:
+        ends_of_share = name in ("low", "high") and bool(shares) and shares[-1]
+        shares.append(ends_of_share or name in PERCENT or name.startswith("share"))
+    return shares
+
+
+def _row(values: Iterable[Any], shares: list[bool]) -> str:
     cells = []
-    for name, value in zip(names, values, strict=True):
+    for share, value in zip(shares, values, strict=True):
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        share = str(name) in PERCENT or str(name).startswith("share")
         cells.append(f"<td{' class=n' if number else ''}>{text(shown(value, share))}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 

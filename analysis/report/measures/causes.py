@@ -168,8 +168,15 @@ LISTENING = Measure(
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=lambda result: {"listening": listening_frame(result)},
+    remark=lambda result, study: " ".join(
+        f"Of the {one.hearer}'s move the talk decides more than this: too few foreign talks were put to it."
+        for one in result
+        if not one.enough
+    ),
     line=lambda result, study: Line(
-        "bits heeded", f"{result[0].bits:.2f}", f"of the {result[0].hearer}'s move, decided by what it hears"
+        "bits heeded",
+        f"{result[0].bits:.2f}",
+        ("at least, " * (not result[0].enough)) + f"of the {result[0].hearer}'s move, decided by what it hears",
     ),
     rows=8,
     wide=True,

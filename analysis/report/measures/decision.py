@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.data.decisions import NotApplicable
-from analysis.metrics.decision_information import Bits, decision_bits, to_frame
+from analysis.metrics.decision_information import MOST_ANSWERS, Bits, decision_bits, to_frame
 from analysis.metrics.mutual_information import Information, decision_information
 from analysis.metrics.token_statistics import TokenReport
 from analysis.report import figures
@@ -71,13 +71,21 @@ def _bits_line(result: tuple[Bits, ...], study: Study) -> Line | None:
     if not trusted or study.game.decision("yields"):
         return None
     one = trusted[0]
-    return Line(
-        f"bits on {one.decision}", f"{one.bits[-1]:.2f}", f"of {one.entropy:.2f}; {one.bits[0]:.2f} after round 1"
-    )
+    says = f"of {one.entropy:.2f}; {one.bits[0]:.2f} after round 1"
+    return Line(f"bits on {one.decision}", f"{one.bits[-1]:.2f}", says + f"; {_grouped(one)}" * bool(_grouped(one)))
+
+
+def _grouped(one: Bits) -> str:
+    """What makes the bits too low where there are many answers."""
+    if one.answers <= MOST_ANSWERS + 1:
+        return ""
+    return f"at least, since all but the {MOST_ANSWERS} commonest of {one.answers} answers are taken as one"
 
 
 def _bits_says(result: tuple[Bits, ...], study: Study) -> str:
-    return " ".join(f"{one.decision} is not shown: {one.why}." for one in result if not one.trusted)
+    lines = [f"{one.decision} is not shown: {one.why}." for one in result if not one.trusted]
+    lines += [f"Of {one.decision}: {_grouped(one)}." for one in result if one.trusted and _grouped(one)]
+    return " ".join(lines)
 
 
 DECISION_BITS = Measure(
@@ -85,7 +93,7 @@ DECISION_BITS = Measure(
     _all_bits,
     "What the dialogue tells about each decision",
     "A predictor guesses the answer in dialogues that it has not met. The bits are a lower bound on what the talk "
-    "tells; the dashed lines are the entropies of the answers, the most that can be told.",
+    "tells beyond who takes part; the dashed lines are the entropies of the answers, the most that can be told.",
     chapter="decision",
     needs=(DIALOGUES,),
     tables=lambda result: {"decisions": to_frame(tuple(one for one in result if one.trusted))},

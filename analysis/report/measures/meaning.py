@@ -171,9 +171,9 @@ def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
     return " ".join(
         f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
         f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
-        "is known."
+        "is known." + ("" if d.complete else " There may be more: no more are looked for.")
         if d.units
-        else f"No string of the {d.speaker}'s symbols means anything by itself."
+        else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses or more."
         for d in result
     )
 
@@ -183,8 +183,8 @@ UNITS = Measure(
     _units,
     "Form-meaning units",
     "Strings of symbols and what they mean (after Boldt and Mortensen 2025): the pair that shares most is taken out, "
-    "and so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues."
-    + ONE_EACH,
+    "and so on, until chance does as well. Share: how often the form has that meaning in held-out dialogues; share "
+    "said so: how often the meaning is said by that form there." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {

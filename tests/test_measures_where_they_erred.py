@@ -1,0 +1,182 @@
+"""Measures in cases in which they once gave a wrong figure without a word: many values, few dialogues, rare shapes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.causal.listening import _without_bias
+from analysis.data.decisions import NotApplicable
+from analysis.data.dialogue_text import table_of
+from analysis.data.utterances import Utterances
+from analysis.metrics.decision_information import decision_bits
+from analysis.metrics.disentanglement import bosdis, posdis
+from analysis.metrics.entropy import entropy
+from analysis.metrics.form_meaning import Form, dictionary
+from analysis.metrics.symbol_information import information
+from analysis.report.html import table as html_table
+from emcomm.dialogues import DialogueTable
+from envs.game import Attribute, Decision, Declaration
+
+
+def of(meanings: np.ndarray, symbols: np.ndarray, n_tokens: int) -> Utterances:
+    """What one sender said of its meanings."""
+    count = len(symbols)
+    attributes = tuple(Attribute(f"attribute {p}", int(column.max()) + 1) for p, column in enumerate(meanings.T))
+    return Utterances(
+        "sender", attributes, n_tokens, n_tokens, symbols, meanings, np.arange(count), np.zeros(count, int),
+        np.ones(count, bool), (symbols >= 0).sum(axis=1), np.zeros(count, bool),
+    )  # fmt: skip
+
+
+# -- bits of a symbol --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "values"), [(200, 4), (200, 16), (1000, 64), (3000, 64)])
+def test_a_perfect_code_has_all_bits(count: int, values: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(20):
+        value = rng.integers(values, size=count)
+        found = information(rng.permutation(values)[value], value, np.arange(count), rng, 19)
+        assert found.value == pytest.approx(np.log2(values), abs=0.08)
+        assert found.above_chance
+        covered.append(found.low <= np.log2(values) <= found.high)
+    assert np.mean(covered) >= 0.8
+
+
+@pytest.mark.parametrize("flipped", [0.02, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize(("count", "values"), [(200, 4), (1000, 16), (3000, 16), (1000, 64)])
+def test_the_interval_of_a_noisy_code_holds_the_truth(count: int, values: int, flipped: float) -> None:
+    rng = np.random.default_rng(1)
+    joint = np.full((values, values), flipped / values**2) + np.eye(values) * (1 - flipped) / values
+    true, covered = float((joint * np.log2(joint * values**2)).sum()), []
+    for _ in range(20):
+        value = rng.integers(values, size=count)
+        said = np.where(rng.random(count) < flipped, rng.integers(values, size=count), value)
+        found = information(said, value, np.arange(count), rng, 19)
+        covered.append(found.low <= true <= found.high)
+    assert np.mean(covered) >= 0.75
+
+
+def test_what_never_varies_tells_nothing() -> None:
+    same, other = np.zeros(50, int), np.arange(50) % 2
+    for x, y in ((same, same), (same, other), (other, same)):
+        assert information(x, y, np.arange(50), np.random.default_rng(0))[:3] == (0, 0, 0)
+        assert information(x, y, np.arange(50), np.random.default_rng(0)).p_value == 1
+
+
+@pytest.mark.parametrize("count", [11, 29, 49, 98, 5000, 9900])
+def test_what_is_always_the_same_has_no_entropy(count: int) -> None:
+    assert entropy(np.array([count])).plug_in == 0
+
+
+@pytest.mark.parametrize("values", [7, 11])
+def test_a_position_that_never_varies_is_no_position(values: int) -> None:
+    meanings = np.array([(a, b) for a in range(values) for b in range(values)])
+    assert posdis(meanings, np.c_[meanings, np.zeros(len(meanings), int)]) == pytest.approx(1)
+    assert bosdis(meanings, meanings + np.array([0, values]), 4 * values) == pytest.approx(1)
+    assert np.isnan(posdis(meanings, np.zeros((len(meanings), 2), int)))
+
+
+# -- units -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_shares_of_a_unit_are_those_of_all_its_uses() -> None:
+    """A number said as that many zeros and a one: after the longer ones are taken out, `0` seems to mean 1 for sure."""
+    rng = np.random.default_rng(0)
+    number = rng.integers(4, size=2000)
+    symbols = np.where(np.arange(4) < number[:, None], 0, np.where(np.arange(4) == number[:, None], 1, -1))
+    said = of(number[:, None], symbols, 1)
+    found = dictionary(said)
+    assert found.units
+    for unit in found.units:
+        size = len(unit.form.symbols)
+        uses = number >= max(size, 1) if size else number == 0
+        [(_, value)] = unit.meaning
+        assert unit.means.low <= (number[uses] == value).mean() <= unit.means.high, unit
+
+
+def test_of_two_words_for_one_meaning_each_says_half() -> None:
+    rng = np.random.default_rng(0)
+    meaning = rng.integers(4, size=2000)
+    found = dictionary(of(meaning[:, None], 2 * meaning[:, None] + rng.integers(2, size=(2000, 1)), 8))
+    assert {unit.form.symbols for unit in found.units} == {(s,) for s in range(8)}
+    assert all(0.4 < unit.said.value < 0.6 and unit.means.value == 1 for unit in found.units)
+
+
+@pytest.mark.parametrize("values", [64, 100])
+def test_a_code_of_many_words_is_found_whole(values: int) -> None:
+    meaning = np.random.default_rng(0).integers(values, size=(10_000, 1))
+    found = dictionary(of(meaning, meaning, values))
+    assert (found.symbols.value, found.meanings.value, found.complete) == (1, 1, True)
+    assert Form((0,), 0) in {unit.form for unit in found.units}
+
+
+def test_that_units_are_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.metrics.form_meaning.MOST_UNITS", 5)
+    meaning = np.random.default_rng(0).integers(8, size=(2_000, 1))
+    assert not dictionary(of(meaning, meaning, 8)).complete
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------------
+
+MANY = Declaration(
+    ("sender", "receiver"), tuple(map(str, range(64))), ("sender", "receiver"), (0, 1), (Attribute("state", 64),),
+    decisions=(Decision("the act", "move", 1), Decision("the joint move", "joint")), tokens=(64, 64),
+)  # fmt: skip
+
+
+def spoken(said: np.ndarray, moves: np.ndarray, **columns: Any) -> DialogueTable:
+    table = table_of([[(int(s), -1)] for s in said], moves=[tuple(map(int, m)) for m in moves])
+    return replace(table, private=np.zeros((len(said), 2, 1), np.float32), **columns)
+
+
+def test_the_entropy_of_a_decision_counts_all_answers() -> None:
+    act = np.random.default_rng(0).integers(64, size=3000)
+    table = spoken(act, np.stack([np.zeros(3000, int), act], axis=1))
+    found = decision_bits(table, MANY.decisions[0], MANY, 64, nulls=1)
+    assert found.entropy == pytest.approx(6, abs=0.05)
+    assert found.answers == 64
+    assert 0.5 < found.bits[-1] <= found.entropy
+
+
+def test_who_takes_part_is_not_what_the_dialogue_tells() -> None:
+    """One of two moves at random, the other is away and silent: nothing is told of the joint move."""
+    rng = np.random.default_rng(0)
+    away = rng.integers(2, size=2000)
+    moves, speaks = rng.integers(2, size=(2000, 2)), np.ones((2000, 2), bool)
+    moves[np.arange(2000), away] = -1
+    speaks[np.arange(2000), away] = False
+    symbols = [[(0, -1) if a else (-1, 0)] for a in away]
+    game = replace(MANY, move_names=("go", "wait"), tokens=(2, 2))
+    table = replace(
+        table_of(symbols, moves=[tuple(map(int, m)) for m in moves]), speaks=speaks,
+        private=np.zeros((2000, 2, 1), np.float32),
+    )  # fmt: skip
+    found = decision_bits(table, game.decisions[1], game, 2, nulls=1)
+    assert found.entropy == pytest.approx(1, abs=0.01)
+    assert abs(found.bits[-1]) < 0.02
+    with pytest.raises(NotApplicable, match="in which the same agents take part"):
+        decision_bits(table[:400], game.decisions[1], game, 2, nulls=1)
+
+
+def test_bits_are_no_percent() -> None:
+    shares = html_table(pd.DataFrame({"success": [0.5], "low": [0.25], "high": [0.75]}), "")
+    bits = html_table(pd.DataFrame({"round": [1], "bits": [1.49], "low": [1.455], "high": [1.51]}), "")
+    assert "25.0 %" in shares
+    assert "%" not in bits
+
+
+# -- listening ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [2, 4, 8, 16, 32])
+def test_who_does_what_it_hears_heeds_all_bits(values: int) -> None:
+    moves = np.eye(values)[np.random.default_rng(0).integers(values, size=(400, 32))]
+    assert _without_bias(moves).mean() == pytest.approx(np.log2(values), abs=0.07)
+    assert _without_bias(np.full((3, 8, 4), 0.25)) == pytest.approx(0, abs=1e-12)
