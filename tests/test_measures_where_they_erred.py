@@ -18,6 +18,8 @@ from analysis.metrics.disentanglement import bosdis, posdis
 from analysis.metrics.entropy import entropy
 from analysis.metrics.form_meaning import Form, dictionary
 from analysis.metrics.symbol_information import information
+from analysis.metrics.topographic_similarity import similarity_of, topographic_similarity
+from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation, what_is_new
 from analysis.report.html import table as html_table
 from emcomm.dialogues import DialogueTable
 from envs.game import Attribute, Decision, Declaration
@@ -180,3 +182,57 @@ def test_who_does_what_it_hears_heeds_all_bits(values: int) -> None:
     moves = np.eye(values)[np.random.default_rng(0).integers(values, size=(400, 32))]
     assert _without_bias(moves).mean() == pytest.approx(np.log2(values), abs=0.07)
     assert _without_bias(np.full((3, 8, 4), 0.25)) == pytest.approx(0, abs=1e-12)
+
+
+# -- topographic similarity --------------------------------------------------------------------------------------------
+
+
+def test_the_interval_holds_the_similarity_of_all_meanings() -> None:
+    """256 meanings, more than are compared at once; what is said has the first attribute, and a number of the rest."""
+    rng = np.random.default_rng(0)
+    every = np.array([(a, b) for a in range(16) for b in range(16)])
+    words = np.stack([every[:, 0], 16 + rng.permutation(16)[(every[:, 0] + every[:, 1]) % 16]], axis=1)
+    exact = topographic_similarity(every, words)
+    which = rng.integers(256, size=8_000)
+    found = similarity_of(of(every[which], words[which], 32), replicates=40, nulls=19)["edit"]
+    assert found.low <= exact <= found.high
+    assert 0 < found.high - found.low < 0.2
+    assert found.value == pytest.approx(exact, abs=0.03)
+
+
+# -- generalisation ----------------------------------------------------------------------------------------------------
+
+
+def asked_about(count: int, held_out: set[int], seed: int) -> tuple[DialogueTable, MetMeanings, np.ndarray]:
+    """One agent asks about one of 6 things, the other knows one of 16 objects, four of which training never showed."""
+    rng = np.random.default_rng(seed)
+
+    def shown(objects: np.ndarray) -> DialogueTable:
+        table = table_of([[(0, 0)]] * len(objects), moves=[(0, 0)] * len(objects))
+        task, none = rng.integers(6, size=len(objects)), np.full(len(objects), -1)
+        private = np.stack([np.stack([task, none, none], 1), np.stack([none, objects // 4, objects % 4], 1)], axis=1)
+        return replace(table, private=private.astype(np.float32))
+
+    game = Declaration(
+        ("asker", "knower"), ("go",), ("asker", "knower"), (0, 1),
+        (Attribute("task", 6), Attribute("colour", 4), Attribute("shape", 4)), tokens=(2, 2),
+    )  # fmt: skip
+    met = MetMeanings(game)
+    met.add(shown(np.repeat([o for o in range(16) if o not in held_out], 40)))
+    objects = rng.integers(16, size=count)
+    return shown(objects), met, objects
+
+
+def test_what_another_agent_knows_makes_no_new_meanings() -> None:
+    """Success by a random half of the objects, new or not: to other questions the same objects, not more of them."""
+    held_out = {1, 6, 11, 12}
+    small, covered = [], []
+    for seed in range(40):
+        table, met, objects = asked_about(1_000, held_out, seed)
+        said = replace(table, success=(np.random.default_rng(seed).permutation(16) < 8)[objects])
+        found = generalisation(said, met.kinds(said), meaning=what_is_new(said, met.kinds))
+        assert found.meanings == {KINDS[0]: 12, KINDS[1]: 4, KINDS[2]: 0}
+        small.append(found.p_value <= 0.05)
+        covered.append(found.gap[1] <= 0 <= found.gap[2])
+    assert np.mean(small) <= 0.15
+    assert np.mean(covered) >= 0.85

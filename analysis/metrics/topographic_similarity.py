@@ -18,7 +18,9 @@ from envs.channels import SILENT
 from envs.game import Ints
 
 MOST_MEANINGS = 120
-"""Meanings that are compared; of more so many are drawn."""
+"""Meanings that are compared at once; of more so many are drawn, again and again."""
+DRAWS = 8
+"""Draws of meanings whose mean is the figure. Each resampling behind the interval has one of its own."""
 MOST_UTTERANCES = 20_000
 """Of more so many are drawn."""
 
@@ -152,10 +154,6 @@ def similarity_of(said: Utterances, seed: int = 0, replicates: int = 100, nulls:
     said = said.drawn(MOST_UTTERANCES, rng)
     meanings, meaning = said.meaning_numbers()
     messages, message = said.message_numbers()
-    chosen = np.sort(rng.permutation(len(meanings))[:MOST_MEANINGS])
-    kept = np.isin(meaning, chosen)
-    meaning, message, dialogue = np.searchsorted(chosen, meaning[kept]), message[kept], said.dialogue[kept]
-    meanings = meanings[chosen]
     pairs = meaning * len(messages) + message
     different, pair = np.unique(pairs, return_inverse=True)
     of, what = different // len(messages), different % len(messages)
@@ -168,16 +166,24 @@ def similarity_of(said: Utterances, seed: int = 0, replicates: int = 100, nulls:
         _, first = np.unique(of[order], return_index=True)
         return of[order][first], what[order][first]
 
+    def compared(there: Ints, says: Ints, distance: Distance) -> float:
+        """Of all these meanings, or of as many as can be compared at once."""
+        if len(there) > MOST_MEANINGS:
+            drawn = rng.permutation(len(there))[:MOST_MEANINGS]
+            there, says = there[drawn], says[drawn]
+        return topographic_similarity(meanings[there], messages[says], distance)
+
     every, usual = commonest(np.ones(len(pair), np.int64))
     found = {}
     for name, distance in DISTANCES.items():
 
         def statistic(counts: Ints, distance: Distance = distance) -> float:
+            draws = DRAWS if len(meanings) > MOST_MEANINGS and (counts == 1).all() else 1
             there, says = commonest(counts)
-            return topographic_similarity(meanings[there], messages[says], distance)
+            return float(np.mean([compared(there, says, distance) for _ in range(draws)]))
 
         def permuted(rng: np.random.Generator, distance: Distance = distance) -> float:
-            return topographic_similarity(meanings[every], messages[rng.permutation(usual)], distance)
+            return compared(every, rng.permutation(usual), distance)
 
-        found[name] = estimated(statistic, permuted, dialogue, rng, replicates, nulls)
+        found[name] = estimated(statistic, permuted, said.dialogue, rng, replicates, nulls)
     return found

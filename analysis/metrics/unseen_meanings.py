@@ -11,6 +11,8 @@ others might as well have been held out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,8 @@ from envs.game import Bools, Declaration, Ints
 
 KINDS = ("met in training", "new combination", "new value")
 PERMUTATIONS = 999
+DEALT = 3
+"""Times that an attribute is dealt to other dialogues, to see whether it matters."""
 
 
 class Generalisation(NamedTuple):
@@ -147,7 +151,27 @@ def permuted_p_value(success: Bools, meaning: Ints, new: Bools, seed: int = 0) -
     return (1 + as_much) / (1 + PERMUTATIONS)
 
 
-def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None) -> Generalisation:
+def what_is_new(table: DialogueTable, kinds_of: Callable[[DialogueTable], Ints], seed: int = 0) -> Ints:
+    """`[D]` numbers of the meanings that `kinds_of` calls met or new: of what is known, that on which it depends.
+
+    What is known besides (a question, another agent's object) is found by dealing it to other dialogues, one attribute
+    of one agent at a time: the kinds stay as they are.
+    """
+    rng, kinds = np.random.default_rng(seed), kinds_of(table)
+    matters = np.zeros(table.private.shape[1:], np.bool_)
+    for agent, attribute in np.ndindex(matters.shape):
+        for _ in range(DEALT):
+            dealt = table.private.copy()
+            dealt[:, agent, attribute] = rng.permutation(dealt[:, agent, attribute])
+            matters[agent, attribute] |= bool((kinds_of(replace(table, private=dealt)) != kinds).any())
+    if not matters.any():  # all are of one kind
+        matters[:] = True
+    return numbered(table.private[:, matters].astype(np.int64))[1]
+
+
+def generalisation(
+    table: DialogueTable, kinds: Ints, graded: bool | None = None, meaning: Ints | None = None
+) -> Generalisation:
     """Success with the meanings of each kind, at the end of the episode.
 
     Parameters
@@ -158,6 +182,8 @@ def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None
         Of `MetMeanings.kinds`, or of what the game held out.
     graded : bool, optional
         Whether the game has degrees of success; by default where the scores say so.
+    meaning : array `[D]`, optional
+        Numbers of what is met or new (`what_is_new`); by default of all that all agents know.
 
     Returns
     -------
@@ -171,8 +197,9 @@ def generalisation(table: DialogueTable, kinds: Ints, graded: bool | None = None
     if not table.judged:
         raise NotApplicable(NO_SUCCESS)
     graded = not np.array_equal(table.score, table.success) if graded is None else graded
-    table, kinds = table[table.last], kinds[table.last]
-    meaning = numbered(table.private.astype(np.int64).reshape(len(table), -1))[1]
+    if meaning is None:
+        meaning = numbered(table.private.astype(np.int64).reshape(len(table), -1))[1]
+    table, kinds, meaning = table[table.last], kinds[table.last], meaning[table.last]
     by_kind, scores, meanings = {}, {}, {}
     for k, name in enumerate(KINDS):
         those: Bools = kinds == k

@@ -19,11 +19,12 @@ from analysis.metrics.speaker_consistency import Consistency
 from analysis.metrics.symbol_information import SymbolBits
 from analysis.metrics.told_capacity import Capacity
 from analysis.metrics.topographic_similarity import similarity_of
-from analysis.metrics.unseen_meanings import KINDS, Generalisation, generalisation
+from analysis.metrics.unseen_meanings import KINDS, Generalisation, generalisation, what_is_new
 from analysis.report import figures, meaning_figures
 from analysis.report.html import shown
 from analysis.report.measure import ATTRIBUTES, DIALOGUES, Line, Measure
 from analysis.report.study import Study
+from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
 from envs.game import Ints
 
@@ -276,16 +277,18 @@ def _generalisation(study: Study) -> Generalisation:
     sample = study.sample
     assert sample is not None
     declared = None if study.unplayable else getattr(study.make_game(1, np.random.default_rng(0)), "held_out", None)
+    kinds_of: Callable[[DialogueTable], Ints]
     if study.training_sample is not None:
-        kinds: Ints = study.met.kinds(sample)
+        kinds_of = study.met.kinds
     elif declared is not None and sample.private.shape[2]:
         kind = KINDS.index("new combination" if len(study.game.attributes) > 1 else "new value")
-        kinds = np.where(declared(sample.private), kind, 0)
+        kinds_of = lambda table: np.where(declared(table.private), kind, 0)  # noqa: E731
     else:
         raise NotApplicable("there is no log of training to say which meanings are new")
+    kinds = kinds_of(sample)
     if not kinds.any():
         raise NotApplicable("every meaning of the evaluation was met in training")
-    return generalisation(sample, kinds)
+    return generalisation(sample, kinds, meaning=what_is_new(sample, kinds_of))
 
 
 def _generalisation_line(result: Generalisation, study: Study) -> Line | None:
