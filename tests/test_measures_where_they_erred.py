@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ import pytest
 from analysis.causal.listening import _without_bias
 from analysis.data.decisions import NotApplicable
 from analysis.data.dialogue_text import table_of
-from analysis.data.utterances import Utterances
+from analysis.data.utterances import MOST_ROUNDS, Utterances
 from analysis.metrics.decision_information import decision_bits
 from analysis.metrics.disentanglement import bosdis, posdis
 from analysis.metrics.entropy import entropy
 from analysis.metrics.form_meaning import Form, dictionary
 from analysis.metrics.symbol_information import information
+from analysis.metrics.told_capacity import capacity
 from analysis.metrics.topographic_similarity import similarity_of, topographic_similarity
 from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation, what_is_new
 from analysis.report.html import table as html_table
+from analysis.report.measures import meaning
 from emcomm.dialogues import DialogueTable
 from envs.game import Attribute, Decision, Declaration
 
@@ -236,3 +239,21 @@ def test_what_another_agent_knows_makes_no_new_meanings() -> None:
         covered.append(found.gap[1] <= 0 <= found.gap[2])
     assert np.mean(small) <= 0.15
     assert np.mean(covered) >= 0.85
+
+
+# -- messages that are long --------------------------------------------------------------------------------------------
+
+
+def test_that_a_message_goes_on_is_said() -> None:
+    """The colour is said in the last round, after more than are looked at."""
+    rounds = MOST_ROUNDS + 4
+    for last, told in ((rounds, False), (MOST_ROUNDS - 1, True)):
+        colour = np.random.default_rng(0).integers(4, size=600)
+        symbols = np.zeros((600, last), int)
+        symbols[:, -1] = colour
+        said = replace(of(colour[:, None], symbols[:, :MOST_ROUNDS], 4), n_rounds=np.full(600, last))
+        found = capacity(said, alone=True)
+        assert (found.told > 1.9) == told
+        assert said.longer == (0 if told else 1)
+        study = SimpleNamespace(utterances=(said,))
+        assert ("rounds are looked at: 100.0 % go on" in meaning._capacity_says((found,), study)) != told  # type: ignore[arg-type]

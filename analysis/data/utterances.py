@@ -19,8 +19,8 @@ from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
 from envs.game import Attribute, Bools, Declaration, Ints
 
-MOST_ROUNDS = 16
-"""Rounds of which the symbols are looked at."""
+MOST_ROUNDS = 32
+"""Rounds of which the symbols are looked at; `Utterances.longer` is the share of those that go on."""
 SEED = 0
 """Fixes which dialogue of an episode is drawn."""
 
@@ -75,6 +75,11 @@ class Utterances:
         """`[U, R]` whether a token was said, not EOT and not nothing."""
         tokens: Bools = (self.symbols != SILENT) & (self.symbols != self.eot)
         return tokens
+
+    @property
+    def longer(self) -> float:
+        """Share of the utterances in dialogues that go on after the rounds that are looked at."""
+        return float((self.n_rounds > self.symbols.shape[1]).mean()) if len(self) else 0.0
 
     def message_numbers(self) -> tuple[Ints, Ints]:
         """`[K, R]` the different messages, and `[U]` which one each utterance is."""

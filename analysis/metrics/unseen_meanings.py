@@ -152,21 +152,19 @@ def permuted_p_value(success: Bools, meaning: Ints, new: Bools, seed: int = 0) -
 
 
 def what_is_new(table: DialogueTable, kinds_of: Callable[[DialogueTable], Ints], seed: int = 0) -> Ints:
-    """`[D]` numbers of the meanings that `kinds_of` calls met or new: of what is known, that on which it depends.
+    """`[D]` numbers of the meanings that `kinds_of` calls met or new: what those agents know on whom it depends.
 
-    What is known besides (a question, another agent's object) is found by dealing it to other dialogues, one attribute
-    of one agent at a time: the kinds stay as they are.
+    What others know besides, a question perhaps, is found by dealing it to other dialogues: the kinds stay as they are.
     """
     rng, kinds = np.random.default_rng(seed), kinds_of(table)
-    matters = np.zeros(table.private.shape[1:], np.bool_)
-    for agent, attribute in np.ndindex(matters.shape):
+    matters = np.zeros(table.private.shape[1], np.bool_)
+    for agent, attribute in np.ndindex(table.private.shape[1:]):
         for _ in range(DEALT):
             dealt = table.private.copy()
             dealt[:, agent, attribute] = rng.permutation(dealt[:, agent, attribute])
-            matters[agent, attribute] |= bool((kinds_of(replace(table, private=dealt)) != kinds).any())
-    if not matters.any():  # all are of one kind
-        matters[:] = True
-    return numbered(table.private[:, matters].astype(np.int64))[1]
+            matters[agent] |= bool((kinds_of(replace(table, private=dealt)) != kinds).any())
+    known = table.private[:, matters if matters.any() else slice(None)]  # else all are of one kind
+    return numbered(known.reshape(len(table), -1).astype(np.int64))[1]
 
 
 def generalisation(

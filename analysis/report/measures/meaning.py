@@ -49,6 +49,16 @@ def _speakers(study: Study, attributes: int = 1) -> tuple[Utterances, ...]:
     return that_know(study.utterances, attributes)
 
 
+def _longer(study: Study) -> list[str]:
+    """What is said in rounds that are not looked at."""
+    return [
+        f"Of the {said.speaker}'s messages only the first {said.symbols.shape[1]} rounds are looked at: "
+        f"{shown(said.longer, share=True)} go on."
+        for said in _speakers(study)
+        if said.longer
+    ]
+
+
 def _lexicon(study: Study) -> Lexicon:
     knowing = _speakers(study)
     return Lexicon(
@@ -68,7 +78,7 @@ def _lexicon_says(result: Lexicon, study: Study) -> str:
             f"Commonest messages of the {speaker}: {messages} different for {len(own)} meanings, said in "
             f"{shown(faithful, share=True)} of the dialogues."
         )
-    return " ".join(lines)
+    return " ".join([*lines, *_longer(study)])
 
 
 LEXICON = Measure(
@@ -145,7 +155,7 @@ def _capacity_says(result: tuple[Capacity, ...], study: Study) -> str:
                 f"To tell everything takes the {c.speaker} {c.least_rounds:.2f} rounds on average at least; the talk "
                 f"has {c.mean_rounds:.2f}."
             )
-    return " ".join(lines)
+    return " ".join([*lines, *_longer(study)])
 
 
 CAPACITY = Measure(
@@ -169,14 +179,15 @@ def _units(study: Study) -> tuple[Dictionary, ...]:
 
 
 def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
-    return " ".join(
+    lines = [
         f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
         f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
         "is known." + ("" if d.complete else " There may be more: no more are looked for.")
         if d.units
         else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses or more."
         for d in result
-    )
+    ]
+    return " ".join([*lines, *_longer(study)])
 
 
 UNITS = Measure(
@@ -245,6 +256,7 @@ SIMILARITY = Measure(
     needs=KNOWN,
     tables=_score_frame("topographic_similarity"),
     figure=_score_figure,
+    remark=lambda result, study: " ".join(_longer(study)),
     in_json=False,
 )
 DISENTANGLEMENT = Measure(
@@ -257,6 +269,7 @@ DISENTANGLEMENT = Measure(
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
     figure=_score_figure,
+    remark=lambda result, study: " ".join(_longer(study)),
     in_json=False,
 )
 INDEPENDENCE = Measure(
@@ -269,6 +282,7 @@ INDEPENDENCE = Measure(
     needs=KNOWN,
     tables=_score_frame("context_independence"),
     figure=_score_figure,
+    remark=lambda result, study: " ".join(_longer(study)),
     in_json=False,
 )
 
