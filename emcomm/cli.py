@@ -25,6 +25,7 @@ from emcomm.config import GameOptions
 from emcomm.errors import BadInput, Fault
 from emcomm.printable import printable
 from emcomm.signals import Stopped, raise_stopped
+from emcomm.statistics import rate
 
 if TYPE_CHECKING:  # what the worlds and the networks import takes seconds, and --help needs none of it
     from emcomm.dialogues import DialogueTable
@@ -216,6 +217,15 @@ def print_figures(console: Console, rows: dict[str, Figures], title: str) -> Non
             f"{figures.mean_rounds:.2f}", f"{100 * figures.cut:.2f} %", f"{100 * figures.silent:.2f} %",
         )  # fmt: skip
     console.print(table)
+    for name, figures in rows.items():
+        if figures.success and (new := figures.held_out):
+            met = rate(figures.success.successes - new.successes, figures.success.trials - new.trials)
+            others = f"of the other {met.trials:,} in {100 * met.value:.2f} %" if met.trials else "there are no others"
+            console.print(
+                f"{name}: of {new.trials:,} games about what was held out of training they succeed in "
+                f"{100 * new.value:.2f} %, {others}",
+                soft_wrap=True,
+            )
     if not judged:
         console.print(NO_SUCCESS, soft_wrap=True)
 

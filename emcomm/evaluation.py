@@ -17,7 +17,7 @@ from emcomm.networks.policy import Policy
 from emcomm.rollout import draw_races, players_of, sample
 from emcomm.statistics import Mean, Rate, mean_from, rate
 from emcomm.worlds import make_negotiation, most_at_once
-from envs.game import Bools, Ints
+from envs.game import Bools, Floats, Ints
 from envs.negotiation import Dialogues, Observation
 
 
@@ -86,6 +86,8 @@ class Figures:
     return_high: float = math.nan
     score: float = math.nan
     """Mean score of the last joint moves; the share of successes in a game that has no score, NaN without either."""
+    held_out: Rate | None = None
+    """Success of the games about what the game held out of training; None where there are none."""
 
     @property
     def mean_return(self) -> float:
@@ -107,6 +109,8 @@ class Figures:
             "returns": list(self.returns) if np.isfinite(self.returns).all() else [],
             "mean_return": known(self.mean_return),
             "return_low": known(self.return_low), "return_high": known(self.return_high), "score": known(self.score),
+            **({"held_out_games": self.held_out.trials, "held_out_success": self.held_out.value}
+               if self.held_out else {}),
         }  # fmt: skip
 
 
@@ -118,8 +122,10 @@ def known(figure: float) -> float | None:
 class Tally:
     """Adds dialogues up to `Figures`, and keeps ten of them."""
 
-    def __init__(self) -> None:
-        self._sums = np.zeros(8)
+    def __init__(self, held_out: Callable[[Floats], Bools] | None = None) -> None:
+        """`held_out` says of what agents know privately whether the game held it out of training."""
+        self._held_out = held_out
+        self._sums, self._new = np.zeros(8), np.zeros(2, np.int64)
         self._returns = np.zeros(0)
         self._rng = np.random.default_rng(0)
         self._keys = np.zeros(0)
@@ -146,6 +152,9 @@ class Tally:
             table.score[table.last].sum(dtype=float) if table.scored else 0,
             np.square(returns.mean(axis=1)).sum(),
         )
+        if self._held_out and table.judged:
+            new = self._held_out(table.private) & table.last
+            self._new += (table.success[new].sum(), new.sum())
 
     def figures(self) -> Figures:
         """The figures over all dialogues so far."""
@@ -157,6 +166,7 @@ class Tally:
             int(episodes), int(count), rate(int(successes), int(episodes)) if self._judged else None,
             rounds * share, cut * share, silent * share, tuple(returns.tolist()), mean.low, mean.high,
             score * each if self._scored else math.nan,
+            rate(*self._new.tolist()) if self._new[1] else None,
         )  # fmt: skip
 
     def shown(self) -> DialogueTable:
@@ -181,7 +191,7 @@ def evaluate(
 
     `tick` is told the joint moves played so far.
     """
-    tally = Tally()
+    tally = Tally(getattr(make_negotiation(config, 1, np.random.SeedSequence(0)).game, "held_out", None))
     for table in play(policy, config, games, greedy_moves, version=version, tick=tick):
         keep(table)
         tally.add(table)

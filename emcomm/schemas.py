@@ -148,6 +148,8 @@ class PlayFigures(Struct, forbid_unknown_fields=True):
     score: float | None = None
     joint_moves: Count | None = None
     mean_return: float | None = None
+    held_out_games: Count | None = None
+    held_out_success: Share | None = None
 
 
 class EvaluationFigures(Struct, forbid_unknown_fields=True):
