@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from envs.game import Bools, Declaration, Ints
 from envs.negotiation import LONGEST_UNBOUNDED_TALK, Negotiation, TalkRules
+
+STEPS = 64
+"""Steps for which games are played to see what is known, and who speaks."""
 
 
 def messages(rules: TalkRules, n_tokens: int, alone: bool) -> int:
@@ -31,28 +37,54 @@ def messages(rules: TalkRules, n_tokens: int, alone: bool) -> int:
     return told + (rules.opening == "free")
 
 
-def more_than_can_be_told(negotiation: Negotiation) -> list[str]:
+def more_than_can_be_told(negotiation: Negotiation, seed: int = 0) -> list[str]:
     """A sentence for each role whose agents may know more than they can tell in one talk, with the bound.
 
-    The games of `negotiation` must have been reset: what their agents know and who may speak is looked up in them.
+    Some games are played at random, each talk as short as it may be: what agents know and who speaks is seen in them.
     """
     game, rules = negotiation.declaration, negotiation.rules
     if not game.attributes or not negotiation.channel.talk:
         return []
-    knows = np.any(negotiation.game.private() >= 0, axis=0)
-    may_speak = getattr(negotiation.game, "may_speak", negotiation.game.active)()
-    alone, sentences = bool((may_speak.sum(axis=1) <= 1).all()), []
+    known, speaks, alone = _played(negotiation, np.random.default_rng(seed))
+    sentences = []
     for role, name in enumerate(game.roles):
-        agent = game.role_of.index(role)
-        meanings = 1
-        for attribute, known in zip(game.attributes, knows[agent], strict=True):
-            meanings *= attribute.n_values if known else 1
-        n_tokens = game.tokens[agent]
+        agents = [agent for agent, of in enumerate(game.role_of) if of == role]
+        n_tokens = game.tokens[agents[0]]
         told = messages(rules, rules.n_tokens if n_tokens is None else n_tokens, alone)
-        if may_speak[:, agent].any() and meanings > told:
+        seen, every = _different(known[:, :, agents].reshape(STEPS, -1, len(game.attributes)), game)
+        if speaks[agents].any() and every > told:
             rounds = "1 round" if rules.max_rounds == 1 else f"{rules.max_rounds} rounds"
+            meanings = f"{every:,}" if seen == every else f"{seen:,} to {every:,}"
             sentences.append(
-                f"the {name} knows one of {meanings:,} meanings, and its symbols tell at most {told:,} apart in "
-                f"{rounds}"
+                f"the {name} knows one of {meanings} meanings, and its symbols tell at most {told:,} apart in {rounds}"
             )
     return sentences
+
+
+def _played(negotiation: Negotiation, rng: np.random.Generator) -> tuple[Ints, Bools, bool]:
+    """`[T, B, N, P]` what agents know as games go on, -1 where they may not speak; `[N]` who ever speaks; whether two
+    never may at once."""
+    known, speaks, alone = [], np.zeros(negotiation.n_agents, np.bool_), True
+    negotiation.reset()
+    for _ in range(STEPS):
+        game = negotiation.game
+        speakers = getattr(game, "may_speak", game.active)() & game.active()
+        known.append(np.where(speakers[..., None], game.private(), -1).astype(np.int64))
+        speaks |= speakers.any(axis=0)
+        alone &= bool((speakers.sum(axis=1) <= 1).all())
+        mask, eot = negotiation.mask(), negotiation.rules.eot
+        chance = rng.random(mask.shape) * mask
+        chance[..., eot] += mask[..., eot]  # whoever may end the talk does
+        negotiation.step(chance.argmax(axis=2))
+        negotiation.reset(negotiation.over)
+    return np.stack(known), speaks, alone
+
+
+def _different(known: Ints, game: Declaration) -> tuple[int, int]:
+    """How many meanings `[T, B, P]` were seen, and how many there are: no more, if the second half brought no new ones;
+    else at most all combinations of the attributes."""
+    half, seen = (len(np.unique(part[(part >= 0).any(axis=2)], axis=0)) for part in (known[: len(known) // 2], known))
+    if half == seen:
+        return seen, seen
+    has = np.flatnonzero((known >= 0).any(axis=(0, 1)))
+    return seen, math.prod(game.attributes[p].n_values for p in has)

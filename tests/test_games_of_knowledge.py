@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from emcomm.config import Config
 from emcomm.errors import BadInput
+from emcomm.games import with_talk
 from emcomm.worlds import bounds_of_talk, make_negotiation, make_policy
 from envs import BadOption, CrossingPriorityGame, Negotiation, SignallingGame, TalkRules, TaskAndTalkGame, parallel_env
 from envs.capacity import messages
@@ -369,3 +371,20 @@ def test_each_role_has_a_torso_of_its_own() -> None:
             make_policy(Config(env="emcomm/task-and-talk-v1", rules=rules, policies=policies, torso=torso))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="names 2 torsos: give policies by-role or separate"):
         Config(torso="gru,window")
+
+
+def test_the_bound_counts_what_is_known_by_those_who_come_to_speak() -> None:
+    """Nobody speaks at once on the line; the second bargainer speaks second; a car's place leaves it few routes."""
+
+    def says(env: str, n_tokens: int, rounds: int, **options: Any) -> list[str]:
+        rules = with_talk(Config(env=f"emcomm/{env}-v1")).rules
+        rules = replace(rules, n_tokens=n_tokens, max_rounds=rounds)
+        return bounds_of_talk(Config(env=f"emcomm/{env}-v1", rules=rules, game_options=options))
+
+    assert says("line", 1, 1)[0].startswith("the agent knows one of 8 meanings")
+    assert ["1,331 meanings" in line for line in says("item-split", 2, 1)] == [True, True]
+    assert says("traffic-junction", 16, 1) == []  # 14 pairs of place and route, 17 symbols
+    assert says("traffic-junction", 12, 1)[0].startswith("the agent knows one of 14 meanings")
+    assert says("traffic-junction", 16, 2, level="hard")[0].endswith(
+        "to 7,168 meanings, and its symbols tell at most 289 apart in 2 rounds"
+    )
