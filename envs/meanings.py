@@ -100,23 +100,28 @@ class Meanings:
         """`[O]` which are held out."""
         if not 0 <= share <= 1:
             raise BadOption(f"held_out is a share from 0 to 1, not {share}")
-        count, kept = round(share * len(self)), np.zeros(len(self), np.bool_)
-        order = np.random.default_rng(seed).permutation(len(self))
-        uses = np.full((self.n_attributes, self.n_values), self.n_values ** (self.n_attributes - 1))
-        columns, least = np.arange(self.n_attributes), 1 if self.n_attributes > 1 else 0
-        for candidate in order:  # a value is never taken from training altogether
-            if kept.sum() == count:
-                break
-            if (uses[columns, self.values[candidate]] > least).all():
-                kept[candidate] = True
-                uses[columns, self.values[candidate]] -= 1
-        most = int(kept.sum())
-        if most < count or most == len(self):
+        count, least = round(share * len(self)), self.n_values if self.n_attributes > 1 else 1
+        if share > 0 and not count:
+            raise BadOption(f"held_out {share:g} of {len(self)} meanings is none: give at least {1 / len(self):.2g}")
+        if count > len(self) - least:
             raise BadOption(
                 f"held_out {share:g} of {len(self)} meanings leaves no training meaning"
                 + (" with some value" if self.n_attributes > 1 else "")
-                + f": at most {most if most < count else most - 1} can be held out"
+                + f": at most {len(self) - least} can be held out"
             )
+        rng, kept = np.random.default_rng(seed), np.zeros(len(self), np.bool_)
+        uses = np.full((self.n_attributes, self.n_values), self.n_values ** (self.n_attributes - 1))
+        columns = np.arange(self.n_attributes)
+        for candidate in rng.permutation(len(self)):  # a value is never taken from training altogether
+            if kept.sum() == count:
+                return kept
+            if self.n_attributes == 1 or (uses[columns, self.values[candidate]] > 1).all():
+                kept[candidate] = True
+                uses[columns, self.values[candidate]] -= 1
+        if kept.sum() < count:  # a dead end: training gets one meaning for each value, and the others are drawn anew
+            rows = np.stack([rng.permutation(self.n_values) for _ in columns], axis=1)
+            rest = np.setdiff1d(np.arange(len(self)), self.number(rows))
+            kept = np.isin(np.arange(len(self)), rng.permutation(rest)[:count])
         return kept
 
     def draw(self, rng: np.random.Generator, count: int) -> Ints:
@@ -130,7 +135,7 @@ class Meanings:
         eye = np.eye(self.n_values, dtype=np.float32)
         return eye[self.values[objects]].reshape(*objects.shape, self.n_attributes * self.n_values)
 
-    def number(self, values: Floats) -> Ints:
+    def number(self, values: Floats | Ints) -> Ints:
         """`[…]` the objects with attributes `[…, P]`."""
         powers = self.n_values ** np.arange(self.n_attributes)[::-1]
         return (values @ powers).astype(np.int64)

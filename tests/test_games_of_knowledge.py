@@ -388,3 +388,19 @@ def test_the_bound_counts_what_is_known_by_those_who_come_to_speak() -> None:
     assert says("traffic-junction", 16, 2, level="hard")[0].endswith(
         "to 7,168 meanings, and its symbols tell at most 289 apart in 2 rounds"
     )
+
+
+@pytest.mark.parametrize(("attributes", "values"), [(2, 3), (3, 4), (2, 2), (1, 5)])
+def test_as_much_as_possible_can_be_held_out(attributes: int, values: int) -> None:
+    """All but one meaning for each value, whatever the seed; of one attribute all but one."""
+    every = values**attributes
+    most = every - values if attributes > 1 else every - 1
+    for seed in range(60):
+        meanings = Meanings(attributes, values, most / every, seed)
+        assert meanings.kept_from_training.sum() == most
+        left = meanings.values[~meanings.kept_from_training]
+        assert attributes == 1 or all(len(set(column)) == values for column in left.T.tolist())
+    with pytest.raises(BadOption, match=f"at most {most} can be held out"):
+        Meanings(attributes, values, (most + 1) / every)
+    with pytest.raises(BadOption, match="is none: give at least"):
+        Meanings(attributes, values, 0.4 / every)
