@@ -76,7 +76,12 @@ def _game_options(
 
 def game_options(given: Sequence[str]) -> GameOptions:
     """What follows --game-options; raises ValueError for what is not name=value."""
-    return dict(map(_option, given))
+    options: dict[str, bool | int | float | str | None] = {}
+    for name, value in map(_option, given):
+        if name in options:
+            raise ValueError(f"gives {name} twice")
+        options[name] = value
+    return options
 
 
 def _option(given: str) -> tuple[str, bool | int | float | str | None]:

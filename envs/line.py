@@ -111,7 +111,7 @@ class LineGame:
     """
 
     move_names: tuple[str, ...] = ("go", "wait")
-    attributes = (Attribute("reserve", 8),)
+    attributes = (Attribute("reserve", 8, (*map(str, range(7)), "7 or more")),)
     decisions = (Decision("the joint move"),)
     talk: ClassVar[dict[str, Any]] = {"n_tokens": 8, "max_rounds": 4, "opening": "talk"}
     words = Words("train", failure="late or in a deadlock", goal="The trains succeed when all of them arrive in time.")

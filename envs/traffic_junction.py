@@ -152,7 +152,8 @@ class TrafficJunctionGame:
     step; 0: that of the level. Raises BadOption for what is out of range.
 
     Chosen here: an episode starts with at least one car, where the published one starts with none, and the place of a
-    car that leaves stays empty for a step, so that nothing of it passes to the next one.
+    car that leaves stays empty for a step, so that nothing of it passes to the next one. In the step of its arrival a
+    car is charged nothing, since it had no choice; a collision there counts like any other.
 
     Version history: v1, as `envs.NegotiationEnv`; v0.
     """

@@ -89,6 +89,7 @@ def test_a_run_keeps_its_options_wherever_its_game_is_built_again(
         (("colour=green",), "must be one of red, blue, not 'green'"),
         (("n_doors=1",), "n_doors must be at least 2, not 1"),
         (("n_doors",), "--game-options: must be name=value, not n_doors"),
+        (("n_doors=3", "n_doors=4"), "--game-options: gives n_doors twice"),
         (("price=Infinity",), "price must be finite"),
     ],
 )

@@ -14,6 +14,7 @@ from analysis.causal.listening import _without_bias
 from analysis.data.decisions import NotApplicable
 from analysis.data.dialogue_text import table_of
 from analysis.data.utterances import MOST_ROUNDS, Utterances
+from analysis.metrics.context_independence import independence_of
 from analysis.metrics.decision_information import decision_bits
 from analysis.metrics.disentanglement import bosdis, posdis
 from analysis.metrics.entropy import entropy
@@ -255,5 +256,16 @@ def test_that_a_message_goes_on_is_said() -> None:
         found = capacity(said, alone=True)
         assert (found.told > 1.9) == told
         assert said.longer == (0 if told else 1)
-        study = SimpleNamespace(utterances=(said,))
+        study = SimpleNamespace(utterances=(said,), run=SimpleNamespace(settings={"population": 1}))
         assert ("rounds are looked at: 100.0 % go on" in meaning._capacity_says((found,), study)) != told  # type: ignore[arg-type]
+
+
+# -- few utterances ----------------------------------------------------------------------------------------------------
+
+
+def test_one_utterance_has_no_context_independence() -> None:
+    symbols = np.full((500, 1), 4)
+    symbols[0] = 2
+    meanings = np.random.default_rng(0).integers(4, size=(500, 1))
+    with pytest.raises(NotApplicable, match="of 500 utterances 1 have a token"):
+        independence_of(of(meanings, symbols, 4))

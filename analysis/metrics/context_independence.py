@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.data.decisions import NotApplicable
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.resampling import Estimate, Reals, estimated
 from envs.game import Ints
@@ -19,6 +20,8 @@ STEPS = 20
 """Steps of expectation-maximisation."""
 MOST_UTTERANCES = 3_000
 """Of more so many are drawn: each is aligned in every step of every resampling."""
+FEWEST = 30
+"""Fewer utterances with a token say nothing of what tokens mean."""
 LEAST = 1e-12
 
 
@@ -87,7 +90,8 @@ def concepts_of(said: Utterances) -> tuple[Reals, list[tuple[int, int]]]:
 def independence_of(said: Utterances, seed: int = 0, replicates: int = 60, nulls: int = 39) -> Estimate:
     """Context independence of all utterances, with its interval over resampled dialogues and permuted meanings as null.
 
-    Where an utterance has no token, EOT and silence do not count either: it names nothing.
+    Where an utterance has no token, EOT and silence do not count either: it names nothing. Raises NotApplicable where
+    fewer than `FEWEST` have one.
 
     Parameters
     ----------
@@ -107,6 +111,8 @@ def independence_of(said: Utterances, seed: int = 0, replicates: int = 60, nulls
     """
     rng = np.random.default_rng(seed)
     said = said.drawn(MOST_UTTERANCES, rng)
+    if 0 < (talking := int(said.is_token.any(axis=1).sum())) < FEWEST:
+        raise NotApplicable(f"of {len(said)} utterances {talking} have a token: too few")
     concepts, _ = concepts_of(said)
     tokens = np.unique(said.symbols[said.is_token])
     symbols = np.stack([(said.symbols == t).sum(axis=1) for t in tokens] or [np.zeros(len(said))], axis=1).astype(float)

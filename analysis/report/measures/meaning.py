@@ -49,9 +49,11 @@ def _speakers(study: Study, attributes: int = 1) -> tuple[Utterances, ...]:
     return that_know(study.utterances, attributes)
 
 
-def _longer(study: Study) -> list[str]:
-    """What is said in rounds that are not looked at."""
-    return [
+def _notes(study: Study) -> list[str]:
+    """What is said in rounds that are not looked at, and that several networks are taken as one speaker."""
+    networks = (study.run.settings or {}).get("population", 1)
+    pooled = [f"The languages of {networks} networks are taken as one."] if networks > 1 else []
+    return pooled + [
         f"Of the {said.speaker}'s messages only the first {said.symbols.shape[1]} rounds are looked at: "
         f"{shown(said.longer, share=True)} go on."
         for said in _speakers(study)
@@ -78,7 +80,7 @@ def _lexicon_says(result: Lexicon, study: Study) -> str:
             f"Commonest messages of the {speaker}: {messages} different for {len(own)} meanings, said in "
             f"{shown(faithful, share=True)} of the dialogues."
         )
-    return " ".join([*lines, *_longer(study)])
+    return " ".join([*lines, *_notes(study)])
 
 
 LEXICON = Measure(
@@ -155,7 +157,7 @@ def _capacity_says(result: tuple[Capacity, ...], study: Study) -> str:
                 f"To tell everything takes the {c.speaker} {c.least_rounds:.2f} rounds on average at least; the talk "
                 f"has {c.mean_rounds:.2f}."
             )
-    return " ".join([*lines, *_longer(study)])
+    return " ".join([*lines, *_notes(study)])
 
 
 CAPACITY = Measure(
@@ -187,7 +189,7 @@ def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
         else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses or more."
         for d in result
     ]
-    return " ".join([*lines, *_longer(study)])
+    return " ".join([*lines, *_notes(study)])
 
 
 UNITS = Measure(
@@ -256,7 +258,7 @@ SIMILARITY = Measure(
     needs=KNOWN,
     tables=_score_frame("topographic_similarity"),
     figure=_score_figure,
-    remark=lambda result, study: " ".join(_longer(study)),
+    remark=lambda result, study: " ".join(_notes(study)),
     in_json=False,
 )
 DISENTANGLEMENT = Measure(
@@ -269,7 +271,7 @@ DISENTANGLEMENT = Measure(
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
     figure=_score_figure,
-    remark=lambda result, study: " ".join(_longer(study)),
+    remark=lambda result, study: " ".join(_notes(study)),
     in_json=False,
 )
 INDEPENDENCE = Measure(
@@ -282,7 +284,7 @@ INDEPENDENCE = Measure(
     needs=KNOWN,
     tables=_score_frame("context_independence"),
     figure=_score_figure,
-    remark=lambda result, study: " ".join(_longer(study)),
+    remark=lambda result, study: " ".join(_notes(study)),
     in_json=False,
 )
 
