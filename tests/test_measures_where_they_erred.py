@@ -269,3 +269,15 @@ def test_one_utterance_has_no_context_independence() -> None:
     meanings = np.random.default_rng(0).integers(4, size=(500, 1))
     with pytest.raises(NotApplicable, match="of 500 utterances 1 have a token"):
         independence_of(of(meanings, symbols, 4))
+
+
+def test_what_is_known_is_counted_without_the_bias_of_few_dialogues() -> None:
+    """1 331 equally frequent meanings, log2 of which is 10.38; 3 000 dialogues show 1 190 of them."""
+    meanings = np.random.default_rng(0).integers(11, size=(3_000, 3))
+    found = capacity(of(meanings, np.zeros((3_000, 1), int), 2), alone=True)
+    assert found.of_meanings == pytest.approx(np.log2(1331), abs=0.1)
+    assert not found.enough
+    few = np.random.default_rng(0).integers(4, size=(3_000, 1))
+    perfect = capacity(of(few, few, 4), alone=True)
+    assert perfect.enough
+    assert perfect.told <= perfect.of_meanings <= 2

@@ -92,7 +92,9 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     plug_in = shared_information(joint)
     p_value = float((1 + (null >= plug_in - 1e-12).sum()) / (1 + nulls))
     high_null = float(np.quantile(null, 0.975)) - chance if nulls else float("nan")
-    return Estimate(plug_in - bias, float(low) - most_bias, float(high) - least_bias, high_null, p_value)
+    most = math.log2(min(joint.shape))
+    value, low, high = (min(float(x), most) for x in (plug_in - bias, low - most_bias, high - least_bias))
+    return Estimate(value, low, high, high_null, p_value)
 
 
 def _share_of_chance(joint: Ints, permuted: Ints) -> float:
@@ -145,7 +147,7 @@ def by_round(
         for name, column in columns.items():
             y = numbered(column[there, None])[1]
             bits = information(symbol, y, said.dialogue[there], rng, nulls)
-            most = entropy(np.bincount(y)).plug_in
+            most = min(entropy(np.bincount(y)).bits, math.log2(int(y.max()) + 1))
             found.append(SymbolBits(said.speaker, t + 1, name, bits, most, int(there.sum())))
     return tuple(found)
 

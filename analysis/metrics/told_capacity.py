@@ -6,6 +6,7 @@ utterance, a table of what each message has meant, shrunk towards the shares of 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,8 @@ class Capacity(NamedTuple):
     least_rounds: float
     """Mean of the fewest rounds in which all meanings could be told; NaN where several agents speak."""
     utterances: int
+    enough: bool
+    """Whether the utterances are many enough for the entropy of the meanings."""
 
     @property
     def share_told(self) -> float:
@@ -172,6 +175,8 @@ def capacity(
     rounds = int(np.quantile(said.n_rounds, 0.99, method="higher"))
     cut = bool(said.cut[said.n_rounds <= rounds].any())
     shares = np.bincount(meaning) / len(meaning)
+    knows = entropy(np.bincount(meaning))
+    values = [len(np.unique(column)) for column in said.meanings.T]
     if alone:
         possible = float(messages_in(said.n_tokens, rounds, cut, fixed).sum()) + bool((said.n_rounds == 0).any())
         could = float(np.log2(max(possible, 1)))
@@ -179,8 +184,8 @@ def capacity(
     else:
         could, least = rounds * float(np.log2(max(said.n_tokens + (not fixed), 1))), float("nan")
     return Capacity(
-        said.speaker, float(scores.mean()), float(low), float(high), null, entropy(np.bincount(meaning)).plug_in,
-        could, rounds, float(said.n_rounds.mean()), least, len(said),
+        said.speaker, float(scores.mean()), float(low), float(high), null, min(knows.bits, math.log2(math.prod(values))), could, rounds,
+        float(said.n_rounds.mean()), least, len(said), knows.trusted,
     )  # fmt: skip
 
 

@@ -147,6 +147,11 @@ def _capacity_line(result: tuple[Capacity, ...], study: Study) -> Line:
 def _capacity_says(result: tuple[Capacity, ...], study: Study) -> str:
     lines = []
     for c in result:
+        if not c.enough:
+            lines.append(
+                f"{c.utterances:,} dialogues are few for all that the {c.speaker} may know: its {c.of_meanings:.2f} "
+                "bits are an estimate, and may be too low."
+            )
         if c.of_symbols < c.of_meanings - 0.01:
             lines.append(
                 f"In {c.rounds} round{'s' * (c.rounds != 1)} the {c.speaker} cannot tell all it knows: "
