@@ -184,8 +184,9 @@ def capacity(
     else:
         could, least = rounds * float(np.log2(max(said.n_tokens + (not fixed), 1))), float("nan")
     return Capacity(
-        said.speaker, float(scores.mean()), float(low), float(high), null, min(knows.bits, math.log2(math.prod(values))), could, rounds,
-        float(said.n_rounds.mean()), least, len(said), knows.trusted,
+        said.speaker, float(scores.mean()), float(low), float(high), null,
+        min(knows.bits, math.log2(math.prod(values))), could, rounds, float(said.n_rounds.mean()), least, len(said),
+        knows.trusted,
     )  # fmt: skip
 
 
