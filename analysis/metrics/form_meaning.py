@@ -75,7 +75,7 @@ class Dictionary:
     null_bits: float
     """The most that a pair shares where meanings are permuted."""
     complete: bool = True
-    """Whether chance was reached: no more than `MOST_UNITS` are looked for."""
+    """Whether chance was reached, and no strings, meanings and units were too many to look at."""
 
     def to_frame(self) -> pd.DataFrame:
         """One row per unit."""
@@ -181,7 +181,8 @@ def dictionary(said: Utterances, seed: int = 0) -> Dictionary:
         other = _corpus(messages[fitting], rng.permutation(said.meanings[fitting]), MOST_RECORDS)
         null = max(null, float(_shared(other, forms, meanings).max(initial=0)))
     pairs = _selected(corpus, forms, meanings, null)
-    return _scored(said, pairs, _corpus(messages[scored], said.meanings[scored]), null)
+    complete = len(forms) < MOST_FORMS and len(meanings) < MOST_MEANINGS and len(pairs) < MOST_UNITS
+    return _scored(said, pairs, _corpus(messages[scored], said.meanings[scored]), null, complete)
 
 
 def _corpus(messages: Ints, meanings: Ints, most: int | None = None) -> _Corpus:
@@ -284,7 +285,9 @@ def _share(has_form: Reals, has_meaning: Reals, counts: Ints) -> Reals:
     return share
 
 
-def _scored(said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: _Corpus, null: float) -> Dictionary:
+def _scored(
+    said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: _Corpus, null: float, complete: bool
+) -> Dictionary:
     """The units with what held-out utterances say of them: what each covers is what those before it have left."""
     whole = _Corpus(corpus.messages, corpus.meanings, corpus.counts)
     tokens = int(corpus.counts @ (corpus.messages >= 0).sum(axis=1))
@@ -302,5 +305,5 @@ def _scored(said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: 
     )
     return Dictionary(
         said.speaker, said.attributes, tuple(units), rate(tokens - left[0], tokens), rate(values - left[1], values),
-        null, len(pairs) < MOST_UNITS,
+        null, complete,
     )  # fmt: skip

@@ -77,7 +77,8 @@ def _lexicon_says(result: Lexicon, study: Study) -> str:
         faithful = sum(entry.said.successes for entry in own) / uses
         messages = len({entry.message for entry in own})
         lines.append(
-            f"Commonest messages of the {speaker}: {messages} different for {len(own)} meanings, said in "
+            f"Commonest messages of the {speaker}: {messages} different for "
+            f"{'the commonest ' * (len(own) >= lexicon.MOST_ENTRIES)}{len(own)} meanings, said in "
             f"{shown(faithful, share=True)} of the dialogues."
         )
     return " ".join([*lines, *_notes(study)])
@@ -89,7 +90,9 @@ LEXICON = Measure(
     "Lexicon",
     "What is said for which meaning. Figure: the commonest symbol of each round, the darker the more often it is said "
     "(a dash: the talk is over). Table: the commonest message of each meaning, how often it is said for it (with 95 % "
-    "interval), the second commonest, and which share of all uses of that message this meaning has."
+    "interval), the second commonest, and which share of all uses of that message this meaning has. The figure has "
+    f"at most {meaning_figures.MOST_VALUES} rows and {meaning_figures.MOST_ROUNDS} rounds, the table the "
+    f"{lexicon.MOST_ENTRIES} commonest meanings of a speaker."
     + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
@@ -189,7 +192,8 @@ def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
     lines = [
         f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
         f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
-        "is known." + ("" if d.complete else " There may be more: no more are looked for.")
+        "is known."
+        + ("" if d.complete else " There may be more: only the commonest strings and meanings are looked for.")
         if d.units
         else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses or more."
         for d in result
