@@ -191,7 +191,8 @@ def evaluate(
 
     `tick` is told the joint moves played so far.
     """
-    tally = Tally(getattr(make_negotiation(config, 1, np.random.SeedSequence(0)).game, "held_out", None))
+    held_out = getattr(make_negotiation(config, 1, np.random.SeedSequence(0)).game, "held_out", None)
+    tally = Tally(held_out if callable(held_out) else None)
     for table in play(policy, config, games, greedy_moves, version=version, tick=tick):
         keep(table)
         tally.add(table)

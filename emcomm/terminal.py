@@ -14,7 +14,7 @@ from rich.table import Table
 from analysis.metrics.token_statistics import TokenReport
 from analysis.report.chapters import key_lines, not_shown
 from analysis.report.findings import Findings
-from analysis.report.html import PERCENT, shown
+from analysis.report.html import columns_of_shares, shown
 from emcomm.printable import printable
 
 MOST_NOTES = 20
@@ -128,11 +128,9 @@ def print_table(console: Console, name: str, frame: pd.DataFrame) -> None:
     table = _plain_table(*(escape(printable(str(column).replace("_", " "), 60)) for column in frame.columns))
     if table.columns:
         table.columns[0].no_wrap = True
+    shares = columns_of_shares(frame)
     for row in frame.itertuples(index=False):
-        cells = [
-            shown(value, str(column) in PERCENT or str(column).startswith("share"))
-            for column, value in zip(frame.columns, row, strict=True)
-        ]
+        cells = [shown(value, share) for value, share in zip(row, shares, strict=True)]
         table.add_row(*(escape(printable(cell, 200)) for cell in cells))
     console.print()
     print_line(console, f"table {name}")

@@ -90,7 +90,9 @@ def notes_of_game(config: Config) -> list[str]:
 
 def bounds_of_talk(config: Config) -> list[str]:
     """A sentence for each role that knows more than it can tell in the allowed rounds; allowed, but to be said."""
-    return more_than_can_be_told(make_negotiation(config, most_at_once(config, 256), np.random.SeedSequence(0)))
+    if not declaration(config).attributes:
+        return []
+    return more_than_can_be_told(make_negotiation(config, most_at_once(config, 64), np.random.SeedSequence(0)))
 
 
 def make_policy(config: Config, device: torch.device | None = None) -> Policy:

@@ -51,7 +51,7 @@ def more_than_can_be_told(negotiation: Negotiation, seed: int = 0) -> list[str]:
         agents = [agent for agent, of in enumerate(game.role_of) if of == role]
         n_tokens = game.tokens[agents[0]]
         told = messages(rules, rules.n_tokens if n_tokens is None else n_tokens, alone)
-        seen, every = _different(known[:, :, agents].reshape(STEPS, -1, len(game.attributes)), game)
+        seen, every = _different(known[:, :, agents], game)
         if speaks[agents].any() and every > told:
             rounds = "1 round" if rules.max_rounds == 1 else f"{rules.max_rounds} rounds"
             meanings = f"{every:,}" if seen == every else f"{seen:,} to {every:,}"
@@ -81,10 +81,12 @@ def _played(negotiation: Negotiation, rng: np.random.Generator) -> tuple[Ints, B
 
 
 def _different(known: Ints, game: Declaration) -> tuple[int, int]:
-    """How many meanings `[T, B, P]` were seen, and how many there are: no more, if the second half brought no new ones;
-    else at most all combinations of the attributes."""
-    half, seen = (len(np.unique(part[(part >= 0).any(axis=2)], axis=0)) for part in (known[: len(known) // 2], known))
+    """How many meanings `[T, B, A, P]` of `A` agents were seen, and how many there are: no more, if half of the games
+    showed them all; else at most all combinations of the attributes."""
+    half, seen = (
+        len(np.unique(part[(part >= 0).any(axis=-1)], axis=0)) for part in (known[:, : known.shape[1] // 2], known)
+    )
     if half == seen:
         return seen, seen
-    has = np.flatnonzero((known >= 0).any(axis=(0, 1)))
+    has = np.flatnonzero((known >= 0).any(axis=(0, 1, 2)))
     return seen, math.prod(game.attributes[p].n_values for p in has)

@@ -383,6 +383,7 @@ def test_the_bound_counts_what_is_known_by_those_who_come_to_speak() -> None:
 
     assert says("line", 1, 1)[0].startswith("the agent knows one of 8 meanings")
     assert ["1,331 meanings" in line for line in says("item-split", 2, 1)] == [True, True]
+    assert "to 1,331 meanings" in says("item-split", 1, 40)[0]  # a talk that takes most of the steps
     assert says("traffic-junction", 16, 1) == []  # 14 pairs of place and route, 17 symbols
     assert says("traffic-junction", 12, 1)[0].startswith("the agent knows one of 14 meanings")
     assert says("traffic-junction", 16, 2, level="hard")[0].endswith(

@@ -424,6 +424,7 @@ def test_over_a_channel_that_carries_nothing_nobody_listens() -> None:
     same.symbols[:, 0, 0] = np.minimum(same.symbols[:, 0, 0], 1)
     [found] = listening(policy, replace(rules, channel="constant"), same, situation, talks=6)
     assert found.bits == pytest.approx(0, abs=1e-6)
+    assert found.enough
 
 
 def test_a_hearer_that_does_what_it_hears(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ from envs.negotiation import SILENT, TalkRules
 
 TOLERANCE = 1 / 6
 """The jackknife takes away nearly all bias while that is a smaller share of the bits than this."""
+ROUNDING = 1e-6
+"""Bits that are no more than rounding in the network's probabilities."""
 DEAF_TALKS = 8
 """Foreign talks that are put to a deaf network, to which all are one."""
 
@@ -65,8 +67,11 @@ def causal_influence(moves: np.ndarray) -> np.ndarray:
 def _without_bias(moves: np.ndarray) -> np.ndarray:
     """The same, less the bias of first order in `K` of the entropy of the mean: the jackknife over the talks."""
     talks, total = moves.shape[1], moves.sum(axis=1)
+    if talks < 2:
+        return causal_influence(moves)
     left_out = np.mean([bits_of((total - moves[:, k]) / (talks - 1)) for k in range(talks)], axis=0)
-    return causal_influence(moves) + (talks - 1) * (bits_of(total / talks) - left_out)
+    bits = causal_influence(moves) + (talks - 1) * (bits_of(total / talks) - left_out)
+    return np.where(np.abs(bits) < ROUNDING, 0, bits)
 
 
 def listening(
@@ -115,11 +120,12 @@ def listening(
         one = _of_role(policy, rules, decided, situation, int(agents[0]), whole, speaks, dialogues, talks, rng)
         if one is not None:
             plain, bits, deaf, shift, changed = one
+            enough = bool(bits.mean() - plain.mean() <= max(TOLERANCE * bits.mean(), ROUNDING))
             (low,), (high,) = interval_of_means(bits[:, None], rng)
             found.append(
                 Listening(
                     name, float(bits.mean()), float(low), float(high), float(deaf.mean()), float(shift.mean()),
-                    float(changed.mean()), len(bits), bool(bits.mean() - plain.mean() <= TOLERANCE * bits.mean()),
+                    float(changed.mean()), len(bits), enough,
                 )
             )  # fmt: skip
     if not found:

@@ -82,7 +82,7 @@ def decision_bits(
     table: DialogueTable, decision: Decision, game: Declaration, n_tokens: int, dialogues: int = 4_000, nulls: int = 19,
     seed: int = 0,
 ) -> Bits:  # fmt: skip
-    """Bits about one decision after each round of talk.
+    """Bits about one decision after each round of talk, in dialogues with talk.
 
     Raises NotApplicable where there are too few dialogues, nothing to decide, or no talk.
 
@@ -109,17 +109,15 @@ def decision_bits(
     rng = np.random.default_rng(seed)
     answer = answers(table, decision, game)
     party = _party(table)
-    decided = (answer >= 0) & (table.n_rounds > 0)
-    kept = decided & (np.bincount(party[decided], minlength=int(party.max(initial=0)) + 1)[party] >= FEWEST)
-    if not kept.any():
+    decided = np.flatnonzero((answer >= 0) & (table.n_rounds > 0))
+    chosen = np.sort(rng.permutation(decided)[:dialogues])
+    chosen = chosen[np.bincount(party[chosen], minlength=int(party.max(initial=0)) + 1)[party[chosen]] >= FEWEST]
+    if not len(chosen):
         raise NotApplicable(f"there are no {FEWEST} dialogues with talk in which the same agents take part")
-    chosen = np.sort(rng.permutation(np.flatnonzero(kept))[:dialogues])
     table, party = table[chosen], numbered(party[chosen, None])[1]
     every = numbered(answer[chosen, None])[1]
     answer = _few(every)
     longest = int(np.quantile(table.n_rounds, 0.99))
-    if not longest:
-        raise NotApplicable(f"in those {len(table)} dialogues nobody talks")
     if not _entropy(answer, party):
         given = " for those who take part" if party.any() else ""
         raise NotApplicable(f"{decision.name} is always the same{given}")

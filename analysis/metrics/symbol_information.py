@@ -98,9 +98,14 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
 
 
 def _share_of_chance(joint: Ints, permuted: Ints) -> float:
-    """How far the pairs that occur are from as few as there could be, towards as many as in the permuted tables."""
+    """How far the pairs that occur are from as few as there could be, towards as many as in the permuted tables.
+
+    Where nearly every row is the only one of its kind, the two are one: then all of it is chance.
+    """
     fewest, by_chance = max(joint.shape), np.count_nonzero(permuted, axis=(1, 2)).mean() if len(permuted) else 0
-    return float(np.clip((np.count_nonzero(joint) - fewest) / max(by_chance - fewest, 1), 0, 1))
+    if by_chance < 1.1 * fewest:
+        return 1.0
+    return float(np.clip((np.count_nonzero(joint) - fewest) / (by_chance - fewest), 0, 1))
 
 
 def _permuted(joint: Ints, nulls: int, rng: np.random.Generator) -> Ints:

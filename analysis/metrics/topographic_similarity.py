@@ -180,7 +180,8 @@ def similarity_of(said: Utterances, seed: int = 0, replicates: int = 100, nulls:
         def statistic(counts: Ints, distance: Distance = distance) -> float:
             draws = DRAWS if len(meanings) > MOST_MEANINGS and (counts == 1).all() else 1
             there, says = commonest(counts)
-            return float(np.mean([compared(there, says, distance) for _ in range(draws)]))
+            found = np.array([compared(there, says, distance) for _ in range(draws)])
+            return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else float("nan")
 
         def permuted(rng: np.random.Generator, distance: Distance = distance) -> float:
             return compared(every, rng.permutation(usual), distance)

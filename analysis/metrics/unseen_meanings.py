@@ -158,11 +158,11 @@ def what_is_new(table: DialogueTable, kinds_of: Callable[[DialogueTable], Ints],
     """
     rng, kinds = np.random.default_rng(seed), kinds_of(table)
     matters = np.zeros(table.private.shape[1], np.bool_)
-    for agent, attribute in np.ndindex(table.private.shape[1:]):
-        for _ in range(DEALT):
+    for agent, attribute, _ in np.ndindex(*table.private.shape[1:], DEALT):
+        if not matters[agent]:
             dealt = table.private.copy()
             dealt[:, agent, attribute] = rng.permutation(dealt[:, agent, attribute])
-            matters[agent] |= bool((kinds_of(replace(table, private=dealt)) != kinds).any())
+            matters[agent] = (kinds_of(replace(table, private=dealt)) != kinds).any()
     known = table.private[:, matters if matters.any() else slice(None)]  # else all are of one kind
     return numbered(known.reshape(len(table), -1).astype(np.int64))[1]
 

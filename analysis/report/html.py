@@ -12,7 +12,7 @@ import pandas as pd
 
 from emcomm.printable import printable
 
-PERCENT = {
+_PERCENT = {
     "success",
     "share",
     "accuracy",
@@ -59,7 +59,7 @@ def table(frame: pd.DataFrame, caption: str, unfolded: int = 0) -> str:
     """
     most = unfolded or MOST_ROWS
     head = "".join(f'<th scope="col">{text(str(name).replace("_", " "))}</th>' for name in frame.columns)
-    shares = _shares(list(map(str, frame.columns)))
+    shares = columns_of_shares(frame)
     body = "".join(_row(row, shares) for row in frame.head(most).itertuples(index=False))
     more = f"<p class=more>{len(frame) - most} more rows: --csv writes them all.</p>" if len(frame) > most else ""
     return (
@@ -69,16 +69,18 @@ def table(frame: pd.DataFrame, caption: str, unfolded: int = 0) -> str:
     )
 
 
-def _shares(names: list[str]) -> list[bool]:
+def columns_of_shares(frame: pd.DataFrame) -> list[bool]:
     """Which columns hold shares.
 
-    >>> _shares(["success", "low", "high"]), _shares(["round", "bits", "low", "high", "share_said_so"])
-    ([True, True, True], [False, False, False, False, True])
+    >>> columns_of_shares(pd.DataFrame(columns=["success", "low", "high"]))
+    [True, True, True]
+    >>> columns_of_shares(pd.DataFrame(columns=["round", "bits", "low", "high", "share_said_so"]))
+    [False, False, False, False, True]
     """
     shares: list[bool] = []
-    for name in names:
+    for name in map(str, frame.columns):
         ends_of_share = name in ("low", "high") and bool(shares) and shares[-1]
-        shares.append(ends_of_share or name in PERCENT or name.startswith("share"))
+        shares.append(ends_of_share or name in _PERCENT or name.startswith("share"))
     return shares
 
 

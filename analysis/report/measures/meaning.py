@@ -123,7 +123,7 @@ SYMBOLS = Measure(
     _symbols,
     "What each round tells",
     "Percent of each attribute that the symbol of one round tells: mutual information over the entropy of the "
-    "attribute. What permuted meanings would give is subtracted, so noise has 0." + ONE_EACH,
+    "attribute, less what chance would give: of noise about 0." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=lambda result: {"symbol_meaning": symbol_information.to_frame(result)},
@@ -195,7 +195,7 @@ def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
         "is known."
         + ("" if d.complete else " There may be more: only the commonest strings and meanings are looked for.")
         if d.units
-        else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses or more."
+        else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses, and that beyond chance."
         for d in result
     ]
     return " ".join([*lines, *_notes(study)])
