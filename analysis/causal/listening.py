@@ -166,7 +166,7 @@ def _of_role(
     moves = np.stack(after, axis=1).astype(np.float64)
     shift = np.abs(actual - moves.mean(axis=1)).sum(axis=1) / 2
     changed = (moves.argmax(axis=2) != actual.argmax(axis=1)[:, None]).mean(axis=1)
-    null = causal_influence(np.stack(deaf, axis=1).astype(np.float64))
+    null = _without_bias(np.stack(deaf, axis=1).astype(np.float64))
     return causal_influence(moves), _without_bias(moves), null, shift, changed
 
 
@@ -248,6 +248,7 @@ def _moves(policy: Policy, rules: TalkRules, talk: Decisions, mine: Situation | 
 
 
 def to_frame(found: tuple[Listening, ...]) -> pd.DataFrame:
-    """One row per role."""
+    """One row per role, to four digits; whether the talks were enough only where they were not for all."""
     names = ["hearer", "bits", "low_bits", "high_bits", "null_bits", "shift", "changed", "dialogues", "enough"]
-    return pd.DataFrame([tuple(one) for one in found], columns=names)
+    frame = pd.DataFrame([tuple(one) for one in found], columns=names).round(4)
+    return frame.drop(columns="enough") if all(one.enough for one in found) else frame
