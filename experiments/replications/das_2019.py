@@ -88,10 +88,13 @@ class Junction:
             sparse = percent(results.mean(SPARSE, "success"), 1)
             told += f". With arrivals of 0.1, {sparse} pass without talk; {self.sparse_quoted}"
         apart, tells = talk.low > silent.high, content.low > 0
-        worse = "those who talk do worse than those who do not"
-        open_ = "talk and no talk are not apart, by the intervals over seeds"
+        no_gain = (
+            "those who talk do worse than those who do not"
+            if talk.high < silent.low
+            else "talk and no talk are not apart, by the intervals over seeds"
+        )
         short = [
-            *([] if apart else [worse if talk.high < silent.low else open_]),
+            *([] if apart else [no_gain]),
             *([] if tells else ["it is not shown that the difference is content"]),
             *([] if talk.value >= self.near else ["the published success with talk is not reached"]),
         ]

@@ -8,7 +8,7 @@ from experiments.running import main
 
 EXPERIMENT = Junction(
     "hard",
-    8_000,  # about half an hour of two cores
+    8_000,  # with others beside it, an hour of two cores
     0.971,
     "74.1 % without talk and 97.1 % with two rounds (TarMAC).",
     (
