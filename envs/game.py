@@ -47,6 +47,9 @@ class Game(Protocol):
     - `roles`: for each role the indices of its agents, `{"sender": (0,), "receiver": (1,)}`. Agents of one role are
       exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
     - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
+    - `move_parts`: for each move the choices that it is made of, one for each part, -1 for none: `((0, 0), (0, 1),
+      (1, 0), (1, 1), (-1, -1))`. A network then weighs the choices of each part, independently of the other parts, as
+      with gymnasium's MultiDiscrete (each move is a choice of its own).
     - `talk`: its own defaults for options of `TalkRules`, `{"opening": "talk", "max_rounds": 1}` (the crossing's).
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).
@@ -242,6 +245,27 @@ def declared(game: Game) -> Declaration:
     fallback = plain_declaration(n_agents, moves).decisions
     more = {"decisions": decisions or fallback, "has_success": bool(has_success)}
     return Declaration(**{**vars(declaration), **more})
+
+
+def parts_of_moves(game: Game) -> tuple[tuple[int, ...], ...]:
+    """What a game's moves are made of, `M` × parts; empty where it does not say. Raises BadGame where it is wrong."""
+    given, moves = getattr(game, "move_parts", ()), len(game.move_names)
+    if len(given) == 0:
+        return ()
+    try:
+        parts = np.array(given)
+        fits = parts.shape == (moves, *parts.shape[1:2]) and parts.dtype.kind in "iu" and parts.min() >= -1
+    except ValueError:
+        fits = False
+    if not fits:
+        raise BadGame(
+            f"move_parts must be one row for each of the {moves} moves, all of one length, of numbers from -1"
+        )
+    whole = [tuple(map(int, row)) for row in parts]
+    made = [row for row in whole if max(row) >= 0]
+    if len(set(made)) < len(made):
+        raise BadGame(f"move_parts: two moves are made of the same choices, {max(made, key=made.count)}")
+    return tuple(whole)
 
 
 def _roles(roles: Any, n_agents: int) -> tuple[tuple[str, ...], tuple[int, ...]]:

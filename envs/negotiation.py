@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from envs.channels import CHANNELS, SILENT, Channel, Round, doubled
-from envs.game import BadGame, Bools, Floats, Game, Ints, Outcome, declared, require_in_range
+from envs.game import BadGame, Bools, Floats, Game, Ints, Outcome, declared, parts_of_moves, require_in_range
 from envs.saving import fitting, restore_game, save_game
 
 LONGEST_TALK = 32_767
@@ -242,6 +242,7 @@ class Negotiation:
         games, agents = game.n_games, game.n_agents
         self.n_games, self.n_agents = games, agents
         self.n_actions = rules.n_tokens + 1 + len(game.move_names)
+        self.move_parts = parts_of_moves(game)
         self._require_tokens()
         self.phase = np.full(games, OPEN)
         self.n_rounds = np.zeros(games, np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 _PLAIN = (bool, int, float, str, type(None))
 _DECLARED = (
     "n_agents", "move_names", "agent_names", "feature_bounds", "roles", "tokens", "attributes", "decisions", "words",
-    "has_success",
+    "has_success", "move_parts",
     "most_at_once", "rules", "talk",
 )  # fmt: skip
 """What a game or a channel says of itself, and so never changes."""

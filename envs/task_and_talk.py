@@ -7,7 +7,7 @@ names the pair of values. Six tasks and 64 objects: 384 games. A part of the obj
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import permutations, product
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -31,6 +31,9 @@ class TaskAndTalkGame:
     tasks : str
         ordered: the answer's first value is that of the task's first attribute, and there are P (P - 1) tasks, as in
         the paper; unordered: P (P - 1) / 2 tasks.
+    naming : str
+        How Q-bot names the pair. pair: as one of `n_values`² answers. values: each value by itself, so that what it
+        learns of one does not depend on the other; in the paper Q-bot names one value after the other.
     reward : str
         To each bot. both: +1 where both values are right, otherwise minus `wrong_costs`; each: 1/2 for each right
         value, and minus half of `wrong_costs` for each wrong one.
@@ -65,6 +68,7 @@ class TaskAndTalkGame:
         n_attributes: int = 3,
         n_values: int = 4,
         tasks: Literal["ordered", "unordered"] = "ordered",
+        naming: Literal["pair", "values"] = "pair",
         reward: Literal["both", "each"] = "both",
         wrong_costs: float = 1.0,
         retry: float = 0.0,
@@ -79,6 +83,8 @@ class TaskAndTalkGame:
             raise BadOption(f"n_attributes must be at least 2, not {n_attributes}: a task names two")
         if tasks not in ("ordered", "unordered"):
             raise BadOption(f"tasks must be ordered or unordered, not {tasks!r}")
+        if naming not in ("pair", "values"):
+            raise BadOption(f"naming must be pair or values, not {naming!r}")
         if reward not in ("both", "each"):
             raise BadOption(f"reward must be both or each, not {reward!r}")
         if not 0 <= wrong_costs <= 1e6:
@@ -99,7 +105,9 @@ class TaskAndTalkGame:
             "speaking": "sequential", "order": "fixed",
         }  # fmt: skip
         self.tokens = {"questioner": q_tokens, "answerer": a_tokens}
-        self.move_names: tuple[str, ...] = (*(f"{a} {b}" for a in range(n_values) for b in range(n_values)), "wait")
+        self.move_names: tuple[str, ...] = (*(f"{a} {b}" for a, b in product(range(n_values), repeat=2)), "wait")
+        if naming == "values":
+            self.move_parts = (*product(range(n_values), repeat=2), (-1, -1))
         values = self.objects.names
         self.attributes = (*(Attribute(name, n_values) for name in values), Attribute("task", n_tasks))
         self.decisions = (

@@ -6,8 +6,10 @@ Axes: `R` row (game × agent), `I` input, `S` memory, `H` hidden units.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,8 @@ class Sizes(NamedTuple):
     """Free tokens and EOT."""
     n_actions: int
     hidden_size: int
+    move_parts: tuple[tuple[int, ...], ...] = ()
+    """What the moves are made of (see `envs.Game`)."""
 
     @classmethod
     def of(cls, negotiation: Negotiation, hidden_size: int) -> Sizes:
@@ -33,8 +37,26 @@ class Sizes(NamedTuple):
         rules = negotiation.rules
         return cls(
             negotiation.n_features, negotiation.n_agents, rules.visible_rounds, rules.n_tokens + 1,
-            negotiation.n_actions, hidden_size,
+            negotiation.n_actions, hidden_size, negotiation.move_parts,
         )  # fmt: skip
+
+    @property
+    def choices(self) -> np.ndarray | None:
+        """`[A, C]` float32 1 where action a is made of choice c; None where each action is a choice of its own.
+
+        >>> Sizes(0, 1, 1, 1, 5, 1, ((0, 0), (0, 1), (1, 0), (-1, -1))).choices.astype(int).tolist()
+        [[1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 1, 0, 1, 0, 0], [0, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 1]]
+        """
+        if not self.move_parts:
+            return None
+        made_of: list[list[tuple[int, ...]]] = [[(symbol,)] for symbol in range(self.n_symbols)]
+        for move, parts in enumerate(self.move_parts, self.n_symbols):
+            made_of.append([(part, value) for part, value in enumerate(parts) if value >= 0] or [(move,)])
+        numbers = {choice: number for number, choice in enumerate(dict.fromkeys(itertools.chain(*made_of)))}
+        choices = np.zeros((self.n_actions, len(numbers)), np.float32)
+        for action, own in enumerate(made_of):
+            choices[action, [numbers[choice] for choice in own]] = 1
+        return choices
 
     @property
     def round_size(self) -> int:
