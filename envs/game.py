@@ -249,23 +249,20 @@ def declared(game: Game) -> Declaration:
 
 def parts_of_moves(game: Game) -> tuple[tuple[int, ...], ...]:
     """What a game's moves are made of, `M` × parts; empty where it does not say. Raises BadGame where it is wrong."""
-    given, moves = getattr(game, "move_parts", ()), len(game.move_names)
-    if len(given) == 0:
-        return ()
+    moves = len(game.move_names)
     try:
-        parts = np.array(given)
-        fits = parts.shape == (moves, *parts.shape[1:2]) and parts.dtype.kind in "iu" and parts.min() >= -1
-    except ValueError:
-        fits = False
-    if not fits:
-        raise BadGame(
-            f"move_parts must be one row for each of the {moves} moves, all of one length, of numbers from -1"
-        )
-    whole = [tuple(map(int, row)) for row in parts]
-    made = [row for row in whole if max(row) >= 0]
-    if len(set(made)) < len(made):
-        raise BadGame(f"move_parts: two moves are made of the same choices, {max(made, key=made.count)}")
-    return tuple(whole)
+        parts = np.array(getattr(game, "move_parts", ()))
+    except ValueError:  # rows of different lengths
+        parts = np.zeros(1)
+    if parts.shape == (0,):
+        return ()
+    if parts.ndim != 2 or len(parts) != moves or parts.dtype.kind not in "iu" or parts.min(initial=0) < -1:
+        raise BadGame(f"move_parts must be {moves} rows, one for each move, all of one length, of numbers from -1 up")
+    made = [tuple(row) for row in parts.tolist()]
+    apart = [row for row in made if max(row, default=-1) >= 0]
+    if len(set(apart)) < len(apart):
+        raise BadGame(f"move_parts: two moves are made of the same choices, {max(apart, key=apart.count)}")
+    return tuple(made)
 
 
 def _roles(roles: Any, n_agents: int) -> tuple[tuple[str, ...], tuple[int, ...]]:

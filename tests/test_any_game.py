@@ -75,6 +75,32 @@ def test_declarations_that_contradict_each_other_are_named(attributes: dict, say
         of(**attributes)
 
 
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (((0,),), "must be 2 rows, one for each move, all of one length, of numbers from -1 up"),
+        (((0, 1), (0,)), "must be 2 rows"),
+        ((0, 1), "must be 2 rows"),
+        (((0.5,), (1.0,)), "must be 2 rows"),
+        (((-2,), (0,)), "must be 2 rows"),
+        ("ab", "must be 2 rows"),
+        (None, "must be 2 rows"),
+        (((0, 1), (0, 1)), r"two moves are made of the same choices, \(0, 1\)"),
+    ],
+)
+def test_parts_that_do_not_fit_the_moves_are_named(parts: object, says: str) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(BadGame, match=says):
+        Negotiation(changed(Plain, move_parts=parts)(1, rng), TalkRules(), rng)
+
+
+def test_moves_may_say_what_they_are_made_of() -> None:
+    rng = np.random.default_rng(0)
+    parts = Negotiation(changed(Plain, move_parts=np.array([[0, -1], [-1, -1]]))(1, rng), TalkRules(), rng).move_parts
+    assert parts == ((0, -1), (-1, -1))
+    assert Negotiation(Plain(1, rng), TalkRules(), rng).move_parts == ()
+
+
 def test_an_attribute_out_of_range_is_named() -> None:
     game = changed(Signal, private=lambda self: np.full((self.n_games, 2, 1), 5, np.float32))
     rng = np.random.default_rng(0)

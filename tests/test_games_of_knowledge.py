@@ -187,6 +187,16 @@ def test_the_score_is_the_share_of_right_values() -> None:
     assert len(reset(TaskAndTalkGame, 1, tasks="unordered").tasks) == 3
 
 
+def test_what_an_answer_is_made_of_are_its_two_values() -> None:
+    """How the network weighs the answers changes no rule: the same moves, observations and outcomes."""
+    whole, apart = (reset(TaskAndTalkGame, 4, naming=naming) for naming in ("pair", "values"))
+    assert (whole.move_names, whole.tasks.tolist()) == (apart.move_names, apart.tasks.tolist())
+    assert not hasattr(whole, "move_parts")
+    for name, parts in zip(apart.move_names[:-1], apart.move_parts[:-1], strict=True):
+        assert name == "{} {}".format(*parts)
+    assert apart.move_parts[-1] == (-1, -1)
+
+
 def test_a_wrong_answer_may_cost_more_than_a_right_one_gains() -> None:
     game = reset(TaskAndTalkGame, 1, wrong_costs=10.0)
     game.object[0], game.task[0] = 0b011011, 1
@@ -313,6 +323,7 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (TaskAndTalkGame, {"wrong_costs": 1e39}, r"wrong_costs must be from 0 to 1e6, not 1e\+39"),
         (TaskAndTalkGame, {"wrong_costs": float("nan")}, "wrong_costs must be from 0 to 1e6, not nan"),
         (TaskAndTalkGame, {"retry": 1}, "retry must be at least 0 and less than 1, not 1"),
+        (TaskAndTalkGame, {"naming": "one"}, "naming must be pair or values, not 'one'"),
         (TaskAndTalkGame, {"tasks": "all"}, "tasks must be ordered or unordered, not 'all'"),
     ],
 )

@@ -11,6 +11,7 @@ from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.rollout import Rollout, draw_races, sample
 from envs.crossing import CrossingGame
 from envs.negotiation import Negotiation, TalkRules
+from envs.task_and_talk import TaskAndTalkGame
 
 
 def crossing(games: int, **options: object) -> Negotiation:
@@ -34,6 +35,27 @@ def test_symbols_are_one_hot_with_a_column_for_silence() -> None:
     after = policy.encode(negotiation.observe())
     assert after[0, 3:].tolist() == [*[0, 0, 0, 0, 1, 0, 0], *[0, 0, 1, 0, 0, 0, 0]]
     assert after[1, 3:].tolist() == [*[0, 0, 1, 0, 0, 0, 0], *[0, 0, 0, 0, 1, 0, 0]]
+
+
+def test_the_parts_of_a_move_are_weighed_independently() -> None:
+    """The probability of a pair is the product of those of its values; symbols and a move without parts stand alone."""
+    rng = np.random.default_rng(0)
+    whole, apart = (TaskAndTalkGame(1, rng, n_values=3, naming=naming) for naming in ("pair", "values"))  # type: ignore[arg-type]
+    talks = [Negotiation(game, TalkRules(**game.talk), rng) for game in (whole, apart)]  # type: ignore[arg-type]
+    policies = [policy_for(talk) for talk in talks]
+    n_symbols = talks[0].rules.n_tokens + 1
+    assert [policy.actor.out_features for policy in policies] == [n_symbols + 10, n_symbols + 2 * 3 + 1]
+    memory, everything = torch.randn(6, 16), torch.ones(6, n_symbols + 10, dtype=torch.bool)
+    assert policies[0].logits(memory, everything).shape == policies[1].logits(memory, everything).shape
+    answers = everything.clone()
+    answers[:, :n_symbols] = answers[:, -1] = False
+    for policy, independent in zip(policies, (False, True), strict=True):
+        pair = policy.log_probs(memory, answers)[:, n_symbols:-1].exp().view(6, 3, 3)
+        product = pair.sum(2)[:, :, None] * pair.sum(1)[:, None]
+        assert torch.allclose(pair, product, atol=1e-6) is independent
+    heads = policies[1].actor(memory)
+    torch.testing.assert_close(policies[1].logits(memory, everything)[:, :n_symbols], heads[:, :n_symbols])
+    torch.testing.assert_close(policies[1].logits(memory, everything)[:, -1], heads[:, -1])
 
 
 def test_samples_follow_the_policy_and_the_mask() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -16,12 +17,16 @@ from rich.console import Console
 
 import experiments.replications
 from analysis.agents.urn_learners import UrnLearners
+from emcomm.algorithms.reinforce import reinforce
 from emcomm.cluster import start_ray
 from emcomm.errors import BadInput
+from emcomm.rollout import Rollout
+from emcomm.worlds import make_algorithm, make_negotiation, make_policy
 from experiments.__main__ import result_of
 from experiments.experiment import Results
 from experiments.replication import Paper, Published, Verdict
 from experiments.replications.__main__ import main, names, replication, section
+from experiments.replications.kottur_2017 import MEMORYLESS, one_more
 from experiments.running import RESULTS, RunOptions, jobs, run
 
 FOLDER = Path(experiments.replications.__path__[0])
@@ -91,15 +96,15 @@ def test_a_quick_version_makes_everything_but_evidence(ray: None, tmp_path: Path
 # -- verdicts of planted results ---------------------------------------------------------------------------------------
 
 
-def planted(columns: dict[str, dict[str, float]], name: str) -> str:
-    """The verdict on five seeds, all alike but for a little noise: condition -> column -> value."""
+def planted(columns: dict[str, dict[str, float]], name: str, noise: float = 1e-3) -> str:
+    """The verdict on five seeds, alike but for a little noise: condition -> column -> value."""
     rng = np.random.default_rng(0)
     rows = [
         {
             "condition": condition,
             "seed": s,
             "episodes": 12_000,
-            **{c: v + rng.normal() * 1e-3 for c, v in values.items()},
+            **{c: v + rng.normal() * noise for c, v in values.items()},
         }
         for condition, values in columns.items()
         for s in range(5)
@@ -107,22 +112,57 @@ def planted(columns: dict[str, dict[str, float]], name: str) -> str:
     return replication(name).judge(Results(pd.DataFrame(rows), {}, False)).word
 
 
+TABLE_1 = (0.256, 0.385, 0.744), (0.795, 0.884, 0.949)
+
+
 @pytest.mark.parametrize(
-    ("seen", "both", "one", "verdict"),
+    ("seen", "both", "one", "noise", "verdict"),
     [
-        ((1, 1, 1), (0.26, 0.38, 0.74), (0.8, 0.88, 0.95), "reproduced"),
-        ((1, 1, 1), (0.05, 0.1, 0.99), (0.5, 0.6, 0.99), "partly"),
-        ((1, 1, 1), (0.74, 0.38, 0.26), (0.95, 0.88, 0.8), "not"),
-        ((1, 1, 0.3), (0.26, 0.38, 0.1), (0.8, 0.88, 0.7), "partly"),
-        ((0.3, 0.2, 0.3), (0.1, 0.1, 0.1), (0.7, 0.7, 0.7), "not"),
+        ((1, 1, 1), *TABLE_1, 0.03, "reproduced"),
+        ((0.99, 0.99, 0.99), (0.22, 0.36, 0.72), (0.78, 0.87, 0.94), 0.04, "reproduced"),
+        ((1, 1, 1), (0.05, 0.1, 0.99), (0.5, 0.6, 0.99), 0.03, "partly"),  # the order, with other shares
+        ((1, 1, 1), (0.256, 0.5, 0.744), (0.795, 0.884, 0.949), 0.03, "partly"),  # one share apart
+        ((1, 1, 1), (0.256, 0.73, 0.744), (0.795, 0.884, 0.949), 0.03, "not"),  # the order is chance
+        ((1, 1, 1), (0.74, 0.38, 0.26), (0.95, 0.88, 0.8), 0.03, "not"),
+        ((1, 1, 0.3), (0.26, 0.38, 0.1), (0.8, 0.88, 0.7), 0.03, "partly"),
+        ((0.3, 0.2, 0.3), (0.1, 0.1, 0.1), (0.7, 0.7, 0.7), 0.03, "not"),
     ],
 )
-def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, verdict: str) -> None:
+def test_few_words_must_generalise_better(seen: tuple, both: tuple, one: tuple, noise: float, verdict: str) -> None:
+    controls = (0.5, 0.5)
     columns = {
         condition: {"seen_both": s, "unseen_both": b, "unseen_one": o}
-        for condition, s, b, o in zip(replication("kottur_2017").conditions, seen, both, one, strict=True)
+        for condition, s, b, o in zip(
+            replication("kottur_2017").conditions,
+            (*seen, *controls),
+            (*both, *controls),
+            (*one, *controls),
+            strict=True,
+        )
     }
-    assert planted(columns, "kottur_2017") == verdict
+    assert planted(columns, "kottur_2017", noise) == verdict
+
+
+def test_the_range_of_one_more_seed_covers_it() -> None:
+    """In 95 % of samples of five from a normal distribution the sixth lies within."""
+    shares = np.clip(np.random.default_rng(0).normal(0.5, 0.05, (4_000, 6)), 0, 1)
+    within = [(one := one_more(own[:5])).low <= own[5] <= one.high for own in shares]
+    assert np.mean(within) == pytest.approx(0.95, abs=0.012)
+
+
+def test_the_sign_of_the_gradient_moves_every_weight_alike() -> None:
+    config = replication("kottur_2017").conditions[MEMORYLESS]
+    small = dataclasses.replace(config, games=8, hidden_size=8)
+    policy, seed = make_policy(small), np.random.SeedSequence(0)
+    rollout = Rollout(make_negotiation(small, 8, seed, training=True), np.random.default_rng(0))
+    played, again, _ = rollout.play(policy, small.unroll)
+    plain = reinforce(policy, played, again, small, 0.0).vector
+    played, again, _ = Rollout(make_negotiation(small, 8, seed, training=True), np.random.default_rng(0)).play(
+        policy, small.unroll
+    )
+    vector = make_algorithm(small)(policy, played, again, small, 0.0).vector
+    assert set(vector.unique().tolist()) == {-1.0, 0.0, 1.0}
+    np.testing.assert_array_equal(vector.numpy(), np.sign(plain.numpy()))
 
 
 @pytest.mark.parametrize(
