@@ -48,8 +48,8 @@ class Game(Protocol):
       exchangeable (all of one role). Where there are several, an agent sees its own, one-hot after the features.
     - `tokens`: for each role how many tokens its agents have, `{"sender": 3}` (all, `n_tokens`).
     - `move_parts`: for each move the choices that it is made of, one for each part, -1 for none: `((0, 0), (0, 1),
-      (1, 0), (1, 1), (-1, -1))`. A network then weighs the choices of each part, independently of the other parts, as
-      with gymnasium's MultiDiscrete (each move is a choice of its own).
+      (1, 0), (1, 1), (-1, -1))`. The logit of a move is then the sum of those of its choices, so that where all
+      combinations are legal the parts are chosen independently (each move is a choice of its own).
     - `talk`: its own defaults for options of `TalkRules`, `{"opening": "talk", "max_rounds": 1}` (the crossing's).
     - `attributes`: tuple of `Attribute`, the private facts behind `private()`, in its order (none).
     - `decisions`: tuple of `Decision`, what a dialogue can be asked about (the joint move).

@@ -41,8 +41,8 @@ class TaskAndTalkGame:
         What being wrong costs (reward, at most 1e6). The paper: 10.
     retry : float
         Probability that a lost game of a training is played again, with the same task and object (below 1). It needs
-        the `meanings` of training, which a training sets: an evaluation draws each game anew. The paper instead takes
-        80 % of each batch from the games that are answered wrongly.
+        the `meanings` of training, which a training sets: an evaluation draws each game anew. The paper instead fills
+        80 % of each batch with objects that are answered wrongly for some task.
     held_out, split_seed, meanings
         The share of the objects that training never draws, what fixes which, and what this game draws
         (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.

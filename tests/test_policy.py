@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from emcomm.checkpoints import load_weights
+from emcomm.errors import BadInput
 from emcomm.networks.policy import Policy, Population
 from emcomm.networks.torsos import TORSOS, Sizes
 from emcomm.rollout import Rollout, draw_races, sample
@@ -56,6 +60,19 @@ def test_the_parts_of_a_move_are_weighed_independently() -> None:
     heads = policies[1].actor(memory)
     torch.testing.assert_close(policies[1].logits(memory, everything)[:, :n_symbols], heads[:, :n_symbols])
     torch.testing.assert_close(policies[1].logits(memory, everything)[:, -1], heads[:, -1])
+
+
+def test_weights_of_moves_without_parts_are_not_those_of_moves_with_parts() -> None:
+    """With two values both ways to name a pair need four numbers: a checkpoint of one is refused by the other."""
+    rng = np.random.default_rng(0)
+    games = [TaskAndTalkGame(1, rng, n_values=2, naming=naming) for naming in ("pair", "values")]  # type: ignore[arg-type]
+    policies = [policy_for(Negotiation(game, TalkRules(**game.talk), rng)) for game in games]  # type: ignore[arg-type]
+    assert policies[0].actor.weight.shape == policies[1].actor.weight.shape
+    for policy in policies:
+        load_weights(policy, policy.state_dict(), Path("here"))
+    for one, other in (policies, policies[::-1]):
+        with pytest.raises(BadInput, match="does not fit its configuration"):
+            load_weights(one, other.state_dict(), Path("here"))
 
 
 def test_samples_follow_the_policy_and_the_mask() -> None:

@@ -26,8 +26,8 @@ class Policy(nn.Module):
         self.torso = torso(sizes)
         choices = sizes.choices
         self.actor = nn.Linear(sizes.hidden_size, sizes.n_actions if choices is None else choices.shape[1])
-        self._choices: Tensor | None
-        self.register_buffer("_choices", None if choices is None else torch.from_numpy(choices), persistent=False)
+        self.choices: Tensor | None
+        self.register_buffer("choices", None if choices is None else torch.from_numpy(choices))
         self.critic = nn.Linear(sizes.hidden_size, 1)
         # Where both agents are undecided, E[reward] has a saddle: the gain of one agent's leaning is proportional to
         # the other's. Strong initial leanings leave it tens of thousands of episodes sooner than the usual small ones.
@@ -81,7 +81,7 @@ class Policy(nn.Module):
     def logits(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` unnormalised log-probabilities of the actions; -1e9 where `mask` forbids one."""
         weighed = self.actor(self.torso.read(memory))
-        return torch.where(mask, weighed if self._choices is None else weighed @ self._choices.T, -1e9)
+        return torch.where(mask, weighed if self.choices is None else weighed @ self.choices.T, -1e9)
 
     def log_probs(self, memory: Tensor, mask: Tensor) -> Tensor:
         """`[..., A]` log-probabilities of the actions; -1e9 or less where `mask` forbids one."""

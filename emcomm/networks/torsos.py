@@ -49,6 +49,7 @@ class Sizes(NamedTuple):
         """
         if not self.move_parts:
             return None
+        # a choice is named (symbol,), (part, value) or (move,)
         made_of: list[list[tuple[int, ...]]] = [[(symbol,)] for symbol in range(self.n_symbols)]
         for move, parts in enumerate(self.move_parts, self.n_symbols):
             made_of.append([(part, value) for part, value in enumerate(parts) if value >= 0] or [(move,)])
