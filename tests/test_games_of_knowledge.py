@@ -187,13 +187,15 @@ def test_the_score_is_the_share_of_right_values() -> None:
     assert len(reset(TaskAndTalkGame, 1, tasks="unordered").tasks) == 3
 
 
-def test_what_an_answer_is_made_of_are_its_two_values() -> None:
-    """How the network weighs the answers changes no rule: the same moves, observations and outcomes."""
-    whole, apart = (reset(TaskAndTalkGame, 4, naming=naming) for naming in ("pair", "values"))
-    assert (whole.move_names, whole.tasks.tolist()) == (apart.move_names, apart.tasks.tolist())
+def test_how_the_pair_is_named_changes_no_rule() -> None:
+    """The same moves, observations and outcomes; the parts of an answer are its two values."""
+    whole, apart = (reset(TaskAndTalkGame, 64, naming=naming) for naming in ("pair", "values"))
+    assert whole.move_names == apart.move_names
+    np.testing.assert_array_equal(whole.observe(), apart.observe())
+    moves = np.stack([np.arange(64) % 16, np.full(64, 16)], axis=1)
+    assert whole.play(moves, np.arange(64)).success.tolist() == apart.play(moves, np.arange(64)).success.tolist()
     assert not hasattr(whole, "move_parts")
-    for name, parts in zip(apart.move_names[:-1], apart.move_parts[:-1], strict=True):
-        assert name == "{} {}".format(*parts)
+    assert [*apart.move_names[:-1]] == ["{} {}".format(*parts) for parts in apart.move_parts[:-1]]
     assert apart.move_parts[-1] == (-1, -1)
 
 
