@@ -40,9 +40,9 @@ class TaskAndTalkGame:
     wrong_costs : float
         What being wrong costs (reward, at most 1e6). The paper: 10.
     retry : float
-        Probability that a lost game of a training is played again, with the same task and object (below 1). It needs
-        the `meanings` of training, which a training sets: an evaluation draws each game anew. The paper instead fills
-        80 % of each batch with objects that are answered wrongly for some task.
+        Share of the games of a training that are drawn from those that were lost when they were last played, task and
+        object (below 1); at first all count as lost. It needs the `meanings` of training, which a training sets: an
+        evaluation draws all alike. The paper: 0.8, of the objects that are answered wrongly for some task.
     held_out, split_seed, meanings
         The share of the objects that training never draws, what fixes which, and what this game draws
         (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
@@ -93,7 +93,7 @@ class TaskAndTalkGame:
             raise BadOption(f"retry must be at least 0 and less than 1, not {retry}")
         self.n_games, self._rng, self.reward, self.wrong_costs = n_games, rng, reward, wrong_costs
         self._retry = retry if meanings == "training" else 0.0
-        again = f"retry {retry}: lost games come again, so that fewer succeed in training than of new ones"
+        again = f"retry {retry}: lost games come more often, so that fewer succeed in training than of all alike"
         self.notes = (again,) if retry else ()
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
         pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
@@ -123,17 +123,20 @@ class TaskAndTalkGame:
         self._legal = np.zeros((n_games, 2, answers + 1), np.bool_)
         self._legal[:, A_BOT, answers] = self._legal[:, Q_BOT, :answers] = True
         self._everyone = np.ones((n_games, 2), np.bool_)
-        self.lost = np.zeros(n_games, np.bool_)
-        """`[B]` whether the game that was played last was lost."""
+        self.lost = np.tile(self.objects.frequency[:, None] > 0, n_tasks if self._retry else 0)
+        """`[O, T]` whether an object that is drawn here was lost when it was last played with a task; empty without
+        `retry`."""
 
     def reset(self, which: Bools) -> None:
         """Draw objects and tasks."""
-        drawn = which & ~(self.lost & (self._rng.random(self.n_games) < self._retry)) if self._retry else which
-        count = int(drawn.sum())
-        self.object[drawn] = self.objects.draw(self._rng, count)
-        self.task[drawn] = self._rng.integers(len(self.tasks), size=count)
-        self.lost[which] = False
-        self._show(drawn)
+        count = int(which.sum())
+        self.object[which] = self.objects.draw(self._rng, count)
+        self.task[which] = self._rng.integers(len(self.tasks), size=count)
+        if self.lost.any():
+            again = which & (self._rng.random(self.n_games) < self._retry)
+            chosen = self._rng.choice(np.flatnonzero(self.lost), int(again.sum()))
+            self.object[again], self.task[again] = np.divmod(chosen, len(self.tasks))
+        self._show(which)
 
     def _show(self, which: Bools) -> None:
         n_tasks = len(self.tasks)
@@ -172,7 +175,8 @@ class TaskAndTalkGame:
         right = self.right(moves, self.private()[which])
         success = np.asarray(right.all(axis=1))
         score = right.mean(axis=1).astype(np.float32)
-        self.lost[which] = ~success
+        if self._retry:
+            self.lost[self.object[which], self.task[which]] = ~success
         share = score if self.reward == "each" else success.astype(np.float32)
         reward = share - np.float32(self.wrong_costs) * (1 - share)
         ended = np.ones((len(moves), 2), np.bool_)
@@ -182,14 +186,13 @@ class TaskAndTalkGame:
 
     def state(self) -> dict[str, np.ndarray]:
         """The games in progress."""
-        return {"object": self.object, "task": self.task, "lost": self.lost.astype(np.int64)}
+        lost = {"lost": self.lost.astype(np.int8)} if self._retry else {}
+        return {"object": self.object, "task": self.task, **lost}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state` returned; raises ValueError where it does not fit."""
         self.object = fitting("object", state["object"], self.object, 0, len(self.objects) - 1)
         self.task = fitting("task", state["task"], self.task, 0, len(self.tasks) - 1)
-        lost = state.get(
-            "lost", np.zeros(self.n_games, np.int64)
-        )  # absent from what was saved before there were retries
-        self.lost = fitting("lost", lost, np.zeros(self.n_games, np.int64), 0, 1).astype(np.bool_)
+        if self._retry:
+            self.lost = fitting("lost", state["lost"], self.lost.astype(np.int8), 0, 1).astype(np.bool_)
         self._show(np.ones(self.n_games, np.bool_))

@@ -211,35 +211,54 @@ def test_a_wrong_answer_may_cost_more_than_a_right_one_gains() -> None:
 @pytest.mark.parametrize(
     ("retry", "meanings", "again"), [(0.8, "training", 0.8), (0.8, "all", 0.0), (0.0, "training", 0.0)]
 )
-def test_lost_games_of_a_training_are_played_again(retry: float, meanings: str, again: float) -> None:
-    game = reset(TaskAndTalkGame, 4_000, n_attributes=6, retry=retry, meanings=meanings)
-    everyone = np.arange(4_000)
+def test_lost_games_of_a_training_come_more_often(retry: float, meanings: str, again: float) -> None:
+    game = reset(TaskAndTalkGame, 4_000, retry=retry, meanings=meanings)
+    everyone = np.ones(4_000, np.bool_)
+
+    def play() -> np.ndarray:
+        """Right where the first value is 0; returns which games are lost."""
+        wanted = np.take_along_axis(game.objects.values[game.object], game.tasks[game.task], axis=1)
+        answers = np.where(wanted[:, 0] == 0, wanted[:, 0] * 4 + wanted[:, 1], 0)
+        return ~game.play(np.stack([answers, np.full(4_000, 16)], axis=1), np.arange(4_000)).success
+
+    first = play()
+    assert first.mean() == pytest.approx(0.75, abs=0.03)  # at first all count as lost
+    for _ in range(5):
+        game.reset(everyone)
+        lost = play()
+    assert lost.mean() == pytest.approx(again + (1 - again) * 0.75, abs=0.03)
+    known = game.objects.values[game.object]
+    shown = game.observe()[:, 1, -12:].reshape(-1, 3, 4).argmax(axis=2)
+    np.testing.assert_array_equal(shown, known)
     before = game.private()
-    first, second = np.take_along_axis(before[:, 1, :-1], game.tasks[game.task], axis=1).T.astype(int)
-    answers = np.stack([4 * first + second, np.full(4_000, 16)], axis=1)
-    answers[::2, 0] = (answers[::2, 0] + 1) % 16  # every other game is lost
-    lost = ~game.play(answers, everyone).success
-    assert lost.tolist() == (everyone % 2 == 0).tolist()
-    game.reset(everyone >= 1_000)
-    same = (game.private() == before).all(axis=(1, 2))
-    assert same[:1_000].all()  # games that go on are not touched
-    assert same[1_000:][lost[1_000:]].mean() == pytest.approx(again, abs=0.04)
-    assert same[1_000:][~lost[1_000:]].mean() < 0.01
-    shown = game.observe()[:, 1, -24:].reshape(-1, 6, 4).argmax(axis=2)
-    np.testing.assert_array_equal(shown, game.private()[:, 1, :-1])
-    game.reset(everyone >= 0)  # nothing has been lost since
-    assert (game.private() == before)[1_000:].all(axis=(1, 2)).mean() < 0.01
+    game.reset(~everyone)
+    np.testing.assert_array_equal(game.private(), before)
 
 
-def test_a_game_that_was_saved_before_there_were_retries_has_lost_nothing() -> None:
-    game = reset(TaskAndTalkGame, 4, retry=0.9, meanings="training")
-    game.lost[:2] = True
-    saved = game.state()
-    other = reset(TaskAndTalkGame, 4, retry=0.9, meanings="training")
-    other.restore(saved)
-    assert other.lost.tolist() == [True, True, False, False]
-    other.restore({name: saved[name] for name in ("object", "task")})
-    assert not other.lost.any()
+def test_lost_games_are_never_those_that_are_held_out() -> None:
+    game = reset(TaskAndTalkGame, 2_000, retry=0.9, meanings="training", held_out=0.2)
+    for _ in range(5):
+        assert not game.held_out(game.private()).any()
+        game.play(np.zeros((2_000, 2), np.int64), np.arange(2_000))
+        game.reset(np.ones(2_000, np.bool_))
+
+
+def test_where_nothing_was_lost_all_games_are_drawn_alike() -> None:
+    game = reset(TaskAndTalkGame, 6_000, retry=0.9, meanings="training")
+    game.lost[:] = False
+    game.reset(np.ones(6_000, np.bool_))
+    assert len(np.unique(game.object * 6 + game.task)) == 384
+
+
+def test_which_games_were_lost_is_restored() -> None:
+    game, other = (reset(TaskAndTalkGame, 4, retry=0.9, meanings="training") for _ in range(2))
+    game.lost[:60] = False
+    other.restore(game.state())
+    np.testing.assert_array_equal(other.lost, game.lost)
+    with pytest.raises(ValueError, match="lost"):
+        other.restore({**game.state(), "lost": np.zeros(4, np.int64)})
+    plain = reset(TaskAndTalkGame, 4, meanings="training")
+    plain.restore({**plain.state(), "lost": np.zeros(4, np.int64)})  # as runs without retries were saved before
 
 
 def test_games_in_progress_are_restored() -> None:
