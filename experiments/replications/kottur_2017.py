@@ -232,7 +232,7 @@ def conclude(results: Results) -> Conclusion:
     axes.set_xticks(range(len(CONDITIONS)), labels)
     axes.tick_params(axis="x", labelsize=8.5)
     axes.set(ylabel="both values right (%)", ylim=(0, 103))
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
 
     def shares(column: str, names: Iterable[str] = tuple(TABLE_1)) -> dict[str, str]:
         return {name: percent(results.mean(name, column), 1) for name in names}
