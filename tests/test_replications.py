@@ -167,6 +167,14 @@ def test_the_control_is_read_and_not_assumed(control: float, says: str) -> None:
     assert says in replication("kottur_2017").judge(results).reason
 
 
+def test_a_control_that_seems_to_learn_less_does_not_learn_as_well() -> None:
+    """60 and 30 % of seeds that differ much: neither apart nor alike."""
+    rows = planted_results(vocabularies(*TABLE_1, control=0.3), 0.01).rows
+    rows.loc[rows.condition == MEMORYLESS, "seen_both"] = [0.1, 0.9, 0.3, 1, 0.7]
+    reason = replication("kottur_2017").judge(Results(rows, {}, False)).reason
+    assert "16 answers, is not told apart beyond chance: " in reason
+
+
 @pytest.mark.parametrize(
     ("both", "answer"),
     [
@@ -219,6 +227,8 @@ class Hoped:
         objects, tasks = np.divmod(np.arange(384), 6)
         self.values, self.asked = game.objects.values[objects].copy(), game.tasks[tasks]
         self.values[self.values == confuses] = 0
+
+    device = torch.device("cpu")
 
     def initial_memory(self, rows: int) -> torch.Tensor:
         return torch.zeros(rows, 0)
