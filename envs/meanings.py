@@ -35,6 +35,8 @@ class Meanings:
         one attribute, each value stays in training with some combination, so that what is new is the combination.
     split_seed : int
         Which combinations those are.
+    held_out_objects : str
+        The numbers of these combinations instead of a share, as in "1 4 12": a split that somebody has published.
     drawn : str
         What `draw` draws.
     frequencies : str
@@ -56,6 +58,7 @@ class Meanings:
         split_seed: int = 0,
         drawn: Drawn = "all",
         frequencies: Frequencies = "uniform",
+        held_out_objects: str = "",
     ) -> None:
         if n_attributes < 1:
             raise BadOption(f"n_attributes must be at least 1, not {n_attributes}")
@@ -74,7 +77,9 @@ class Meanings:
         self.n_attributes, self.n_values = n_attributes, n_values
         self.values = np.stack(np.unravel_index(np.arange(n_values**n_attributes), (n_values,) * n_attributes), axis=1)
         """`[O, P]` the attributes of each object."""
-        self.kept_from_training = self._split(held_out, split_seed)
+        self.kept_from_training = (
+            self._named(held_out_objects, held_out) if held_out_objects else self._split(held_out, split_seed)
+        )
         """`[O]` whether a combination is held out."""
         weights = 1 / np.arange(1, len(self) + 1) if frequencies == "zipf" else np.ones(len(self))
         if drawn != "all":
@@ -122,6 +127,22 @@ class Meanings:
             rows = np.stack([rng.permutation(self.n_values) for _ in columns], axis=1)
             rest = np.setdiff1d(np.arange(len(self)), self.number(rows))
             kept = np.isin(np.arange(len(self)), rng.permutation(rest)[:count])
+        return kept
+
+    def _named(self, objects: str, share: float) -> NDArray[np.bool_]:
+        """`[O]` which are held out, given by their numbers."""
+        if share:
+            raise BadOption(f"held_out_objects says which meanings are held out: leave out held_out {share:g}")
+        known, given = {str(number) for number in range(len(self))}, objects.replace(",", " ").split()
+        if odd := next((number for place, number in enumerate(given) if number not in known - {*given[:place]}), None):
+            raise BadOption(
+                f"held_out_objects must be different numbers from 0 to {len(self) - 1}, as in '0 3', not {odd!r}"
+            )
+        kept = np.isin(np.arange(len(self)), [int(number) for number in given])
+        for attribute, column in zip(self.names, self.values.T, strict=True):
+            gone = np.setdiff1d(column, column[~kept])
+            if len(gone) and (self.n_attributes > 1 or kept.all()):
+                raise BadOption(f"held_out_objects leaves no training meaning with {attribute} {gone[0]}")
         return kept
 
     def draw(self, rng: np.random.Generator, count: int) -> Ints:

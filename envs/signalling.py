@@ -38,9 +38,9 @@ class SignallingGame:
         Whether the receiver speaks, too.
     frequencies : str
         uniform: all objects equally often; zipf: the r-th in proportion to 1 / r (Chaabouni et al. 2019).
-    held_out, split_seed, meanings
-        The share of the objects that training never draws, what fixes which, and what this game draws
-        (`envs.meanings.Meanings`). Distractors are drawn evenly from the same objects.
+    held_out, split_seed, meanings, held_out_objects
+        The share of the objects that training never draws, what fixes which, what this game draws, and their numbers
+        instead of a share (`envs.meanings.Meanings`). Distractors are drawn evenly from the same objects.
 
     The sender sees its object, the receiver the objects to choose from, in random order: each attribute one-hot.
     Raises BadOption, which names the option that cannot be played with.
@@ -64,9 +64,10 @@ class SignallingGame:
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
+        held_out_objects: str = "",
     ) -> None:
         self.n_games, self._rng = n_games, rng
-        self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings, frequencies)
+        self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings, frequencies, held_out_objects)
         others = len(self.objects.pool) - 1
         if not 0 <= n_distractors <= others:
             raise BadOption(f"n_distractors must be from 0 to {others}, the other objects, not {n_distractors}")

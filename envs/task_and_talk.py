@@ -40,12 +40,12 @@ class TaskAndTalkGame:
     wrong_costs : float
         What being wrong costs (reward, at most 1e6). The paper: 10.
     retry : float
-        Share of the games of a training that are drawn from those that were lost when they were last played, task and
-        object (below 1); at first all count as lost. It needs the `meanings` of training, which a training sets: an
-        evaluation draws all alike. The paper: 0.8, of the objects that are answered wrongly for some task.
-    held_out, split_seed, meanings
-        The share of the objects that training never draws, what fixes which, and what this game draws
-        (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
+        Share of the games of a training whose object is drawn from those that were lost with some task when it was
+        last asked (below 1); the task is drawn from all. At first all count as lost. It needs the `meanings` of
+        training, which a training sets: an evaluation draws all alike. The paper: 0.8.
+    held_out, split_seed, meanings, held_out_objects
+        The share of the objects that training never draws, what fixes which, what this game draws, and their numbers
+        instead of a share (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
 
     Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. An A-bot that
     remembers nothing of the first round: `--policies by-role --torso gru,window --window 1`.
@@ -75,6 +75,7 @@ class TaskAndTalkGame:
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
+        held_out_objects: str = "",
     ) -> None:
         for name, tokens in (("q_tokens", q_tokens), ("a_tokens", a_tokens)):
             if not 1 <= tokens <= 126:
@@ -93,9 +94,11 @@ class TaskAndTalkGame:
             raise BadOption(f"retry must be at least 0 and less than 1, not {retry}")
         self.n_games, self._rng, self.reward, self.wrong_costs = n_games, rng, reward, wrong_costs
         self._retry = retry if meanings == "training" else 0.0
-        again = f"retry {retry}: lost games come more often, so that fewer succeed in training than of all alike"
+        again = f"retry {retry}: lost objects come more often, so that fewer succeed in training than of all alike"
         self.notes = (again,) if retry else ()
-        self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings)
+        self.objects = Meanings(
+            n_attributes, n_values, held_out, split_seed, meanings, held_out_objects=held_out_objects
+        )
         pairs = [pair for pair in permutations(range(n_attributes), 2) if tasks == "ordered" or pair[0] < pair[1]]
         self.tasks: Ints = np.array(pairs)
         """`[T, 2]` the two attributes that a task asks for."""
@@ -134,8 +137,7 @@ class TaskAndTalkGame:
         self.task[which] = self._rng.integers(len(self.tasks), size=count)
         if self.lost.any():
             again = which & (self._rng.random(self.n_games) < self._retry)
-            chosen = self._rng.choice(np.flatnonzero(self.lost), int(again.sum()))
-            self.object[again], self.task[again] = np.divmod(chosen, len(self.tasks))
+            self.object[again] = self._rng.choice(np.flatnonzero(self.lost.any(axis=1)), int(again.sum()))
         self._show(which)
 
     def _show(self, which: Bools) -> None:

@@ -87,6 +87,15 @@ def test_what_is_drawn() -> None:
     assert not rare.kept_from_training[rare.draw(rng, 3_000)].any()
 
 
+def test_a_published_split_is_given_by_its_objects() -> None:
+    """Of the paper's code of Task & Talk, in its words: no object of another split, none twice."""
+    meanings = Meanings(3, 4, drawn="held_out", held_out_objects="1 4 12, 25,28 29")
+    assert np.flatnonzero(meanings.kept_from_training).tolist() == meanings.pool.tolist() == [1, 4, 12, 25, 28, 29]
+    assert not np.isin(meanings.pool, Meanings(3, 4, drawn="training", held_out_objects="1 4 12 25 28 29").pool).any()
+    one = Meanings(1, 4, held_out_objects="2")  # of one attribute a value may be new
+    assert np.flatnonzero(one.kept_from_training).tolist() == [2]
+
+
 def test_numbers_and_values_are_inverse() -> None:
     meanings = Meanings(3, 4)
     assert meanings.number(meanings.values.astype(np.float32)).tolist() == list(range(64))
@@ -211,23 +220,19 @@ def test_a_wrong_answer_may_cost_more_than_a_right_one_gains() -> None:
 @pytest.mark.parametrize(
     ("retry", "meanings", "again"), [(0.8, "training", 0.8), (0.8, "all", 0.0), (0.0, "training", 0.0)]
 )
-def test_lost_games_of_a_training_come_more_often(retry: float, meanings: str, again: float) -> None:
+def test_lost_objects_of_a_training_come_more_often(retry: float, meanings: str, again: float) -> None:
     game = reset(TaskAndTalkGame, 4_000, retry=retry, meanings=meanings)
     everyone = np.ones(4_000, np.bool_)
-
-    def play() -> np.ndarray:
-        """Right where the first value is 0; returns which games are lost."""
+    for _ in range(2):  # wrong where the colour is 0; each object comes with each task
         wanted = np.take_along_axis(game.objects.values[game.object], game.tasks[game.task], axis=1)
-        answers = np.where(wanted[:, 0] == 0, wanted[:, 0] * 4 + wanted[:, 1], 0)
-        return ~game.play(np.stack([answers, np.full(4_000, 16)], axis=1), np.arange(4_000)).success
-
-    first = play()
-    assert first.mean() == pytest.approx(0.75, abs=0.03)  # at first all count as lost
-    for _ in range(5):
+        answers = (4 * wanted[:, 0] + wanted[:, 1] + (game.object < 16)) % 16
+        lost = ~game.play(np.stack([answers, np.full(4_000, 16)], axis=1), np.arange(4_000)).success
+        assert (lost == (game.object < 16)).all()
+        shares = [lost.mean(), *np.bincount(game.task) / 4_000]
         game.reset(everyone)
-        lost = play()
-    assert lost.mean() == pytest.approx(again + (1 - again) * 0.75, abs=0.03)
+    assert shares[1:] == pytest.approx([1 / 6] * 6, abs=0.02)
     known = game.objects.values[game.object]
+    assert (known[:, 0] == 0).mean() == pytest.approx(again + (1 - again) / 4, abs=0.03)
     shown = game.observe()[:, 1, -12:].reshape(-1, 3, 4).argmax(axis=2)
     np.testing.assert_array_equal(shown, known)
     before = game.private()
@@ -235,7 +240,7 @@ def test_lost_games_of_a_training_come_more_often(retry: float, meanings: str, a
     np.testing.assert_array_equal(game.private(), before)
 
 
-def test_lost_games_are_never_those_that_are_held_out() -> None:
+def test_lost_objects_are_never_those_that_are_held_out() -> None:
     game = reset(TaskAndTalkGame, 2_000, retry=0.9, meanings="training", held_out=0.2)
     for _ in range(5):
         assert not game.held_out(game.private()).any()
@@ -330,6 +335,12 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (SignallingGame, {"meanings": "held_out"}, "held_out 0.0 holds no meaning out"),
         (SignallingGame, {"meanings": "some"}, "meanings must be one of all, training, held_out, not 'some'"),
         (SignallingGame, {"split_seed": -1}, "split_seed must not be negative"),
+        (SignallingGame, {"held_out_objects": "1 4"}, "different numbers from 0 to 3, as in '0 3', not '4'"),
+        (SignallingGame, {"held_out_objects": "1 x"}, "different numbers from 0 to 3, as in '0 3', not 'x'"),
+        (SignallingGame, {"held_out_objects": "1, 2, 1"}, "different numbers from 0 to 3, as in '0 3', not '1'"),
+        (SignallingGame, {"held_out_objects": "0 1 2 3"}, "leaves no training meaning with state 0"),
+        (SignallingGame, {"held_out_objects": "1", "held_out": 0.5}, "leave out held_out 0.5"),
+        (TaskAndTalkGame, {"n_values": 2, "held_out_objects": "2 3 6 7"}, "no training meaning with shape 1"),
         (SignallingGame, {"frequencies": "even"}, "frequencies must be one of uniform, zipf, not 'even'"),
         (SignallingGame, {"n_values": 1}, "n_values must be at least 2, not 1"),
         (SignallingGame, {"n_attributes": 0}, "n_attributes must be at least 1, not 0"),
