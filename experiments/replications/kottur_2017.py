@@ -369,8 +369,8 @@ EXPERIMENT = Replication(
         "https://arxiv.org/abs/1706.08502",
     ),
     game="`emcomm/task-and-talk-v1`: 64 objects, of which the 13 of the paper's code are held out. As in the paper, "
-    "and where it is silent in its code: REINFORCE without a baseline; 1 for what is right and -10 for what is wrong; a "
-    "gradient that is summed over the batch and whose numbers are cut, at the start about half of them; two answers "
+    "and where it is silent in its code: REINFORCE without a baseline; 1 for what is right and -10 for what is wrong; "
+    "a gradient that is summed over the batch and whose numbers are cut, at the start about half of them; two answers "
     "that are weighed apart. Done otherwise here: gated recurrent units of 64 instead of LSTMs; 256 games in a batch "
     "instead of 1 000; the objects of 80 % of the games are drawn from those that were lost with some task when it "
     "was last asked, where the paper takes those that the likeliest answers get wrong; no momentum; and the step "
