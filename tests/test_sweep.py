@@ -426,9 +426,7 @@ def test_a_run_made_elsewhere_comes_back_and_can_be_resumed_at_any_moment(
     for count, news in enumerate(made()):
         for piece in news.pieces:
             mirror.receive(wanted.folder, piece)
-            if (
-                "begun" in states or state_of(wanted) == "begun"
-            ):  # from its first checkpoint on; before, it is made anew
+            if "begun" in states or state_of(wanted) != "absent":  # until a checkpoint is there, it is made anew
                 Run.open(wanted.folder).continuation()  # raises where no checkpoint fits the log
         states.add(state_of(wanted))
         if count > 3 and state_of(wanted) == "begun":
