@@ -349,7 +349,7 @@ def _memoryless(naming: str) -> Config:
 
 
 CONDITIONS = {
-    OVERCOMPLETE: _condition(64, 64, 2_000_000),
+    OVERCOMPLETE: _condition(64, 64, 6_000_000),
     VALUES: _condition(3, 12),
     MEMORYLESS: _memoryless("values"),
     WHOLE: _memoryless("pair"),
