@@ -20,10 +20,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -259,16 +261,37 @@ class _Batch:
         return Progress(wanted, self._episodes.get(wanted.folder, 0), True, problem, trace)
 
     def _let_them_save(self) -> None:
-        """Tasks that are interrupted save, and then end."""
-        end = time.monotonic() + SAVING_PATIENCE
+        """Tasks that are interrupted save, and then end.
+
+        Each is heard in a thread of its own: Ray may never say how one that was cancelled has ended.
+        """
         for stream in self._under_way:
             self._ray.cancel(stream)
-        while self._under_way and time.monotonic() < end:
-            for stream in self._ready():
-                with contextlib.suppress(StopIteration, self._ray.exceptions.RayError):
-                    _write_down(self._ray.get(next(stream)), self._under_way[stream].folder)
-                    continue
-                self._under_way.pop(stream)
+        heard = [_in_a_thread(partial(self._hear_out, stream, each.folder)) for stream, each in self._under_way.items()]
+        for ended in wait(heard, SAVING_PATIENCE).done:
+            ended.result()
+
+    def _hear_out(self, stream: Any, folder: Path) -> None:
+        """Write down what a task says until it ends."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            for news in stream:
+                _write_down(self._ray.get(news), folder)
+
+
+def _in_a_thread(call: Callable[[], None]) -> Future[None]:
+    """Call it in a thread that does not keep the process from ending."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _write_down(news: _News, folder: Path) -> None:

@@ -26,7 +26,7 @@ from emcomm.batch import Mark, Wanted, state_of
 from emcomm.cluster import start_ray
 from emcomm.config import Config
 from emcomm.dialogues import concatenate, read_part
-from emcomm.errors import BadInput
+from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run
 from emcomm.signals import STOPPING, Stopped, raise_stopped
 from emcomm.sweep import Plan, plan_of, seeds_of
@@ -575,6 +575,34 @@ def test_who_breaks_off_lets_the_tasks_save(tmp_path: Path, monkeypatch: pytest.
             signal.raise_signal(signal.SIGINT)
         made.close()
     assert saved == [1]
+
+
+def test_a_task_whose_end_ray_never_tells_does_not_keep_the_others_from_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def says(name: str) -> Iterator[batch._News]:
+        yield batch._News(1, [mirror.Piece(name, b"saved")])
+        if name == "first":
+            threading.Event().wait()  # as `next` of a stream of Ray that was cancelled sometimes does
+
+    ray = SimpleNamespace(
+        remote=lambda **_: lambda task: task, cancel=lambda stream: None, get=lambda news: news,
+        exceptions=SimpleNamespace(RayError=ZeroDivisionError),
+    )  # fmt: skip
+    monkeypatch.setattr(batch, "SAVING_PATIENCE", 0.5)
+    cluster: Any = SimpleNamespace(ray=ray, is_local=True)
+    runs = batch._Batch(cluster, print)
+    runs._under_way = {says(name): Wanted(tmp_path, CONFIG) for name in ("first", "second")}
+    runs._let_them_save()
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
+
+    def full(folder: Path, piece: mirror.Piece) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mirror, "receive", full)
+    runs._under_way = {says("third"): Wanted(tmp_path, CONFIG)}
+    with pytest.raises(Fault, match="No space left"):
+        runs._let_them_save()
 
 
 # -- runs with workers of their own ------------------------------------------------------------------------------------
