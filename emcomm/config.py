@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from emcomm import files
 from emcomm.errors import BadInput
-from emcomm.schemas import RunFile, converted
+from emcomm.schemas import LONGEST_TEXT, RunFile, converted
 from envs import GAMES
 from envs.negotiation import TalkRules
 from envs.registry import outside
@@ -110,6 +110,8 @@ class Config:
                 raise ValueError(f"game_options are name=value, and {name!r} is no name")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"game_options: {name} must be finite, not {value}")
+            if isinstance(value, str) and len(value) > LONGEST_TEXT:
+                raise ValueError(f"game_options: {name} must have at most {LONGEST_TEXT:,} characters")
         for name in ("episodes", "games", "unroll", "hidden_size", "evaluation_games", "population"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -32,7 +32,7 @@ from emcomm import files
 from emcomm.config import CONFIG_VERSION, Config, read_config, require_named, upgraded
 from emcomm.dialogues import LogPosition, digest_of, part_name, parts_of
 from emcomm.errors import BadInput
-from emcomm.schemas import LARGEST_JSON, Summary
+from emcomm.schemas import LARGEST_JSON, RunFile, Summary
 from envs import GAMES
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -91,6 +91,7 @@ class Run:
             (unfinished / "checkpoints").mkdir()
             about = {"version": CONFIG_VERSION, "config": config.to_json(), **provenance()}
             files.write_json(unfinished / "config.json", about)
+            _require_readable(unfinished / "config.json")
             count = 1
             while not _renamed(unfinished, run.path):
                 if not another:
@@ -240,6 +241,14 @@ class Run:
             return digest_of(last) == position.digest
         except BadInput:
             return False
+
+
+def _require_readable(settings: Path) -> None:
+    """Raise BadInput where the settings that a run is to have could not be read again."""
+    try:
+        files.read_as(settings, settings.parent, RunFile)
+    except BadInput as error:
+        raise BadInput(f"a run with these settings could not be opened again: {error.__cause__ or error}") from error
 
 
 # -- folders and locks -------------------------------------------------------------------------------------------------

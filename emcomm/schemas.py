@@ -19,10 +19,13 @@ LARGEST_CHECKPOINT = 2**31
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Name = Annotated[str, Meta(max_length=200)]
-Text = Annotated[str, Meta(max_length=100_000)]
+LONGEST_TEXT = 100_000
+"""Longer texts are refused (characters)."""
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Setting = bool | int | float | Annotated[str, Meta(max_length=1000)] | None
+Option = bool | int | float | Text | None
 
 T = TypeVar("T")
 
@@ -67,7 +70,7 @@ class Resume(Struct):
     """One resume of a run, as noted in config.json."""
 
     episode: Count
-    changed: dict[Name, list[Setting | dict[Name, Setting]]]
+    changed: dict[Name, list[Setting | dict[Name, Option]]]
     command: Text = ""
     started: Text = ""
     versions: dict[Name, Name] = {}
@@ -78,7 +81,7 @@ class Resume(Struct):
 class RunFile(Struct, forbid_unknown_fields=True):
     """config.json."""
 
-    config: dict[Name, Setting | dict[Name, Setting]]
+    config: dict[Name, Setting | dict[Name, Option]]
     version: Annotated[int, Meta(ge=1)] = 1
     command: Text = ""
     started: Text = ""

@@ -82,8 +82,8 @@ def most_at_once(config: Config, games: int) -> int:
 
 
 def notes_of_game(config: Config) -> list[str]:
-    """What a person should know of how the game is played, one line each (`notes` of the game)."""
-    negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
+    """What a person should know of how the game is played in a training, one line each (`notes` of the game)."""
+    negotiation = make_negotiation(config, 1, np.random.SeedSequence(0), training=True)
     undeclared = [] if negotiation.declaration.has_success else [NO_SUCCESS]
     return [*map(str, getattr(negotiation.game, "notes", ())), *undeclared]
 

@@ -35,7 +35,7 @@ class Meanings:
         one attribute, each value stays in training with some combination, so that what is new is the combination.
     split_seed : int
         Which combinations those are.
-    held_out_objects : str
+    held_out_objects : str or int
         The numbers of these combinations instead of a share, as in "1 4 12": a split that somebody has published.
     drawn : str
         What `draw` draws.
@@ -58,7 +58,7 @@ class Meanings:
         split_seed: int = 0,
         drawn: Drawn = "all",
         frequencies: Frequencies = "uniform",
-        held_out_objects: str = "",
+        held_out_objects: str | int = "",
     ) -> None:
         if n_attributes < 1:
             raise BadOption(f"n_attributes must be at least 1, not {n_attributes}")
@@ -77,15 +77,16 @@ class Meanings:
         self.n_attributes, self.n_values = n_attributes, n_values
         self.values = np.stack(np.unravel_index(np.arange(n_values**n_attributes), (n_values,) * n_attributes), axis=1)
         """`[O, P]` the attributes of each object."""
-        self.kept_from_training = (
-            self._named(held_out_objects, held_out) if held_out_objects else self._split(held_out, split_seed)
-        )
+        named = str(held_out_objects)
+        self.kept_from_training = self._named(named, held_out) if named else self._split(held_out, split_seed)
         """`[O]` whether a combination is held out."""
         weights = 1 / np.arange(1, len(self) + 1) if frequencies == "zipf" else np.ones(len(self))
         if drawn != "all":
             weights = weights * (self.kept_from_training == (drawn == "held_out"))
         if not weights.any():
-            raise BadOption(f"held_out {held_out} holds no meaning out: with meanings=held_out give a larger share")
+            raise BadOption(
+                f"held_out {held_out} holds no meaning out: with meanings=held_out give a larger share or objects"
+            )
         self.frequency: NDArray[np.float64] = weights / weights.sum()
         """`[O]` how often each object is drawn."""
         self.pool: Ints = np.flatnonzero(weights)
@@ -133,12 +134,14 @@ class Meanings:
         """`[O]` which are held out, given by their numbers."""
         if share:
             raise BadOption(f"held_out_objects says which meanings are held out: leave out held_out {share:g}")
-        known, given = {str(number) for number in range(len(self))}, objects.replace(",", " ").split()
-        if odd := next((number for place, number in enumerate(given) if number not in known - {*given[:place]}), None):
-            raise BadOption(
-                f"held_out_objects must be different numbers from 0 to {len(self) - 1}, as in '0 3', not {odd!r}"
-            )
-        kept = np.isin(np.arange(len(self)), [int(number) for number in given])
+        known, numbers = {str(number) for number in range(len(self))}, set[str]()
+        for number in objects.replace(",", " ").split() or [objects]:
+            if number in numbers or number not in known:
+                raise BadOption(
+                    f"held_out_objects must be different numbers from 0 to {len(self) - 1}, as in '0 3', not {number!r}"
+                )
+            numbers.add(number)
+        kept = np.isin(np.arange(len(self)), [int(number) for number in numbers])
         for attribute, column in zip(self.names, self.values.T, strict=True):
             gone = np.setdiff1d(column, column[~kept])
             if len(gone) and (self.n_attributes > 1 or kept.all()):

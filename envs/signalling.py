@@ -64,7 +64,7 @@ class SignallingGame:
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
-        held_out_objects: str = "",
+        held_out_objects: str | int = "",
     ) -> None:
         self.n_games, self._rng = n_games, rng
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings, frequencies, held_out_objects)

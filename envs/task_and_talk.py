@@ -75,7 +75,7 @@ class TaskAndTalkGame:
         held_out: float = 0.0,
         split_seed: int = 0,
         meanings: Drawn = "all",
-        held_out_objects: str = "",
+        held_out_objects: str | int = "",
     ) -> None:
         for name, tokens in (("q_tokens", q_tokens), ("a_tokens", a_tokens)):
             if not 1 <= tokens <= 126:
@@ -95,7 +95,7 @@ class TaskAndTalkGame:
         self.n_games, self._rng, self.reward, self.wrong_costs = n_games, rng, reward, wrong_costs
         self._retry = retry if meanings == "training" else 0.0
         again = f"retry {retry}: lost objects come more often, so that fewer succeed in training than of all alike"
-        self.notes = (again,) if retry else ()
+        self.notes = (again,) if self._retry else ()
         self.objects = Meanings(
             n_attributes, n_values, held_out, split_seed, meanings, held_out_objects=held_out_objects
         )
@@ -196,5 +196,6 @@ class TaskAndTalkGame:
         self.object = fitting("object", state["object"], self.object, 0, len(self.objects) - 1)
         self.task = fitting("task", state["task"], self.task, 0, len(self.tasks) - 1)
         if self._retry:
-            self.lost = fitting("lost", state["lost"], self.lost.astype(np.int8), 0, 1).astype(np.bool_)
+            drawn = self.objects.frequency[:, None] > 0
+            self.lost = drawn & fitting("lost", state["lost"], self.lost.astype(np.int8), 0, 1).astype(np.bool_)
         self._show(np.ones(self.n_games, np.bool_))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from emcomm.config import Config, read_config, upgraded
 from emcomm.errors import BadInput
+from emcomm.runs import Run
 from emcomm.worlds import make_negotiation
 from envs import BadGame, BadOption, parallel_env
 from tests.games import Plain
@@ -163,3 +165,22 @@ def test_options_given_in_two_flags_are_not_lost_in_silence(call: Callable[..., 
         assert done.err.strip() == (
             "emcomm: --game-options is given twice: give all of them in one, --game-options a=1 b=2"
         )
+
+
+def test_a_run_is_refused_whose_settings_could_not_be_read_again(tmp_path: Path) -> None:
+    """A long split once trained to its end, and its run could never be opened."""
+
+    def config(numbers: int) -> Config:
+        split = {"held_out_objects": " ".join(map(str, range(numbers)))}
+        return Config(env="emcomm/signalling-v1", game_options={"n_values": 126, "n_attributes": 2, **split})
+
+    kept = Run.create(tmp_path, "long", config(5_000))
+    assert Run.open(kept.path).config == config(5_000)
+    with pytest.raises(ValueError, match="game_options: held_out_objects must have at most 100,000 characters"):
+        config(40_000)
+    with pytest.raises(BadInput, match="could not be opened again: Expected `str` of length <= 1000"):
+        Run.create(tmp_path, "longer", dataclasses.replace(config(1), algorithm="x" * 2_000))
+    many = dict.fromkeys([f"option{count}" for count in range(20)], "x" * 90_000)
+    with pytest.raises(BadInput, match=r"could not be opened again: .*larger than"):
+        Run.create(tmp_path, "longest", dataclasses.replace(config(1), game_options=many))
+    assert [path.name for path in tmp_path.iterdir()] == ["long"]

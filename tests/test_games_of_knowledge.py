@@ -92,8 +92,9 @@ def test_a_published_split_is_given_by_its_objects() -> None:
     meanings = Meanings(3, 4, drawn="held_out", held_out_objects="1 4 12, 25,28 29")
     assert np.flatnonzero(meanings.kept_from_training).tolist() == meanings.pool.tolist() == [1, 4, 12, 25, 28, 29]
     assert not np.isin(meanings.pool, Meanings(3, 4, drawn="training", held_out_objects="1 4 12 25 28 29").pool).any()
-    one = Meanings(1, 4, held_out_objects="2")  # of one attribute a value may be new
-    assert np.flatnonzero(one.kept_from_training).tolist() == [2]
+    for one in (0, np.int64(0), "0"):  # of one attribute a value may be new
+        assert np.flatnonzero(Meanings(1, 4, held_out_objects=one).kept_from_training).tolist() == [0]
+    assert not Meanings(1, 4, held_out_objects="").kept_from_training.any()
 
 
 def test_numbers_and_values_are_inverse() -> None:
@@ -255,6 +256,11 @@ def test_where_nothing_was_lost_all_games_are_drawn_alike() -> None:
     assert len(np.unique(game.object * 6 + game.task)) == 384
 
 
+def test_who_draws_all_alike_does_not_say_otherwise() -> None:
+    assert "lost objects come more often" in reset(TaskAndTalkGame, 1, retry=0.9, meanings="training").notes[0]
+    assert reset(TaskAndTalkGame, 1, retry=0.9).notes == ()
+
+
 def test_which_games_were_lost_is_restored() -> None:
     game, other = (reset(TaskAndTalkGame, 4, retry=0.9, meanings="training") for _ in range(2))
     game.lost[:60] = False
@@ -262,6 +268,9 @@ def test_which_games_were_lost_is_restored() -> None:
     np.testing.assert_array_equal(other.lost, game.lost)
     with pytest.raises(ValueError, match="lost"):
         other.restore({**game.state(), "lost": np.zeros(4, np.int64)})
+    kept = reset(TaskAndTalkGame, 4, retry=0.9, meanings="training", held_out=0.2)
+    kept.restore({**kept.state(), "lost": np.ones((64, 6), np.int8)})
+    assert (kept.lost.all(axis=1) == ~kept.objects.kept_from_training).all()
     plain = reset(TaskAndTalkGame, 4, meanings="training")
     plain.restore({**plain.state(), "lost": np.zeros(4, np.int64)})  # as runs without retries were saved before
 
@@ -338,6 +347,15 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (SignallingGame, {"held_out_objects": "1 4"}, "different numbers from 0 to 3, as in '0 3', not '4'"),
         (SignallingGame, {"held_out_objects": "1 x"}, "different numbers from 0 to 3, as in '0 3', not 'x'"),
         (SignallingGame, {"held_out_objects": "1, 2, 1"}, "different numbers from 0 to 3, as in '0 3', not '1'"),
+        (SignallingGame, {"held_out_objects": "01"}, "not '01'"),
+        (SignallingGame, {"held_out_objects": "²"}, "not '²'"),
+        (SignallingGame, {"held_out_objects": "9" * 5_000}, "different numbers from 0 to 3"),
+        (SignallingGame, {"held_out_objects": ","}, "different numbers from 0 to 3, as in '0 3', not ','"),
+        (SignallingGame, {"held_out_objects": False}, "not 'False'"),
+        (SignallingGame, {"held_out_objects": 1.0}, "not '1.0'"),
+        (SignallingGame, {"held_out_objects": [0, 1]}, r"not '\[0'"),
+        (SignallingGame, {"held_out_objects": b"1"}, """not "b'1'\""""),
+        (SignallingGame, {"held_out_objects": np.array([0, 1])}, r"not '\[0'"),
         (SignallingGame, {"held_out_objects": "0 1 2 3"}, "leaves no training meaning with state 0"),
         (SignallingGame, {"held_out_objects": "1", "held_out": 0.5}, "leave out held_out 0.5"),
         (TaskAndTalkGame, {"n_values": 2, "held_out_objects": "2 3 6 7"}, "no training meaning with shape 1"),
