@@ -9,6 +9,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,18 @@ from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.data.decisions import stretches
 from analysis.data.dialogue_text import table_of
 from analysis.report.browser_data import ALPHABET, decided_by_log, excerpt, pack, within
+from analysis.report.chapters import _how_they_talk
 from analysis.report.findings import Findings
 from analysis.report.pipeline import QUICK, study
 from analysis.report.run_comparison import compare
 from analysis.report.study import Study
 from analysis.report.write import render, write_report
+from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogFacts
 from emcomm.errors import BadInput
+from emcomm.worlds import make_negotiation
 from envs.game import plain_declaration
+from envs.negotiation import TalkRules
 
 FACTS = LogFacts(1, 5, ("main", "detour"))
 NASTY = "</script><img src=x onerror=alert(1)>\"'&"
@@ -253,3 +258,38 @@ def test_each_configuration_has_its_line(found: Findings) -> None:
 
 def test_one_run_has_nothing_beside_it(found: Findings) -> None:
     assert compare([found]) is None
+
+
+@pytest.mark.parametrize(
+    ("env", "rules", "speaks", "says"),
+    [
+        (
+            "crossing", {}, [[1, 1]],
+            "Before they move, the trains talk: in each round everyone says, all at once, one of 5 tokens that mean "
+            "nothing at first, or EOT; the talk ends when all who speak say EOT in the same round.",
+        ),
+        (
+            "crossing", {"n_tokens": 1, "closing": "any", "speaking": "sequential"}, [[0, 1], [1, 1]],
+            "Before they move, the trains talk: in each round who may speak says, one after the other, its only token "
+            "that means nothing at first, or EOT; one EOT ends the talk.",
+        ),
+        ("crossing", {"channel": "off"}, [[0, 0]], "The trains move without a talk."),
+        (
+            "signalling", {"closing": "fixed", "max_rounds": 1}, [[1, 0], [1, 0]],
+            "Before they move, the players talk: in each round the sender says one of 5 tokens; tokens mean nothing at "
+            "first; the talk lasts one round.",
+        ),
+        (
+            "task-and-talk", {"closing": "fixed", "max_rounds": 2, "speaking": "sequential"}, [[1, 1]],
+            "Before they move, the bots talk: in each round the questioner says one of 3 tokens and the answerer says "
+            "one of 4 tokens, one after the other; tokens mean nothing at first; the talk lasts 2 rounds.",
+        ),
+    ],
+)  # fmt: skip
+def test_the_guide_says_who_says_what(env: str, rules: dict, speaks: list[list[int]], says: str) -> None:
+    """It once said of every game that all speak, of all tokens and of EOT."""
+    config = Config(env=f"emcomm/{env}-v1", rules=TalkRules(**rules))
+    game = make_negotiation(config, 1, np.random.SeedSequence(0)).declaration
+    sample = SimpleNamespace(speaks=np.array(speaks, np.bool_))
+    study: Any = SimpleNamespace(rules=config.rules, game=game, facts=LogFacts(1, 5, game.move_names), sample=sample)
+    assert _how_they_talk(study, game.words.agents) == says

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from analysis.data.decisions import NO_SUCCESS
 from analysis.data.dialogue_text import line
+from analysis.explanation.sentence import listed
 from analysis.report import figures
 from analysis.report.findings import Findings
 from analysis.report.html import card, chapter, fact, shown, table, text
 from analysis.report.measure import Line, Measure
 from analysis.report.study import Study
 from emcomm.printable import printable
+from envs.game import Declaration
+from envs.negotiation import TalkRules
 
 VERDICTS = {
     "explained": "explained: it predicts, it holds on random dialogues, and it plays like the network",
@@ -126,20 +130,50 @@ def _guide(findings: Findings) -> str:
     """Three sentences: what the game is, how they talk, and how to read the page."""
     if findings.study is None:
         return ""
-    rules, words = findings.study.rules, words_of(findings.study)
-    ends = {"mutual": "the talk ends when all say EOT in the same round", "any": "one EOT ends the talk"}
-    closing = ends.get(rules.closing, "the talk lasts a fixed number of rounds") if rules else ends["mutual"]
-    turns = "one after the other" if rules and rules.speaking == "sequential" else "all at once"
-    tokens = findings.study.facts.n_tokens
+    words = words_of(findings.study)
     asked = "whether they succeed" if findings.study.judged else "what they gain"
     says = (
-        f"{words['goal']} Before they move, the {words['agents']} talk: in each round everyone says, {turns}, one of "
-        f"{tokens} token{'s' * (tokens != 1)} that mean nothing at first, or EOT; {closing}. Below are what they say, "
-        f"a game against the network, and chapter by chapter {asked}, by which rule, and what the talk "
-        "causes: each figure says how to read it and has its numbers under it, and what does not apply is named at "
-        "the end with the reason."
+        f"{words['goal']} {_how_they_talk(findings.study, words['agents'])} Below are what they say, a game against "
+        f"the network, and chapter by chapter {asked}, by which rule, and what the talk causes: each figure says how "
+        "to read it and has its numbers under it, and what does not apply is named at the end with the reason."
     )
     return f"<p class=guide>{text(says)}</p>"
+
+
+def _how_they_talk(study: Study, agents: str) -> str:
+    """Who says what in a round, and what ends the talk: a sentence."""
+    rules = study.rules or TalkRules(n_tokens=study.facts.n_tokens)
+    if rules.channel == "off":
+        return f"The {agents} move without a talk."
+    eot, in_turn = "" if rules.closing == "fixed" else ", or EOT", rules.speaking == "sequential"
+    ends = {
+        "mutual": "the talk ends when all who speak say EOT in the same round",
+        "any": "one EOT ends the talk",
+        "fixed": "the talk lasts " + ("one round" if rules.max_rounds == 1 else f"{rules.max_rounds or 'many'} rounds"),
+    }
+    speaks = np.ones((1, study.game.n_agents), np.bool_) if study.sample is None else study.sample.speaks
+    given = np.array([rules.n_tokens if tokens is None else tokens for tokens in study.game.tokens])
+    own = np.where(speaks.any(axis=0), given, 0).tolist()
+    turns = "one after the other" if in_turn else "all at once"
+    if len({*own}) == 1:
+        who = "everyone" if speaks.all() else "who may speak"
+        says = f"{who} says, {turns}, {_one_of(own[0])} that mean{'s' * (own[0] == 1)} nothing at first{eot}"
+    else:
+        roles = [role for role in range(len(study.game.roles)) if own[study.game.role_of.index(role)]]
+        several = len(roles) > 1 or study.game.role_of.count(roles[0]) > 1
+        said = listed([_role_says(study.game, role, own) for role in roles])
+        says = f"{said}{f', {turns}' * several}{eot}; tokens mean nothing at first"
+    return f"Before they move, the {agents} talk: in each round {says}; {ends[rules.closing]}."
+
+
+def _role_says(game: Declaration, role: int, tokens: list[int]) -> str:
+    """What the agents of a role say in a round."""
+    who = "each" if game.role_of.count(role) > 1 else "the"
+    return f"{who} {printable(game.roles[role], 100)} says {_one_of(tokens[game.role_of.index(role)])}"
+
+
+def _one_of(tokens: int) -> str:
+    return "its only token" if tokens == 1 else f"one of {tokens} tokens"
 
 
 def _contents(chapters: list[tuple[str, str, str]], number: int) -> str:
