@@ -232,7 +232,7 @@ def _print_end(console: Console, summary: dict, where: str) -> None:
         + (f"{success}; " if summary["recent_success"] is not None else "")
         + f"return of the last {summary['recent_return_episodes']:,} {_recent(summary)}"
         + f"; staleness {summary['staleness_mean']:.1f} updates (at most {summary['staleness_max']})"
-        + "".join(f"; {summary[key]} {label}" for key, label in _COUNTED.items() if summary[key]),
+        + "".join(f"; {label} {summary[key]}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,
     )
     console.print(f"the run lies in {where}; next: python -m emcomm.analyze {where}", soft_wrap=True)
@@ -250,9 +250,9 @@ def _mean(value: float, low: float | None, high: float | None, count: int) -> st
 
 
 _COUNTED = {
-    "workers_died": "workers died and were replaced",
-    "gradients_refused": "gradients refused",
-    "resumes": "resumes",
+    "workers_died": "workers that died and were replaced:",
+    "gradients_refused": "gradients refused:",
+    "resumes": "resumes:",
 }
 
 

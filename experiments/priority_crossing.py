@@ -34,8 +34,10 @@ def conclude(results: Results) -> Conclusion:
     left.set(ylabel="success (%)", ylim=(0, 103))
     draw_seeds(right, results, "rounds", [OPEN], scale=1)
     right.set(ylabel="rounds of talk", ylim=(0, None))
+    apart = mean_of(talk.success).low > mean_of(muted.success).high
+    slower = talk.rounds.mean() - talk.best_rounds.iloc[0]
     return Conclusion(
-        answer="Yes, half a round slower than the shortest talk.",
+        answer=f"Yes, {slower:.1f} rounds slower than the shortest talk." if apart else "That they can is not shown.",
         key=f"{seeds_of(muted).sentence} → {seeds_of(talk).sentence}",
         headline=f"With talk the more delayed train gets the main line in {seeds_of(talk).sentence}, after "
         f"{number(mean_of(talk.rounds))} rounds (least: {talk.best_rounds.iloc[0]:.2f}); without talk in "

@@ -123,7 +123,7 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_run_goes_on(whole_log, e
         more = summary["episodes"] + 5000
         done = emcomm("train", "--resume", run.run, "--workers", 2, "--episodes", more)
         assert done.returncode == 0, done.stderr
-        assert f"{died} workers died and were replaced; 1 resumes" in done.stdout
+        assert f"workers that died and were replaced: {died}; resumes: 1" in done.stdout
         assert len(whole_log(run.run / "dialogues")) == more
         assert (run.summary()["interrupted"], run.summary()["episodes"]) == (False, more)
 
@@ -358,7 +358,7 @@ def test_a_killed_driver_is_resumed(whole_log, emcomm, tmp_path) -> None:
         assert checkpoint.facts["version"] > 0
         done = emcomm("train", "--resume", run.run)
         assert done.returncode == 0, done.stderr
-        assert "1 resumes" in done.stdout
+        assert "resumes: 1" in done.stdout
         assert not list(run.run.rglob("*.tmp"))
         log = whole_log(run.run / "dialogues")
         assert len(log) == 40_000
@@ -602,7 +602,7 @@ def test_a_nan_reward_never_reaches_the_weights(whole_log, tmp_path) -> None:
         summary = run.summary()
         assert summary["gradients_refused"] > 5
         assert summary["updates"] > 5
-        assert f"{summary['gradients_refused']} gradients refused" in run.said
+        assert f"gradients refused: {summary['gradients_refused']}" in run.said
         assert len(whole_log(run.run / "dialogues")) == 3000
         tensors = load_file(run.checkpoints()[-1])  # the mean return is truly unknown, and so kept
         assert all(np.isfinite(tensor).all() for name, tensor in tensors.items() if not name.startswith("state."))

@@ -17,6 +17,10 @@ from experiments.running import RESULTS, RunOptions, load, run
 from experiments.running import names as names_in
 
 
+class ReplicationsOptions(ListOptions):
+    """List the replications of published results, their state and verdicts."""
+
+
 def names() -> list[str]:
     """The ids of all replications, the oldest paper first."""
     import experiments.replications
@@ -58,7 +62,7 @@ def main() -> int:
         name, *flags = sys.argv[1:]
         replication(name)
         return run(f"replications.{name}", parse(RunOptions, flags, f"experiments.replications {name}"), console)
-    options = parse(ListOptions, sys.argv[1:], "experiments.replications")
+    options = parse(ReplicationsOptions, sys.argv[1:], "experiments.replications")
     if options.markdown:
         print(section(options.out), end="")
         return 0

@@ -176,9 +176,9 @@ def _answer(results: Results) -> str:
     if not found:
         return "Not decided: too few networks tell all states."
     if all(_way(one) == NEITHER for lengths in found for one in (lengths.free, lengths.priced)):
-        return "Frequent ones get neither longer nor shorter messages, with a price or without."
+        return "Not shown: the messages of frequent states are neither longer nor shorter beyond chance."
     said = [f"{_way(one.free)} without a price and {_way(one.priced)} with one ({one.tokens} tokens)" for one in found]
-    return f"Frequent ones get messages that are {'; '.join(said)}."
+    return f"Frequent states get messages that are {'; '.join(said)}."
 
 
 def _way(one: Interval) -> str:
