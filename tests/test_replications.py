@@ -302,14 +302,25 @@ def test_a_price_must_reverse_the_lengths(few: tuple, many: tuple, success: tupl
     assert planted(columns, "chaabouni_2019") == verdict
 
 
-@pytest.mark.parametrize(("shift", "verdict"), [(0.0, "reproduced"), (0.04, "reproduced"), (0.15, "partly")])
-def test_pooling_must_be_as_frequent_as_published(shift: float, verdict: str) -> None:
+@pytest.mark.parametrize(
+    ("other_code", "paper", "verdict"),
+    [(0.0, 0.0, "reproduced"), (0.04, -0.04, "reproduced"), (0.15, 0.0, "partly"), (0.0, 0.15, "partly")],
+)
+def test_pooling_must_be_as_frequent_as_published(other_code: float, paper: float, verdict: str) -> None:
     found = replication("barrett_2006")
-    figures = [p for p in found.published if p.condition.startswith("urns, ") and "Barrett" not in p.place]
-    published = {p.condition.removeprefix("urns, "): float(p.figure.removesuffix(" %")) / 100 for p in figures}
-    shares = [share + shift for share in published.values()]
-    simulated = pd.DataFrame({"simulation": list(published), "pairs": 1_000, "suboptimal": np.array(shares) * 1_000})
-    assert found.judge(Results(pd.DataFrame(), {}, False, simulated)).word == verdict
+    figures = [p for p in found.published if p.condition.startswith("urns, ")]
+    simulated = pd.DataFrame({
+        "simulation": [p.condition.removeprefix("urns, ") for p in figures],
+        "pairs": 1_000,
+        "suboptimal": [
+            10 * float(p.figure.removesuffix(" %")) + 1_000 * (paper if "Barrett" in p.place else other_code)
+            for p in figures
+        ],
+        "spread": [[5, *[0] * 38, 995]] * len(figures),
+    })  # fmt: skip
+    judged = found.judge(Results(pd.DataFrame(), {}, False, simulated))
+    assert judged.word == verdict
+    assert ("0.5 % succeed in less than 80 %" in judged.reason) == (other_code != 0)
     falling = simulated.assign(suboptimal=simulated.suboptimal.to_numpy()[::-1])
     assert found.judge(Results(pd.DataFrame(), {}, False, falling)).word == "not"
 

@@ -9,7 +9,10 @@ import pytest
 from emcomm.cli import parse
 from emcomm.config import Config
 from emcomm.errors import BadInput
+from emcomm.games import with_talk
+from envs import GAMES
 from envs.negotiation import TalkRules
+from experiments.game_speed import GameSpeedOptions, step_rate
 from experiments.throughput import ThroughputOptions, _bare_rate_here, learner_rate
 
 SMALL = Config(episodes=10**9, workers=0, games=8, device="cpu")
@@ -43,3 +46,15 @@ def test_what_cannot_be_measured_is_named(wrong) -> None:
 def test_what_cannot_be_measured_ends_in_one_line() -> None:
     with pytest.raises(BadInput, match=r"^--worker-counts must be numbers from 0 up, not "):
         parse(ThroughputOptions, ["--worker-counts", "-1"], "experiments.throughput")
+
+
+@pytest.mark.parametrize("env", GAMES)
+def test_every_game_can_be_measured_without_a_policy(env: str) -> None:
+    """Through the ends of its episodes."""
+    assert step_rate(with_talk(dataclasses.replace(SMALL, env=env)), 0.05) > 0
+
+
+@pytest.mark.parametrize("wrong", [{"games": 0}, {"seconds": float("nan")}], ids=str)
+def test_what_cannot_be_measured_without_a_policy_is_named(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be"):
+        GameSpeedOptions(**wrong)
