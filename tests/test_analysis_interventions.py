@@ -23,7 +23,7 @@ from analysis.causal import influence as influences
 from analysis.causal import role_leaks as leaks
 from analysis.causal.channel_controls import channel_controls
 from analysis.causal.dialogue_edits import EDITS, Spoken, edits
-from analysis.causal.influence import influence, positive_signalling
+from analysis.causal.influence import Voices, _signalled, influence, positive_signalling
 from analysis.causal.role_leaks import Leak, role_leaks
 from analysis.causal.summary import Causes
 from analysis.data.decisions import Decisions, NotApplicable, decisions
@@ -341,16 +341,32 @@ def test_without_talk_there_is_nothing_to_influence():
     assert edits(Voter(), RULES, silent)[0].changed.trials == 0
 
 
-def test_signalling_of_a_parrot():
+def test_signalling_of_a_parrot() -> None:
     """Round 1 depends on nothing; what a parrot says in round 2 is the one bit it heard; EOT tells nothing."""
     parrot = Voter(talk_rounds=2, parrot=True)
     found = positive_signalling(parrot, RULES, talk(parrot, 4000))
-    assert found == pytest.approx((0, 1, 0), abs=0.01)
+    assert [one.bits for one in found] == pytest.approx((0, 1, 0), abs=0.01)
+    assert [one.null for one in found] == pytest.approx((0, 0, 0), abs=1e-6)
+    assert all(one.low <= one.bits <= one.high for one in found)
+    assert 0.98 < found[1].low <= found[1].high < 1.02
 
 
-def test_signalling_of_those_who_ignore_what_they_know():
+def test_signalling_of_those_who_ignore_what_they_know() -> None:
     found = positive_signalling(Voter(talk_rounds=3), RULES, talk(Voter(talk_rounds=3)))
-    assert found == pytest.approx((0, 0, 0, 0), abs=1e-6)
+    assert np.array(found) == pytest.approx(np.zeros((4, 4)), abs=1e-6)
+
+
+def test_the_interval_of_signalling_covers_what_all_dialogues_give() -> None:
+    """Two views, one of them rare: few dialogues say less well how often it comes."""
+    rng, words = np.random.default_rng(0), np.eye(2)
+    truth = -0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)
+    within = 0
+    for _ in range(100):
+        views = (rng.random(300) < 0.1).astype(int)
+        found = _signalled([Voices(words[views], np.arange(300))], [Voices(words[:1], np.zeros(1, int))], rng)
+        assert found.null == 0
+        within += found.low <= truth <= found.high
+    assert 88 <= within <= 100
 
 
 # -- leaks -------------------------------------------------------------------------------------------------------------

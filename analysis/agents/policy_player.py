@@ -40,6 +40,10 @@ class Situation:
         rows = np.arange(len(self.memory))[which]
         return Situation(self.setting[rows], self.memory[torch.from_numpy(rows)])
 
+    def forgotten(self) -> Situation:
+        """The same with nothing remembered of what came before."""
+        return Situation(self.setting, torch.zeros_like(self.memory))
+
 
 def plain_situation(policy: Policy, rules: TalkRules, dialogues: int) -> Situation:
     """Dialogues that nobody held: first of their episode, in a game that shows its agents nothing."""

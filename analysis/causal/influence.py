@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch
 from analysis.agents.policy_player import Situation, action_probabilities
 from analysis.data.decisions import Decisions
 from analysis.metrics.entropy import bits_of
+from analysis.metrics.resampling import Reals, estimated
 from emcomm.networks.policy import Policy
 from envs.channels import SILENT
 from envs.game import Floats, Ints
@@ -112,6 +113,20 @@ def _what_could_be_said(
     return speaking / np.maximum(speaking.sum(axis=1, keepdims=True), 1e-30)
 
 
+class Blind:
+    """A network that sees nothing, neither of the game nor of the talk: token 0 whatever anybody says."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+    def encode(self, seen: Observation) -> torch.Tensor:
+        nothing = np.zeros_like(seen.features), np.minimum(seen.buffer, 0)  # SILENT stays
+        return self._policy.encode(seen._replace(features=nothing[0], buffer=nothing[1]))
+
+
 class Deaf:
     """A network that hears token 0 whatever the other says."""
 
@@ -136,45 +151,98 @@ def _divergence(distributions: list[Floats], weight: np.ndarray) -> tuple[float,
     return float(kl.mean()), float(np.abs(actual - mean).sum(axis=1).mean() / 2)
 
 
+class Signalled(NamedTuple):
+    """How much of what is said in one round depends on what the speakers know and have heard."""
+
+    bits: float
+    low: float
+    """Lower end of the 95 % bootstrap interval."""
+    high: float
+    null: float
+    """The same for the network made blind, which sees and hears nothing: 0 if the measure is right, but for what it may
+    not say (bits)."""
+
+
+def dependent_bits(said: np.ndarray, uses: np.ndarray | None = None) -> float:
+    """I(symbol; view) (bits) of the distributions `said` `[V, S]` under the views, each as often as `uses` `[V]` says.
+
+    The entropy of the mean distribution less the mean of the entropies. Two states that have a word each for sure, one
+    word for both, and words by lot (the signalling, the pooling and the babbling equilibrium of Lewis 1969):
+
+    >>> [dependent_bits(np.array(said)) for said in ([[1, 0], [0, 1]], [[1, 0], [1, 0]], [[0.5, 0.5], [0.5, 0.5]])]
+    [1.0, 0.0, 0.0]
+    """
+    share = np.full(len(said), 1 / len(said)) if uses is None else uses / max(uses.sum(), 1)
+    return max(float(bits_of(share @ said) - share @ bits_of(said)), 0.0)
+
+
 def positive_signalling(
-    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None = None
-) -> tuple[float, ...]:
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None = None, seed: int = 0
+) -> tuple[Signalled, ...]:
     """Bits of what a speaker says that depend on what it knows, per round: I(symbol; view so far) (Lowe et al. 2019).
 
     The entropy of the mean distribution over symbols less the mean of their entropies, both from the network's own
-    probabilities; for each role of the game apart, and their mean. What an agent of the plain crossing knows is the
-    talk so far: the first round is 0.
+    probabilities, so that nothing is to be taken away for chance; for each role of the game apart, and their mean. What
+    an agent of the plain crossing knows is the talk so far: the first round is 0.
 
     Parameters
     ----------
-    policy, rules, decided, situation
+    policy, rules, decided, situation, seed
         As for `edits`.
 
     Returns
     -------
-    tuple of float
-        Bits for round 1, 2, …
+    tuple of Signalled
+        For round 1, 2, …: `bits`, its interval over resampled dialogues, and `null`, the same for a blind network.
 
     Examples
     --------
-    `analysis.positive_signalling(policy, rules, decided)[0]`
+    `analysis.positive_signalling(policy, rules, decided)[0].bits`
     """
+    seen = _said(policy, rules, decided, situation)
+    unseen = _said(cast(Policy, Blind(policy)), rules, decided, situation and situation.forgotten())
+    return tuple(_signalled(*both, np.random.default_rng(seed)) for both in zip(seen, unseen, strict=True))
+
+
+class Voices(NamedTuple):
+    """What the agents of one role would say in a round."""
+
+    said: Reals
+    """`[V, S]` distributions over symbols."""
+    dialogue: Ints
+    """`[V]`"""
+
+
+def _said(policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None) -> list[list[Voices]]:
+    """For each round and each role that speaks in it: the distributions over symbols, and whose dialogues they are."""
     every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)[..., : rules.eot + 1]
     setting = situation.setting if situation else None
     n_agents = decided.symbols.shape[2]
     roles = np.array(setting.game.role_of if setting else [0] * n_agents)
-    speaks = setting.speaks if setting is not None and setting.speaks is not None else None
+    speaks = (
+        np.ones((len(decided), n_agents), np.bool_) if setting is None or setting.speaks is None else setting.speaks
+    )
     by_round = []
     for t in range(decided.symbols.shape[1]):
-        bits = []
+        voices = []
         for role in np.unique(roles):
-            there = np.tile((decided.n_rounds > t)[:, None], (1, int((roles == role).sum())))
-            there &= True if speaks is None else speaks[:, roles == role]
-            said = every[:, t, roles == role][there].astype(np.float64)
+            row, agent = np.nonzero((decided.n_rounds > t)[:, None] & speaks & (roles == role))
+            said = every[row, t, agent].astype(np.float64)
             if len(said):
-                said = said / said.sum(axis=1, keepdims=True)
-                bits.append(max(float(bits_of(said.mean(axis=0)) - bits_of(said).mean()), 0.0))
-        if not bits:
+                voices.append(Voices(said / said.sum(axis=1, keepdims=True), row))
+        if not voices:
             break
-        by_round.append(float(np.mean(bits)))
-    return tuple(by_round)
+        by_round.append(voices)
+    return by_round
+
+
+def _signalled(seen: list[Voices], unseen: list[Voices], rng: np.random.Generator) -> Signalled:
+    """The mean over roles, with its interval over resampled dialogues."""
+    cuts = np.cumsum([len(voices.said) for voices in seen])[:-1]
+
+    def bits(uses: Ints) -> float:
+        return float(np.mean([dependent_bits(v.said, own) for v, own in zip(seen, np.split(uses, cuts), strict=True)]))
+
+    null = float(np.mean([dependent_bits(voices.said) for voices in unseen]))
+    found = estimated(bits, lambda rng: null, np.concatenate([voices.dialogue for voices in seen]), rng, nulls=1)
+    return Signalled(found.value, max(found.low, 0.0), found.high, null)

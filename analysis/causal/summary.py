@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.automata.query_learning import Learned
 from analysis.causal.channel_controls import Control
 from analysis.causal.dialogue_edits import Edit
-from analysis.causal.influence import Influence
+from analysis.causal.influence import Influence, Signalled
 from analysis.causal.role_leaks import Leak
 
 
@@ -21,7 +21,7 @@ class Causes:
     controls: tuple[Control, ...] = ()
     edits: tuple[Edit, ...] = ()
     influence: Influence | None = None
-    signalling: tuple[float, ...] = ()
+    signalling: tuple[Signalled, ...] = ()
     """Bits of what is said that depend on what was heard, per round."""
     leaks: tuple[Leak, ...] = ()
     growth: tuple[Learned, ...] = ()
@@ -35,7 +35,7 @@ class Causes:
             ],
             "edits": [(e.name, *_rate(e.changed), e.shift) for e in self.edits],
             "influence": [tuple(vars(self.influence).values())] if self.influence else [],
-            "signalling": [(t + 1, bits) for t, bits in enumerate(self.signalling)],
+            "signalling": [(t + 1, *said) for t, said in enumerate(self.signalling)],
             "leaks": [(leak.source, *_rate(leak.accuracy), leak.null, leak.leaks) for leak in self.leaks],
             "growth": [(g.length, g.n_states, g.converged, g.accuracy, g.questions) for g in self.growth],
         }
@@ -60,7 +60,7 @@ COLUMNS = {
     ],
     "edits": ["edit", "share_of_moves_changed", "low", "high", "shift_of_probability"],
     "influence": ["bits_on_next_action", "bits_on_move", "shift_of_move", "null_bits"],
-    "signalling": ["round", "bits"],
+    "signalling": ["round", "bits", "low", "high", "null"],
     "leaks": ["source", "accuracy", "low", "high", "null", "leaks"],
     "growth": ["rounds", "states", "converged", "accuracy", "questions"],
 }
