@@ -168,7 +168,19 @@ def dictionary(said: Utterances, seed: int = 0) -> Dictionary:
 
     Examples
     --------
-    `[(form_text(unit.form), unit.means.value) for unit in dictionary(said).units]`
+    A word for each colour, said first, and one for each shape, said second:
+
+    >>> colour, shape = np.divmod(np.arange(400) % 4, 2)
+    >>> none = np.zeros(400, np.bool_)
+    >>> said = Utterances(
+    ...     "sender", (Attribute("colour", 2), Attribute("shape", 2)), 4, 4, np.stack([colour, 2 + shape], axis=1),
+    ...     np.stack([colour, shape], axis=1), np.arange(400), np.zeros(400, int), none, np.full(400, 2), none,
+    ... )
+    >>> found = dictionary(said)
+    >>> sorted((form_text(unit.form), unit_meaning(unit.meaning, said.attributes)) for unit in found.units)
+    [('0', 'colour 0'), ('1', 'colour 1'), ('2', 'shape 0'), ('3', 'shape 1')]
+    >>> found.symbols.value, found.meanings.value
+    (1.0, 1.0)
     """
     rng = np.random.default_rng(seed)
     half = rng.permutation(int(said.dialogue.max(initial=0)) + 1) % 2 == 0

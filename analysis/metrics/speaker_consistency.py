@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import bits_of
-from analysis.metrics.resampling import Estimate
+from analysis.metrics.resampling import Estimate, estimated
 from analysis.metrics.symbol_information import NULLS, SEEN, counted, information
 from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
@@ -39,6 +39,9 @@ class Consistency(NamedTuple):
     jaques: float
     """0 to 1; high, too, where one symbol or one move is nearly always taken. H_max is that of the symbols that can be
     said, and of the moves that are ever legal for the mover."""
+    jaques_low: float
+    """Lower end of its 95 % bootstrap interval."""
+    jaques_high: float
     jaques_null: float
     """The same with permuted moves: what noise gives."""
     utterances: int
@@ -118,9 +121,24 @@ def consistency(
             move = numbered(moves[there, None].astype(np.int64))[1]
             bits = information(symbol, move, said.dialogue[there], rng, nulls)
             shape = (max(n_symbols, int(symbol.max()) + 1), max(n_moves, int(move.max()) + 1))
-            score, null = (jaques(_within(shape, counted(symbol, other))) for other in (move, rng.permutation(move)))
-            found.append(Consistency(said.speaker, name, own, t + 1, bits, score, null, len(there)))
+            score = _score(symbol, move, shape, said.dialogue[there], rng)
+            found.append(
+                Consistency(
+                    said.speaker, name, own, t + 1, bits, score.value, score.low, score.high, score.null, len(there)
+                )
+            )  # fmt: skip
     return tuple(found)
+
+
+def _score(symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng: np.random.Generator) -> Estimate:
+    """Jaques's score; its null is that of moves that are permuted once."""
+    pairs, size = symbol * shape[1] + move, shape[0] * shape[1]
+
+    def of(uses: Ints) -> float:
+        return jaques(np.bincount(pairs, uses, size).reshape(shape))
+
+    permuted = _within(shape, counted(symbol, rng.permutation(move)))
+    return estimated(of, lambda rng: jaques(permuted), dialogue, rng, nulls=1)
 
 
 def _within(shape: tuple[int, int], counts: Ints) -> Ints:
@@ -139,6 +157,8 @@ def to_frame(found: tuple[Consistency, ...]) -> pd.DataFrame:
             c.round,
             *c.bits,
             c.jaques,
+            c.jaques_low,
+            c.jaques_high,
             c.jaques_null,
             c.utterances,
         )
@@ -154,6 +174,8 @@ def to_frame(found: tuple[Consistency, ...]) -> pd.DataFrame:
         "null_bits",
         "p_value",
         "jaques",
+        "low",
+        "high",
         "jaques_null",
     ]
     return pd.DataFrame(rows, columns=[*names, "utterances"])

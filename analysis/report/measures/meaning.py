@@ -213,8 +213,18 @@ UNITS = Measure(
     tables=lambda result: {
         "units": pd.concat([d.to_frame() for d in result], ignore_index=True),
         "coverage": pd.DataFrame(
-            [(d.speaker, len(d.units), *_rate(d.symbols), d.meanings.value) for d in result],
-            columns=["speaker", "units", "share_of_tokens", "low", "high", "share_of_meanings"],
+            [(d.speaker, len(d.units), *_rate(d.symbols), *_rate(d.meanings), d.null_bits) for d in result],
+            columns=[
+                "speaker",
+                "units",
+                "share_of_tokens",
+                "low",
+                "high",
+                "share_of_meanings",
+                "lower",
+                "upper",
+                "null_bits",
+            ],
         ),
     },
     remark=_units_say,
