@@ -268,12 +268,16 @@ class _Batch:
         for stream in self._under_way:
             self._ray.cancel(stream)
         heard = [_in_a_thread(partial(self._hear_out, stream, each.folder)) for stream, each in self._under_way.items()]
-        for ended in wait(heard, SAVING_PATIENCE).done:
-            ended.result()
+        end = time.monotonic() + SAVING_PATIENCE
+        while wait(heard, LOOK_EVERY).not_done and time.monotonic() < end:
+            self._cluster.check()
+        for ended in heard:
+            if ended.done():
+                ended.result()
 
     def _hear_out(self, stream: Any, folder: Path) -> None:
         """Write down what a task says until it ends."""
-        with contextlib.suppress(self._ray.exceptions.RayError):
+        with contextlib.suppress(self._ray.exceptions.RayError), self._cluster.calling():
             for news in stream:
                 _write_down(self._ray.get(news), folder)
 

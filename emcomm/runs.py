@@ -248,7 +248,8 @@ def _require_readable(settings: Path) -> None:
     try:
         files.read_as(settings, settings.parent, RunFile)
     except BadInput as error:
-        raise BadInput(f"a run with these settings could not be opened again: {error.__cause__ or error}") from error
+        why = str(error.__cause__ or error).removeprefix(f"{settings} ")
+        raise BadInput(f"a run with these settings could not be opened again: {why}") from error
 
 
 # -- folders and locks -------------------------------------------------------------------------------------------------

@@ -36,7 +36,10 @@ class Meanings:
     split_seed : int
         Which combinations those are.
     held_out_objects : str or int
-        The numbers of these combinations instead of a share, as in "1 4 12": a split that somebody has published.
+        The numbers of these combinations instead of a share, with spaces or commas between, as in "1 4 12": a split
+        that somebody has published. Numbers go from 0 to `n_values` ** `n_attributes` - 1, the last attribute changing
+        fastest: object 5 of 2 attributes with 3 values has values 1 and 2. Each comes once, and without `held_out`;
+        here, too, each value stays in training with some combination.
     drawn : str
         What `draw` draws.
     frequencies : str
@@ -138,7 +141,8 @@ class Meanings:
         for number in objects.replace(",", " ").split() or [objects]:
             if number in numbers or number not in known:
                 raise BadOption(
-                    f"held_out_objects must be different numbers from 0 to {len(self) - 1}, as in '0 3', not {number!r}"
+                    f"held_out_objects must be different numbers from 0 to {len(self) - 1}, as in '0 3', "
+                    f"not {number[:40]!r}"
                 )
             numbers.add(number)
         kept = np.isin(np.arange(len(self)), [int(number) for number in numbers])

@@ -39,8 +39,9 @@ class SignallingGame:
     frequencies : str
         uniform: all objects equally often; zipf: the r-th in proportion to 1 / r (Chaabouni et al. 2019).
     held_out, split_seed, meanings, held_out_objects
-        The share of the objects that training never draws, what fixes which, what this game draws, and their numbers
-        instead of a share (`envs.meanings.Meanings`). Distractors are drawn evenly from the same objects.
+        The share of the objects that training never draws, what fixes which, what this game draws, and, instead of a
+        share, the numbers of the objects (`envs.meanings.Meanings`). Distractors are drawn evenly from the same
+        objects.
 
     The sender sees its object, the receiver the objects to choose from, in random order: each attribute one-hot.
     Raises BadOption, which names the option that cannot be played with.

@@ -44,8 +44,8 @@ class TaskAndTalkGame:
         last asked (below 1); the task is drawn from all. At first all count as lost. It needs the `meanings` of
         training, which a training sets: an evaluation draws all alike. The paper: 0.8.
     held_out, split_seed, meanings, held_out_objects
-        The share of the objects that training never draws, what fixes which, what this game draws, and their numbers
-        instead of a share (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
+        The share of the objects that training never draws, what fixes which, what this game draws, and, instead of a
+        share, the numbers of the objects (`envs.meanings.Meanings`). Of the paper's 64 objects 80 % were for training.
 
     Q-bot sees its task, A-bot its object: one-hot each. The talk is two rounds, Q-bot first, without EOT. An A-bot that
     remembers nothing of the first round: `--policies by-role --torso gru,window --window 1`.

@@ -1,8 +1,8 @@
 """How fast do the games step without a policy? `python -m experiments.game_speed`.
 
 Agent-steps per second of each registered game with its own talk, on one core: what its step and its observations take,
-under random legal actions whose choice is not counted. Beside it the forward and backward pass of the network alone on
-as many steps, measured just before: ratios hold where single figures drift.
+under random legal actions whose choice is not counted. Beside it the forward and backward pass of the network alone,
+on the same core just before: ratios hold where single figures drift.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> int:
     console = Console(highlight=False)
     for env in GAMES:
         for own in ({}, *LARGER.get(env, ())):
-            config = with_talk(Config(env=env, game_options=own, games=options.games, unroll=8))
+            config = with_talk(Config(env=env, game_options=own, games=options.games, unroll=8, device="cpu"))
             bare = bare_rate(config, options.seconds / 2, 1)
             rate = step_rate(config, options.seconds)
             name = " ".join([env, *(f"{option}={value}" for option, value in own.items())])

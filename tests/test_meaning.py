@@ -28,7 +28,7 @@ from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
 from analysis.metrics.entropy import shared_information
 from analysis.metrics.form_meaning import Form, dictionary
 from analysis.metrics.resampling import estimated
-from analysis.metrics.speaker_consistency import consistency, jaques
+from analysis.metrics.speaker_consistency import _interval, consistency, jaques
 from analysis.metrics.symbol_information import counted, information, symbol_information
 from analysis.metrics.told_capacity import capacity, held_out_bits, least_rounds
 from analysis.metrics.topographic_similarity import edit, hamming, similarity_of, topographic_similarity
@@ -462,6 +462,17 @@ def test_consistency_as_jaques_has_it_by_hand() -> None:
     assert jaques(np.array([[3, 1], [1, 3]])) == pytest.approx(0.18872, abs=1e-5)
 
 
+def test_the_interval_of_jaques_score_covers_it() -> None:
+    rng, within = np.random.default_rng(0), 0
+    for _ in range(60):
+        symbol = rng.integers(2, size=400)
+        move = np.where(rng.random(400) < 0.75, symbol, 1 - symbol)
+        low, high = _interval(symbol, move, (2, 2), np.arange(400), rng)
+        within += low <= 0.18872 <= high
+        assert high - low < 0.2
+    assert within >= 51
+
+
 def test_jaques_counts_what_can_be_said_and_done() -> None:
     """Noise that takes both tokens and both legal moves equally often has 0, of a role that never has the other two."""
     rng = np.random.default_rng(0)
@@ -473,6 +484,7 @@ def test_jaques_counts_what_can_be_said_and_done() -> None:
     [said] = utterances(table, game, 2)
     for one in consistency(said, table, game, nulls=9, fixed=True):
         assert (one.jaques, one.jaques_null) == (pytest.approx(0, abs=0.002), pytest.approx(0, abs=0.002))
+        assert 0 <= one.jaques_low <= one.jaques <= one.jaques_high < 0.005
     either = 0.5 * (1 - 1 / math.log2(3))  # with an EOT that is never said
     assert consistency(said, table, game, nulls=9)[0].jaques == pytest.approx(either, abs=0.002)
 

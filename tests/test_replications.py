@@ -321,6 +321,9 @@ def test_pooling_must_be_as_frequent_as_published(other_code: float, paper: floa
     judged = found.judge(Results(pd.DataFrame(), {}, False, simulated))
     assert judged.word == verdict
     assert ("0.5 % succeed in less than 80 %" in judged.reason) == (other_code != 0)
+    four = simulated.simulation.str.startswith("n = 4, 100k")
+    only = simulated.assign(suboptimal=simulated.suboptimal + np.where(four & (other_code == 0), 100, 0))
+    assert "Two states" not in found.judge(Results(pd.DataFrame(), {}, False, only)).reason or other_code != 0
     falling = simulated.assign(suboptimal=simulated.suboptimal.to_numpy()[::-1])
     assert found.judge(Results(pd.DataFrame(), {}, False, falling)).word == "not"
 

@@ -206,7 +206,7 @@ def test_counting_bias_is_no_consistency_and_few_seeds_settle_nothing() -> None:
         (-0.5, -0.3, "partly", "longer without a price and longer with one"),
         (0.5, 0.6, "partly", "shorter without a price and shorter with one"),
         (0.5, -0.5, "not", "shorter without a price and longer with one"),
-        (0.0, 0.0, "not", "neither longer nor shorter beyond chance."),
+        (0.0, 0.0, "not", "No difference beyond chance is shown"),
     ],
 )
 @pytest.mark.parametrize("tokens", chaabouni_2019.PAIRS)

@@ -265,22 +265,30 @@ def test_one_run_has_nothing_beside_it(found: Findings) -> None:
     [
         (
             "crossing", {}, [[1, 1]],
-            "Before they move, the trains talk: in each round everyone says, all at once, one of 5 tokens that mean "
-            "nothing at first, or EOT; the talk ends when all who speak say EOT in the same round.",
+            "Before they move, the trains may talk: in each round everyone says, all at once, one of 5 tokens that "
+            "mean nothing at first, or EOT; the talk ends when all who speak say EOT in the same round.",
         ),
         (
             "crossing", {"n_tokens": 1, "closing": "any", "speaking": "sequential"}, [[0, 1], [1, 1]],
-            "Before they move, the trains talk: in each round who may speak says, one after the other, its only token "
-            "that means nothing at first, or EOT; one EOT ends the talk.",
+            "Before they move, the trains may talk: in each round whoever may speak says, one after the other, its "
+            "only token, which means nothing at first, or EOT; one EOT ends the talk.",
         ),
-        ("crossing", {"channel": "off"}, [[0, 0]], "The trains move without a talk."),
+        ("crossing", {"channel": "off"}, [[1, 1]], "The trains move without a talk."),
+        ("crossing", {}, [[0, 0]], "The trains move without a talk."),
         (
-            "signalling", {"closing": "fixed", "max_rounds": 1}, [[1, 0], [1, 0]],
+            "line", {"n_tokens": 5}, [[0, 1, 1, 0], [0, 1, 0, 0]],
+            "Before they move, the trains may talk: in each round each train that may speak says one of 5 tokens, all "
+            "at once, or EOT; tokens mean nothing at first; the talk ends when all who speak say EOT in the same "
+            "round.",
+        ),
+        (
+            "signalling", {"closing": "fixed", "max_rounds": 1, "opening": "talk"}, [[1, 0], [1, 0]],
             "Before they move, the players talk: in each round the sender says one of 5 tokens; tokens mean nothing at "
             "first; the talk lasts one round.",
         ),
         (
-            "task-and-talk", {"closing": "fixed", "max_rounds": 2, "speaking": "sequential"}, [[1, 1]],
+            "task-and-talk", {"closing": "fixed", "max_rounds": 2, "opening": "talk", "speaking": "sequential"},
+            [[1, 1]],
             "Before they move, the bots talk: in each round the questioner says one of 3 tokens and the answerer says "
             "one of 4 tokens, one after the other; tokens mean nothing at first; the talk lasts 2 rounds.",
         ),

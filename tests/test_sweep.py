@@ -590,7 +590,8 @@ def test_a_task_whose_end_ray_never_tells_does_not_keep_the_others_from_saving(
         exceptions=SimpleNamespace(RayError=ZeroDivisionError),
     )  # fmt: skip
     monkeypatch.setattr(batch, "SAVING_PATIENCE", 0.5)
-    cluster: Any = SimpleNamespace(ray=ray, is_local=True)
+    monkeypatch.setattr(batch, "LOOK_EVERY", 0.1)
+    cluster: Any = SimpleNamespace(ray=ray, is_local=True, check=lambda: None, calling=contextlib.nullcontext)
     runs = batch._Batch(cluster, print)
     runs._under_way = {says(name): Wanted(tmp_path, CONFIG) for name in ("first", "second")}
     runs._let_them_save()
@@ -599,6 +600,14 @@ def test_a_task_whose_end_ray_never_tells_does_not_keep_the_others_from_saving(
     def full(folder: Path, piece: mirror.Piece) -> None:
         raise OSError(28, "No space left on device")
 
+    def dead() -> None:
+        raise Fault("Ray has broken down")
+
+    runs._under_way = {says("first"): Wanted(tmp_path, CONFIG)}
+    cluster.check = dead
+    with pytest.raises(Fault, match="broken down"):
+        runs._let_them_save()
+    cluster.check = lambda: None
     monkeypatch.setattr(mirror, "receive", full)
     runs._under_way = {says("third"): Wanted(tmp_path, CONFIG)}
     with pytest.raises(Fault, match="No space left"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from emcomm.cli import parse
 from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.games import with_talk
-from envs import GAMES
+from envs import GAMES, Negotiation
 from envs.negotiation import TalkRules
 from experiments.game_speed import GameSpeedOptions, step_rate
 from experiments.throughput import ThroughputOptions, _bare_rate_here, learner_rate
@@ -49,9 +50,18 @@ def test_what_cannot_be_measured_ends_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("env", GAMES)
-def test_every_game_can_be_measured_without_a_policy(env: str) -> None:
+def test_every_game_can_be_measured_without_a_policy(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the ends of its episodes."""
-    assert step_rate(with_talk(dataclasses.replace(SMALL, env=env)), 0.05) > 0
+    resets: list[int] = []
+    begin = Negotiation.reset
+
+    def reset(talk: Negotiation, which: np.ndarray | None = None) -> None:
+        resets.append(talk.game.n_games if which is None else int(which.sum()))
+        begin(talk, which)
+
+    monkeypatch.setattr(Negotiation, "reset", reset)
+    assert step_rate(with_talk(dataclasses.replace(SMALL, env=env)), 0.1) > 0
+    assert len(resets) > 1
 
 
 @pytest.mark.parametrize("wrong", [{"games": 0}, {"seconds": float("nan")}], ids=str)

@@ -40,9 +40,10 @@ class Situation:
         rows = np.arange(len(self.memory))[which]
         return Situation(self.setting[rows], self.memory[torch.from_numpy(rows)])
 
-    def forgotten(self) -> Situation:
-        """The same with nothing remembered of what came before."""
-        return Situation(self.setting, torch.zeros_like(self.memory))
+    def forgotten(self, policy: Policy) -> Situation:
+        """The same with nothing remembered of what came before, each agent played by the network that played it."""
+        everyone = np.ones(self.memory.shape[:2], np.bool_)
+        return Situation(self.setting, policy.forget(self.memory.flatten(0, 1), everyone).view(self.memory.shape))
 
 
 def plain_situation(policy: Policy, rules: TalkRules, dialogues: int) -> Situation:

@@ -113,28 +113,26 @@ def _what_could_be_said(
     return speaking / np.maximum(speaking.sum(axis=1, keepdims=True), 1e-30)
 
 
-class Blind:
+class _Numbed:
+    """A network that does not notice all there is."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+
+class Blind(_Numbed):
     """A network that sees nothing, neither of the game nor of the talk: token 0 whatever anybody says."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._policy, name)
-
     def encode(self, seen: Observation) -> torch.Tensor:
-        nothing = np.zeros_like(seen.features), np.minimum(seen.buffer, 0)  # SILENT stays
-        return self._policy.encode(seen._replace(features=nothing[0], buffer=nothing[1]))
+        unheard = np.minimum(seen.buffer, 0)  # SILENT stays
+        return self._policy.encode(seen._replace(features=np.zeros_like(seen.features), buffer=unheard))
 
 
-class Deaf:
+class Deaf(_Numbed):
     """A network that hears token 0 whatever the other says."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._policy, name)
 
     def encode(self, seen: Observation) -> torch.Tensor:
         buffer = seen.buffer.copy()
@@ -152,15 +150,15 @@ def _divergence(distributions: list[Floats], weight: np.ndarray) -> tuple[float,
 
 
 class Signalled(NamedTuple):
-    """How much of what is said in one round depends on what the speakers know and have heard."""
+    """How much of what is said in one round depends on what the speakers see: the game, and the talk so far."""
 
     bits: float
     low: float
     """Lower end of the 95 % bootstrap interval."""
     high: float
     null: float
-    """The same for the network made blind, which sees and hears nothing: 0 if the measure is right, but for what it may
-    not say (bits)."""
+    """The same for the network made blind, which sees and hears nothing (bits): 0 if the measure is right, but for what
+    it may not say, who is silent or out of reach, and which of several networks speaks."""
 
 
 def dependent_bits(said: np.ndarray, uses: np.ndarray | None = None) -> float:
@@ -182,8 +180,9 @@ def positive_signalling(
     """Bits of what a speaker says that depend on what it knows, per round: I(symbol; view so far) (Lowe et al. 2019).
 
     The entropy of the mean distribution over symbols less the mean of their entropies, both from the network's own
-    probabilities, so that nothing is to be taken away for chance; for each role of the game apart, and their mean. What
-    an agent of the plain crossing knows is the talk so far: the first round is 0.
+    probabilities, so that nothing is to be taken away for chance; for each role of the game apart, and their mean. The
+    talk so far holds the speaker's own words, too: to repeat a token drawn by lot counts. Of the plain crossing it is
+    all that an agent sees: the first round is 0.
 
     Parameters
     ----------
@@ -200,7 +199,7 @@ def positive_signalling(
     `analysis.positive_signalling(policy, rules, decided)[0].bits`
     """
     seen = _said(policy, rules, decided, situation)
-    unseen = _said(cast(Policy, Blind(policy)), rules, decided, situation and situation.forgotten())
+    unseen = _said(cast(Policy, Blind(policy)), rules, decided, situation and situation.forgotten(policy))
     return tuple(_signalled(*both, np.random.default_rng(seed)) for both in zip(seen, unseen, strict=True))
 
 
@@ -245,4 +244,5 @@ def _signalled(seen: list[Voices], unseen: list[Voices], rng: np.random.Generato
 
     null = float(np.mean([dependent_bits(voices.said) for voices in unseen]))
     found = estimated(bits, lambda rng: null, np.concatenate([voices.dialogue for voices in seen]), rng, nulls=1)
-    return Signalled(found.value, max(found.low, 0.0), found.high, null)
+    most = np.log2(seen[0].said.shape[1])
+    return Signalled(found.value, max(found.low, 0.0), float(min(found.high, most)), null)

@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import Estimate, estimated
-from analysis.metrics.symbol_information import NULLS, SEEN, counted, information
+from analysis.metrics.symbol_information import NULLS, SEEN, information
 from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
 from envs.game import Declaration, Ints
@@ -121,31 +121,23 @@ def consistency(
             move = numbered(moves[there, None].astype(np.int64))[1]
             bits = information(symbol, move, said.dialogue[there], rng, nulls)
             shape = (max(n_symbols, int(symbol.max()) + 1), max(n_moves, int(move.max()) + 1))
-            score = _score(symbol, move, shape, said.dialogue[there], rng)
-            found.append(
-                Consistency(
-                    said.speaker, name, own, t + 1, bits, score.value, score.low, score.high, score.null, len(there)
-                )
-            )  # fmt: skip
+            score, null = (jaques(_within(shape, symbol, other)) for other in (move, rng.permutation(move)))
+            low, high = _interval(symbol, move, shape, said.dialogue[there], rng)
+            found.append(Consistency(said.speaker, name, own, t + 1, bits, score, low, high, null, len(there)))
     return tuple(found)
 
 
-def _score(symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng: np.random.Generator) -> Estimate:
-    """Jaques's score; its null is that of moves that are permuted once."""
-    pairs, size = symbol * shape[1] + move, shape[0] * shape[1]
-
-    def of(uses: Ints) -> float:
-        return jaques(np.bincount(pairs, uses, size).reshape(shape))
-
-    permuted = _within(shape, counted(symbol, rng.permutation(move)))
-    return estimated(of, lambda rng: jaques(permuted), dialogue, rng, nulls=1)
+def _interval(
+    symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Of Jaques's score, over resampled dialogues (95 %)."""
+    found = estimated(lambda uses: jaques(_within(shape, symbol, move, uses)), lambda rng: 0.0, dialogue, rng, nulls=0)
+    return max(found.low, 0.0), min(found.high, 1.0)
 
 
-def _within(shape: tuple[int, int], counts: Ints) -> Ints:
-    """The counts in a table of all symbols and moves."""
-    whole = np.zeros(shape, np.int64)
-    whole[: counts.shape[0], : counts.shape[1]] = counts
-    return whole
+def _within(shape: tuple[int, int], symbol: Ints, move: Ints, uses: Ints | None = None) -> Ints:
+    """How often each symbol goes with each move, in a table of all of them; a row counts as often as `uses` says."""
+    return np.bincount(symbol * shape[1] + move, uses, shape[0] * shape[1]).reshape(shape)
 
 
 def to_frame(found: tuple[Consistency, ...]) -> pd.DataFrame:
@@ -174,8 +166,8 @@ def to_frame(found: tuple[Consistency, ...]) -> pd.DataFrame:
         "null_bits",
         "p_value",
         "jaques",
-        "low",
-        "high",
+        "low_jaques",
+        "high_jaques",
         "jaques_null",
     ]
     return pd.DataFrame(rows, columns=[*names, "utterances"])

@@ -127,7 +127,7 @@ def words_of(study: Study) -> dict[str, str]:
 
 
 def _guide(findings: Findings) -> str:
-    """Three sentences: what the game is, how they talk, and how to read the page."""
+    """What the game is, how they talk, and how to read the page."""
     if findings.study is None:
         return ""
     words = words_of(findings.study)
@@ -143,7 +143,8 @@ def _guide(findings: Findings) -> str:
 def _how_they_talk(study: Study, agents: str) -> str:
     """Who says what in a round, and what ends the talk: a sentence."""
     rules = study.rules or TalkRules(n_tokens=study.facts.n_tokens)
-    if rules.channel == "off":
+    speaks = np.ones((1, study.game.n_agents), np.bool_) if study.sample is None else study.sample.speaks
+    if rules.channel == "off" or not speaks.any():
         return f"The {agents} move without a talk."
     eot, in_turn = "" if rules.closing == "fixed" else ", or EOT", rules.speaking == "sequential"
     ends = {
@@ -151,25 +152,33 @@ def _how_they_talk(study: Study, agents: str) -> str:
         "any": "one EOT ends the talk",
         "fixed": "the talk lasts " + ("one round" if rules.max_rounds == 1 else f"{rules.max_rounds or 'many'} rounds"),
     }
-    speaks = np.ones((1, study.game.n_agents), np.bool_) if study.sample is None else study.sample.speaks
     given = np.array([rules.n_tokens if tokens is None else tokens for tokens in study.game.tokens])
     own = np.where(speaks.any(axis=0), given, 0).tolist()
     turns = "one after the other" if in_turn else "all at once"
     if len({*own}) == 1:
-        who = "everyone" if speaks.all() else "who may speak"
-        says = f"{who} says, {turns}, {_one_of(own[0])} that mean{'s' * (own[0] == 1)} nothing at first{eot}"
+        who = "everyone" if speaks.all() else "whoever may speak"
+        nothing = ", which means nothing at first" if own[0] == 1 else " that mean nothing at first"
+        says = f"{who} says, {turns}, {_one_of(own[0])}{nothing}{eot}"
     else:
-        roles = [role for role in range(len(study.game.roles)) if own[study.game.role_of.index(role)]]
-        several = len(roles) > 1 or study.game.role_of.count(roles[0]) > 1
+        roles = [role for role in range(len(study.game.roles)) if any(_of_role(own, study.game, role))]
+        several = sum(count > 0 for count in own) > 1
         said = listed([_role_says(study.game, role, own) for role in roles])
         says = f"{said}{f', {turns}' * several}{eot}; tokens mean nothing at first"
-    return f"Before they move, the {agents} talk: in each round {says}; {ends[rules.closing]}."
+    talk = "talk" if rules.opening == "talk" else "may talk"
+    return f"Before they move, the {agents} {talk}: in each round {says}; {ends[rules.closing]}."
+
+
+def _of_role(values: list[int], game: Declaration, role: int) -> list[int]:
+    """Those of the agents of a role."""
+    return [value for value, own in zip(values, game.role_of, strict=True) if own == role]
 
 
 def _role_says(game: Declaration, role: int, tokens: list[int]) -> str:
     """What the agents of a role say in a round."""
-    who = "each" if game.role_of.count(role) > 1 else "the"
-    return f"{who} {printable(game.roles[role], 100)} says {_one_of(tokens[game.role_of.index(role)])}"
+    own, several = _of_role(tokens, game, role), len(game.roles) > 1
+    name = printable(game.roles[role] if several else game.words.agent, 100)
+    who = f"the {name}" if len(own) == 1 else f"each {name}" if all(own) else f"each {name} that may speak"
+    return f"{who} says {_one_of(max(own))}"
 
 
 def _one_of(tokens: int) -> str:

@@ -176,7 +176,7 @@ def _answer(results: Results) -> str:
     if not found:
         return "Not decided: too few networks tell all states."
     if all(_way(one) == NEITHER for lengths in found for one in (lengths.free, lengths.priced)):
-        return "Not shown: the messages of frequent states are neither longer nor shorter beyond chance."
+        return "No difference beyond chance is shown between the lengths for frequent and for rare states."
     said = [f"{_way(one.free)} without a price and {_way(one.priced)} with one ({one.tokens} tokens)" for one in found]
     return f"Frequent states get messages that are {'; '.join(said)}."
 

@@ -306,7 +306,8 @@ def cut_gradient(
 ) -> Gradient:
     """REINFORCE as in the paper's code: the gradient is summed over the batch, and then each of its numbers is cut.
 
-    At the start about half of them are larger (256 games of one batch), so that as many weights move by the same step.
+    At the start most of those that are not 0 are larger (256 games of one batch), so that as many weights move by the
+    same step.
     """
     learned = reinforce(policy, played, again, config, entropy_bonus)
     return learned._replace(vector=(SUMMED * played.choice.sum() * learned.vector).clamp(-CUT, CUT))
@@ -371,7 +372,7 @@ EXPERIMENT = Replication(
     ),
     game="`emcomm/task-and-talk-v1`: 64 objects, of which the 13 of the paper's code are held out. As in the paper, "
     "and where it is silent in its code: REINFORCE without a baseline; 1 for what is right and -10 for what is wrong; "
-    "a gradient that is summed over the batch and whose numbers are cut, at the start about half of them; two answers "
+    "a gradient that is summed over the batch and whose numbers are cut, at the start most of them; two answers "
     "that are weighed apart. Done otherwise here: gated recurrent units of 64 instead of LSTMs; 256 games in a batch "
     "instead of 1 000; each answer is one of the 4 values of its attribute, where the paper's bot has all 12; "
     "the objects of 80 % of the games are drawn from those that were lost with some task when it was last asked, where "

@@ -144,8 +144,8 @@ SIGNALLING = Measure(
     "signalling",
     _signalling,
     "Positive signalling",
-    "Bits of what a {agent} says that depend on what it knows and has heard, round by round (Lowe et al. 2019). The "
-    "null is the same network made blind and deaf.",
+    "Bits of what a {agent} says that depend on what it sees of the game and of the talk so far, its own words too, "
+    "round by round (Lowe et al. 2019). The null is the same network made blind and deaf.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("signalling"),
