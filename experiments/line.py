@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.runs import LoadedRun
-from analysis.explanation.sentence import listed
 from emcomm.config import Config
 from emcomm.games import with_talk
 from envs.line import LineGame, Reference, evaluate, first_come, least_reserve, planner, random_moves
@@ -55,7 +54,7 @@ def conclude(results: Results) -> Conclusion:
             0.5, 100 * share, name, transform=seeds.get_yaxis_transform(), ha="center", fontsize=8, color=GREY,
             va="bottom" if name in ("random", "planner") else "top",
         )  # fmt: skip
-    by_rule = listed([f"{REFERENCES[name][1]} {100 * share:.1f} %" for name, share in references.items()])
+    by_rule = "; ".join(f"{REFERENCES[name][1]}: {100 * share:.1f} %" for name, share in references.items())
     seeds.set(ylabel="trains that arrive in time (%)", xlabel="channel", ylim=(0, 106))
     reached = int((talk.score >= ARRIVE).sum())
     return Conclusion(
@@ -71,7 +70,7 @@ def conclude(results: Results) -> Conclusion:
         f"without. The networks that talk bring home {percent(mean_of(talk.score_shuffled), 1)} where they hear the "
         f"words of other lines, and {percent(mean_of(talk.score_constant), 1)} where they hear only token 0: what is "
         f"lost then is content. An episode without talk has fewer steps, so that its network learns from fewer "
-        f"gradients at the same length. By rule, of {LINES:,} lines, {by_rule}. Training and evaluation took "
+        f"gradients at the same length. Trains in time by rule, over {LINES:,} lines: {by_rule}. Training and evaluation took "
         f"{talk.wall_s.max() / 60:.0f} minutes at most, on a core that was shared.",
         table=by_condition(results, **{name: _share(column) for name, column in COLUMNS.items()}),
         figure=figure,
@@ -80,11 +79,11 @@ def conclude(results: Results) -> Conclusion:
 
 REFERENCES: dict[str, tuple[Reference, str]] = {
     "random": (random_moves, "random legal moves"),
-    "nearest first": (first_come, "whoever of a conflict group is nearest to the section, ties by a lot that all see,"),
-    "least reserve first": (least_reserve, "whoever of it has the least reserve, which only talk could tell,"),
-    "planner": (planner, "full knowledge, which made the timetables,"),
+    "nearest first": (first_come, "in a conflict group the nearest to the section first, ties by a lot that all see"),
+    "least reserve first": (least_reserve, "in it the least reserve first, which only talk could tell"),
+    "planner": (planner, "full knowledge, which made the timetables"),
 }
-"""Rules to compare with, and what goes by them."""
+"""Rules to compare with, and what they do."""
 
 
 def brought_home_by(rule: Reference) -> float:
