@@ -70,8 +70,8 @@ def conclude(results: Results) -> Conclusion:
         f"without. The networks that talk bring home {percent(mean_of(talk.score_shuffled), 1)} where they hear the "
         f"words of other lines, and {percent(mean_of(talk.score_constant), 1)} where they hear only token 0: what is "
         f"lost then is content. An episode without talk has fewer steps, so that its network learns from fewer "
-        f"gradients at the same length. Trains in time by rule, over {LINES:,} lines: {by_rule}. Training and evaluation "
-        f"took {talk.wall_s.max() / 60:.0f} minutes at most, on a core that was shared.",
+        f"gradients at the same length. Trains in time by rule, over {LINES:,} lines: {by_rule}. Training and "
+        f"evaluation took {talk.wall_s.max() / 60:.0f} minutes at most, on a core that was shared.",
         table=by_condition(results, **{name: _share(column) for name, column in COLUMNS.items()}),
         figure=figure,
     )
