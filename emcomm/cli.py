@@ -266,9 +266,10 @@ def print_dialogues(console: Console, table: DialogueTable, game: Declaration, e
     """
     several = bool(table.negotiation.any())
     names = ", ".join(printable(name, 40) for name in game.agent_names)
+    key = f"{eot} = EOT; " if (table.symbols == eot).any() else ""
     shown = Table(
         "", *["joint move"] * several, "talk", "moves", "outcome" if table.judged else "rewards", title_justify="left",
-        title=escape(f"{len(table)} dialogues ({eot} = EOT; each round: {names})"),
+        title=escape(f"{len(table)} dialogues ({key}each round: {names})"),
     )  # fmt: skip
     for d in range(len(table)):
         one = table[d]

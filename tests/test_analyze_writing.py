@@ -241,6 +241,14 @@ def test_names_cannot_command_the_terminal(call: Call, tmp_path: Path, name: str
     assert UNSEEN.search(console.export_text()) is None
 
 
+@pytest.mark.parametrize(("rounds", "names"), [([(4, 2), (5, 5)], True), ([(4, 2)], False)])
+def test_eot_is_explained_where_it_is_said(rounds: list, names: bool) -> None:
+    """A talk of a fixed number of rounds has none."""
+    console = Console(file=io.StringIO(), width=100)
+    print_dialogues(console, table_of([rounds]), plain_declaration(2, ("a", "b")), 5)
+    assert ("5 = EOT" in console.file.getvalue()) == names  # type: ignore[attr-defined]
+
+
 def test_an_error_line_is_one_line_and_plain(call: Call, tmp_path: Path) -> None:
     said = call("analyze", tmp_path / "no\x1b[2J\rsuch\x9brun")
     assert said.err == f"emcomm: there is no folder {tmp_path}/no\\x1b[2J such\\x9brun\n"

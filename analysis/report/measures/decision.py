@@ -112,7 +112,7 @@ LENGTHS = Measure(
     "lengths",
     lambda study: study.tokens,
     "Length of the dialogues",
-    "Rounds, the closing one included. A dialogue ends with EOT, or when it is cut.",
+    "Rounds, the closing one included. A dialogue ends as its rules say, with EOT or after so many rounds, or is cut.",
     chapter="decision",
     needs=(DIALOGUES,),
     tables=lambda result: {"lengths": result.length_frame()},
