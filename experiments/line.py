@@ -51,7 +51,7 @@ def conclude(results: Results) -> Conclusion:
     for name, share in references.items():
         seeds.axhline(100 * share, color=GREY, ls=":", lw=1)
         seeds.text(
-            0.5, 100 * share, name, transform=seeds.get_yaxis_transform(), ha="center", fontsize=8, color=GREY,
+            0.305, 100 * share, name, transform=seeds.get_yaxis_transform(), ha="center", fontsize=8, color=GREY,
             va="bottom" if name in ("random", "planner") else "top",
         )  # fmt: skip
     by_rule = "; ".join(f"{REFERENCES[name][1]}: {100 * share:.1f} %" for name, share in references.items())
@@ -71,8 +71,9 @@ def conclude(results: Results) -> Conclusion:
         "which only token 0 is heard; without rounds an episode has fewer steps, so that its network learns from fewer "
         f"gradients at the same length. The networks that talk bring home {percent(mean_of(talk.score_shuffled), 1)} "
         f"where they hear the words of other lines, and {percent(mean_of(talk.score_constant), 1)} where they hear "
-        f"only token 0: what is lost then is content. Trains in time by rule, over {LINES:,} lines: {by_rule}. Training and "
-        f"evaluation took {talk.wall_s.max() / 60:.0f} minutes at most, on a core that was shared.",
+        "only token 0: what is lost then is content. Trains in time by rule, over "
+        f"{LINES:,} lines: {by_rule}. Training and evaluation took {talk.wall_s.max() / 60:.0f} minutes at most, on a "
+        "core that was shared.",
         table=by_condition(results, **{name: _share(column) for name, column in COLUMNS.items()}),
         figure=figure,
     )
