@@ -33,7 +33,16 @@ from experiments.experiment import Results
 from experiments.replication import Paper, Published, Verdict
 from experiments.replications import kottur_2017
 from experiments.replications.__main__ import main, names, replication, section
-from experiments.replications.kottur_2017 import LOOK, MEMORYLESS, Forgetful, Likeliest, at_the_stop, likeliest
+from experiments.replications.kottur_2017 import (
+    LOOK,
+    MEMORYLESS,
+    OVERCOMPLETE,
+    VALUES,
+    Forgetful,
+    Likeliest,
+    at_the_stop,
+    likeliest,
+)
 from experiments.running import RESULTS, RunOptions, jobs, run
 
 FOLDER = Path(experiments.replications.__path__[0])
@@ -127,12 +136,13 @@ def planted(columns: dict[str, dict[str, float]], name: str) -> str:
 TABLE_1 = (0.256, 0.385, 0.744), (0.795, 0.884, 0.949)
 
 
-def vocabularies(both: tuple, one: tuple, control: float = 0.4) -> dict[str, dict[str, float]]:
-    """Planted shares of the three vocabularies on unseen objects, and of the control on seen ones."""
-    shares = (*((1.0, *own) for own in zip(both, one, strict=True)), (control, np.nan, np.nan))
-    columns = ("seen_both", "stop_both", "stop_one")
-    conditions = replication("kottur_2017").conditions
-    return {name: dict(zip(columns, own, strict=True)) for name, own in zip(conditions, shares, strict=True)}
+def vocabularies(both: tuple, one: tuple) -> dict[str, dict[str, float]]:
+    """Planted shares of the three vocabularies on unseen objects."""
+    names = replication("kottur_2017").conditions
+    return {
+        name: {"seen_both": 1.0, "stop_both": two, "stop_one": least}
+        for name, two, least in zip(names, both, one, strict=True)
+    }
 
 
 @pytest.mark.parametrize(
@@ -142,14 +152,26 @@ def vocabularies(both: tuple, one: tuple, control: float = 0.4) -> dict[str, dic
         ((0.36, 0.3, 0.7), TABLE_1[1], "partly", "many words generalise better, unlike"),
         ((0.05, 0.1, 0.99), (0.5, 0.6, 0.99), "partly", "at least one right, overcomplete"),
         (TABLE_1[0], (0.795, 0.7, 0.949), "partly", "Table 1: at least one right, attribute-value"),
-        ((0.256, 0.73, 0.744), TABLE_1[1], "not", "do not generalise better"),
-        ((0.74, 0.38, 0.26), (0.95, 0.88, 0.8), "not", "do not generalise better"),
+        ((0.256, 0.73, 0.744), TABLE_1[1], "not", "is not beyond chance"),
+        ((0.74, 0.38, 0.26), (0.95, 0.88, 0.8), "not", "is not beyond chance"),
     ],
 )
 def test_few_words_must_generalise_better(both: tuple, one: tuple, verdict: str, says: str) -> None:
     found = replication("kottur_2017").judge(planted_results(vocabularies(both, one), 0.02))
     assert found.word == verdict
     assert says in found.reason
+
+
+def test_what_seeds_leave_open_is_not_reproduced() -> None:
+    """The shares of Table 1 in the mean of seeds that differ by more: near, and not ahead beyond chance."""
+    rows = planted_results(vocabularies(*TABLE_1), 0.01).rows
+    rows.loc[rows.condition == MEMORYLESS, "stop_both"] = [0.1, 1.0, 0.8, 0.9, 0.92]
+    found = replication("kottur_2017").judge(Results(rows, {}, False))
+    assert found.word == "partly"
+    assert "is not beyond chance. All six shares" in found.reason
+    rows.loc[rows.condition == VALUES, "stop_both"] = [0.0, 0.6, 0.4, 0.5, 0.45]  # seed by seed they are 0.4 ahead
+    rows.loc[rows.condition == OVERCOMPLETE, "stop_both"] = [0.0, 0.4, 0.3, 0.3, 0.28]
+    assert replication("kottur_2017").judge(Results(rows, {}, False)).word == "reproduced"
 
 
 @pytest.mark.parametrize(("lost", "verdict"), [(1, "reproduced"), (2, "reproduced"), (3, "not"), (5, "not")])
@@ -159,20 +181,6 @@ def test_seeds_that_have_not_learned_are_said(lost: int, verdict: str) -> None:
     found = replication("kottur_2017").judge(Results(rows, {}, False))
     assert found.word == verdict
     assert f"learned by only {5 - lost} of 5 seeds with memoryless A (3, 4); the paper" in found.reason
-
-
-@pytest.mark.parametrize(("control", "says"), [(0.4, "answers, it learns "), (1.0, "learns as well: ")])
-def test_the_control_is_read_and_not_assumed(control: float, says: str) -> None:
-    results = planted_results(vocabularies(*TABLE_1, control=control), 0.01)
-    assert says in replication("kottur_2017").judge(results).reason
-
-
-def test_a_control_that_seems_to_learn_less_does_not_learn_as_well() -> None:
-    """60 and 30 % of seeds that differ much: neither apart nor alike."""
-    rows = planted_results(vocabularies(*TABLE_1, control=0.3), 0.01).rows
-    rows.loc[rows.condition == MEMORYLESS, "seen_both"] = [0.1, 0.9, 0.3, 1, 0.7]
-    reason = replication("kottur_2017").judge(Results(rows, {}, False)).reason
-    assert "16 answers, is not told apart beyond chance: " in reason
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,11 @@
 Q-bot has a task (two of three attributes, in an order), A-bot sees an object; two rounds of question and answer, then
 Q-bot names the two values. A fifth of the objects is kept from training: bots whose words stand for values succeed on
 these, too.
-
-In the control Q-bot names the pair as one of 16 answers, where the paper's names one value after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from analysis.data.runs import LoadedRun
 from analysis.explanation.sentence import listed
+from analysis.metrics.seed_aggregation import Interval
 from emcomm.a3c import Learner, Worker, seed_of_worker
 from emcomm.algorithms import Gradient
 from emcomm.algorithms.reinforce import reinforce
@@ -34,11 +33,9 @@ from experiments.experiment import Conclusion, Results, with_rules
 from experiments.measures import evaluation_of, under_channels
 from experiments.replication import Paper, Published, Replication, Verdict
 from experiments.running import main
-from experiments.writing import BLUE, GREEN, GREY, ORANGE, panels, percent
+from experiments.writing import BLUE, GREEN, GREY, ORANGE, mean_of, panels, percent
 
 OVERCOMPLETE, VALUES, MEMORYLESS = "overcomplete (64, 64)", "attribute-value (3, 12)", "memoryless A (3, 4)"
-WHOLE = "memoryless A, one of 16"
-"""The control: Q-bot names the pair as one of 16 answers."""
 TABLE_1 = {OVERCOMPLETE: (0.256, 0.795), VALUES: (0.385, 0.884), MEMORYLESS: (0.744, 0.949)}
 """Both values, and at least one of the two, right on unseen objects."""
 STOP = ("stop_both", "stop_one")
@@ -53,8 +50,7 @@ def measure(run: LoadedRun, quick: bool) -> dict[str, Any]:
     """Both and at least one value right, on seen and unseen objects: where the paper stops, and at the end of the
     training; and the channel controls."""
     table = evaluation_of(run)
-    is_published = run.config.game_options["naming"] == "values"  # and not the control
-    stop = at_the_stop(run.config) if is_published else None
+    stop = at_the_stop(run.config)
     return {
         **_shares(_game(run.config), table.moves, table.private),
         "stop_episodes": stop and stop.episodes, "stop_both": stop and stop.both, "stop_one": stop and stop.one,
@@ -137,12 +133,17 @@ class Found(NamedTuple):
     """Vocabularies that not every seed learns."""
     enough: bool
     """Each is learned by seeds enough for a verdict."""
-    best: bool
-    """On unseen objects few words without memory do better than both others beyond chance."""
+    ahead: dict[str, Interval]
+    """By how much few words without memory do better on unseen objects than each of the others, seed by seed."""
     ordered: bool
     """Nor is the order of the other two reversed beyond chance."""
     apart: list[str]
     """Published shares that are not near our mean."""
+
+    @property
+    def best(self) -> bool:
+        """Few words without memory do better than each of the others beyond chance."""
+        return all(difference.low > 0 for difference in self.ahead.values())
 
 
 def _stopped(results: Results, condition: str) -> pd.DataFrame:
@@ -157,7 +158,6 @@ def _learned(condition: str) -> Callable[[Results], str]:
 def _found(results: Results) -> Found:
     learned = {name: (len(_stopped(results, name)), len(results.of(name))) for name in TABLE_1}
     short = [f"{count} of {seeds} seeds with {name}" for name, (count, seeds) in learned.items() if count < seeds]
-    many, few, best = (results.mean(name, "stop_both") for name in TABLE_1)
     apart = [
         f"{label}, {name}: {percent(ours, 1)} against {100 * share:.1f} %"
         for name, shares in TABLE_1.items()
@@ -165,32 +165,38 @@ def _found(results: Results) -> Found:
         if not abs((ours := results.mean(name, column)).value - share) < NEAR
     ]
     enough = min(count for count, _ in learned.values()) >= LEAST
-    return Found(short, enough, best.low > max(many.high, few.high), many.low <= few.high, apart)
+    ahead = {name: _difference(results, MEMORYLESS, name) for name in (OVERCOMPLETE, VALUES)}
+    return Found(short, enough, ahead, not _difference(results, OVERCOMPLETE, VALUES).low > 0, apart)
+
+
+def _difference(results: Results, one: str, other: str) -> Interval:
+    """Of both values right on unseen objects where the paper stops, over the seeds of which both conditions learn."""
+    shares = [_stopped(results, name).set_index("seed").stop_both.astype(float) for name in (one, other)]
+    return mean_of((shares[0] - shares[1]).dropna(), bounds=(-1, 1))
 
 
 def judge(results: Results) -> Verdict:
     """Learned, few words without memory beyond both others on unseen objects, and the shares of Table 1."""
-    short, enough, best, ordered, apart = _found(results)
+    found = _found(results)
     shares = "; ".join(
         f"{name} {percent(results.mean(name, STOP[0]), 1)}, published {100 * both:.1f} %"
         for name, (both, _) in TABLE_1.items()
     )
+    differences = listed([f"{ahead.text(1, 100)} ({name})" for name, ahead in found.ahead.items()])
     said = (
-        "Where all games of training are right for the first time, both values of unseen objects are right: "
-        f"{shares}. {_control(results)}"
-    )
-    if not enough:
-        return Verdict("not", f"{_left(short)}{said}")
-    if not best:
-        alike = "Few words without memory do not generalise better than both others beyond chance."
-        return Verdict("not", f"{alike} {_left(short)}{said}")
+        f"Where all games of training are right for the first time, both values of unseen objects are right: {shares}. "
+        f"Seed by seed, few words without memory are ahead by {differences} points. {_left(found.short)}"
+    ).strip()
+    if not found.enough:
+        return Verdict("not", said)
+    near = f"All six shares of Table 1 lie within {100 * NEAR:.0f} points of our means. "
+    further = f"Further than {100 * NEAR:.0f} points from Table 1: {listed(found.apart)}. " if found.apart else near
+    if not found.best:
+        alike = "That few words without memory generalise better than both others is not beyond chance. "
+        return Verdict("not" if found.apart or not found.ordered else "partly", f"{alike}{further}{said}")
     reason = "Few words without memory generalise better than both others, beyond chance. "
-    if not apart and ordered:
-        within = f"All six shares of Table 1 lie within {100 * NEAR:.0f} points of our means. "
-        return Verdict("reproduced", f"{reason}{within}{_left(short)}{said}")
-    other = "" if ordered else "Of the other two, many words generalise better, unlike the paper. "
-    further = f"Further than {100 * NEAR:.0f} points from Table 1: {listed(apart)}. " if apart else ""
-    return Verdict("partly", f"{reason}{other}{further}{_left(short)}{said}")
+    other = "" if found.ordered else "Of the other two, many words generalise better, unlike the paper. "
+    return Verdict("partly" if found.apart or not found.ordered else "reproduced", f"{reason}{other}{further}{said}")
 
 
 def _left(short: list[str]) -> str:
@@ -198,16 +204,6 @@ def _left(short: list[str]) -> str:
     if not short:
         return ""
     return f"The objects of training are learned by only {listed(short)}; the paper trains until all are right. "
-
-
-def _control(results: Results) -> str:
-    """What it does to name the pair as one of 16 answers."""
-    apart, whole = (results.mean(name, "seen_both") for name in (MEMORYLESS, WHOLE))
-    said = f"{percent(whole, 1)} of the seen objects instead of {percent(apart, 1)}"
-    if whole.high < apart.low:
-        return f"The control: where Q-bot names the pair as one of 16 answers, it learns {said}, at the same length."
-    found = "learns as well" if whole.high >= apart.value else "is not told apart beyond chance"
-    return f"The control, in which Q-bot names the pair as one of 16 answers, {found}: {said}."
 
 
 SHOWN = (
@@ -219,7 +215,7 @@ SHOWN = (
 
 
 def conclude(results: Results) -> Conclusion:
-    """Seen and unseen objects for each vocabulary, and for the control."""
+    """Seen and unseen objects for each vocabulary."""
     figure, (axes,) = panels(1, 9.6)
     for place, name in enumerate(CONDITIONS):
         own = results.of(name)
@@ -228,22 +224,21 @@ def conclude(results: Results) -> Conclusion:
             at = np.full(len(own), place + shift)
             axes.plot(at, 100 * own[column].astype(float), "o", color=colour, ms=4, label=None if place else label)
             axes.plot([place + shift] * 2, [100 * middle.low, 100 * middle.high], color=colour, lw=9, alpha=0.25)
-        if name in TABLE_1:
-            axes.plot(
-                place, 100 * TABLE_1[name][0], "_", color=ORANGE, ms=26, mew=2.5,
-                label=None if place else "unseen objects, published",
-            )  # fmt: skip
+        axes.plot(
+            place, 100 * TABLE_1[name][0], "_", color=ORANGE, ms=26, mew=2.5,
+            label=None if place else "unseen objects, published",
+        )  # fmt: skip
     axes.axhline(100 / 16, color=GREY, ls=":", label="guessing")
-    labels = [*(name.replace(" (", "\n(") for name in TABLE_1), WHOLE.replace(", ", ",\n")]
+    labels = [name.replace(" (", "\n(") for name in TABLE_1]
     axes.set_xticks(range(len(CONDITIONS)), labels)
     axes.tick_params(axis="x", labelsize=8.5)
     axes.set(ylabel="both values right (%)", ylim=(0, 103))
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
 
-    def shares(column: str, names: Iterable[str] = tuple(TABLE_1)) -> dict[str, str]:
-        return {name: percent(results.mean(name, column), 1) for name in names}
+    def shares(column: str) -> dict[str, str]:
+        return {name: percent(results.mean(name, column), 1) for name in TABLE_1}
 
-    stop, unseen, seen = shares("stop_both"), shares("unseen_both"), shares("seen_both", CONDITIONS)
+    stop, unseen, seen = shares("stop_both"), shares("unseen_both"), shares("seen_both")
     found = _found(results)
     ranked = sorted(TABLE_1, key=lambda name: results.mean(name, "stop_both").value, reverse=True)
     after = listed([
@@ -274,7 +269,7 @@ def conclude(results: Results) -> Conclusion:
         + ", ".join(f"{share} ({name})" for name, share in shares("under_shuffled").items())
         + "; with token 0 only in "
         + ", ".join(shares("under_constant").values())
-        + f". {_control(results)}",
+        + ".",
         table=_table(results),
         figure=figure,
     )
@@ -328,16 +323,14 @@ UNSEEN = "1 4 12 25 28 29 32 33 37 49 56 57 59"
 purple circles the training has only the filled one."""
 
 
-def _condition(
-    q_tokens: int, a_tokens: int, episodes: int = 8_000_000, torso: str = "gru", naming: str = "values"
-) -> Config:
+def _condition(q_tokens: int, a_tokens: int, episodes: int = 8_000_000, torso: str = "gru") -> Config:
     return with_talk(
         Config(
             workers=0, env="emcomm/task-and-talk-v1", policies="by-role", torso=torso,
             algorithm="experiments.replications.kottur_2017:cut_gradient",
             game_options={
-                "q_tokens": q_tokens, "a_tokens": a_tokens, "naming": naming, "held_out_objects": UNSEEN, "retry": 0.8,
-                "wrong_costs": 10.0,
+                "q_tokens": q_tokens, "a_tokens": a_tokens, "naming": "values", "held_out_objects": UNSEEN,
+                "retry": 0.8, "wrong_costs": 10.0,
             },
             episodes=episodes, evaluation_games=10_000, games=256, unroll=5, discount=1.0, learning_rate=0.01,
             max_grad_norm=1e4, entropy_bonus=0.0,
@@ -345,16 +338,10 @@ def _condition(
     )  # fmt: skip
 
 
-def _memoryless(naming: str) -> Config:
-    torso = "gru,experiments.replications.kottur_2017:Forgetful"
-    return with_rules(_condition(3, 4, torso=torso, naming=naming), window=1)
-
-
 CONDITIONS = {
     OVERCOMPLETE: _condition(64, 64, 6_000_000),
     VALUES: _condition(3, 12),
-    MEMORYLESS: _memoryless("values"),
-    WHOLE: _memoryless("pair"),
+    MEMORYLESS: with_rules(_condition(3, 4, torso="gru,experiments.replications.kottur_2017:Forgetful"), window=1),
 }
 
 EXPERIMENT = Replication(
