@@ -251,7 +251,9 @@ def conclude(results: Results) -> Conclusion:
         if not found.enough
         else "Not by itself: few words and no memory make it generalise."
         if found.best
-        else "Not shown: no vocabulary generalises better than the others.",
+        else "Few words without memory are ahead, but not of both others beyond chance."
+        if all(ahead.value > 0 for ahead in found.ahead.values())
+        else "Not shown: few words without memory do not generalise better.",
         key=f"unseen: {stop[OVERCOMPLETE]} (64, 64), {stop[VALUES]} (3, 12), {stop[MEMORYLESS]} (3, 4)",
         headline=f"On unseen objects both values are right in {stop[OVERCOMPLETE]} (64 and 64 words), {stop[VALUES]} "
         f"(3 and 12) and {stop[MEMORYLESS]} (3 and 4, A-bot without memory), where all games of training are right for "
