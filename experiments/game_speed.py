@@ -19,7 +19,7 @@ from rich.table import Table
 from emcomm.cli import parse, run_command
 from emcomm.config import Config
 from emcomm.games import with_talk
-from emcomm.worlds import make_negotiation
+from emcomm.worlds import declaration, make_negotiation
 from envs import GAMES
 from experiments.throughput import bare_rate
 
@@ -79,8 +79,7 @@ def main() -> int:
             bare = bare_rate(config, options.seconds / 2, 1)
             rate = step_rate(config, options.seconds)
             name = " ".join([env, *(f"{option}={value}" for option, value in own.items())])
-            agents = make_negotiation(config, 1, np.random.SeedSequence(0)).declaration.n_agents
-            table.add_row(name, str(agents), f"{rate:,.0f}", f"{rate / bare:.1f}")
+            table.add_row(name, str(declaration(config).n_agents), f"{rate:,.0f}", f"{rate / bare:.1f}")
             console.print(f"{name}: {rate:,.0f} agent-steps/s")
     console.print(table)
     return 0

@@ -28,7 +28,7 @@ from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
 from analysis.metrics.entropy import shared_information
 from analysis.metrics.form_meaning import Form, dictionary
 from analysis.metrics.resampling import estimated
-from analysis.metrics.speaker_consistency import _interval, consistency, jaques
+from analysis.metrics.speaker_consistency import _score, consistency, jaques
 from analysis.metrics.symbol_information import counted, information, symbol_information
 from analysis.metrics.told_capacity import capacity, held_out_bits, least_rounds
 from analysis.metrics.topographic_similarity import edit, hamming, similarity_of, topographic_similarity
@@ -467,7 +467,7 @@ def test_the_interval_of_jaques_score_covers_it() -> None:
     for _ in range(60):
         symbol = rng.integers(2, size=400)
         move = np.where(rng.random(400) < 0.75, symbol, 1 - symbol)
-        low, high = _interval(symbol, move, (2, 2), np.arange(400), rng)
+        _, low, high = _score(symbol, move, (2, 2), np.arange(400), rng)
         within += low <= 0.18872 <= high
         assert high - low < 0.2
     assert within >= 51

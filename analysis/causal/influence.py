@@ -11,7 +11,7 @@ import torch
 from analysis.agents.policy_player import Situation, action_probabilities
 from analysis.data.decisions import Decisions
 from analysis.metrics.entropy import bits_of
-from analysis.metrics.resampling import Reals, estimated
+from analysis.metrics.resampling import Reals, with_interval
 from emcomm.networks.policy import Policy
 from envs.channels import SILENT
 from envs.game import Floats, Ints
@@ -242,7 +242,6 @@ def _signalled(seen: list[Voices], unseen: list[Voices], rng: np.random.Generato
     def bits(uses: Ints) -> float:
         return float(np.mean([dependent_bits(v.said, own) for v, own in zip(seen, np.split(uses, cuts), strict=True)]))
 
-    null = float(np.mean([dependent_bits(voices.said) for voices in unseen]))
-    found = estimated(bits, lambda rng: null, np.concatenate([voices.dialogue for voices in seen]), rng, nulls=1)
-    most = np.log2(seen[0].said.shape[1])
-    return Signalled(found.value, max(found.low, 0.0), float(min(found.high, most)), null)
+    value, low, high = with_interval(bits, np.concatenate([voices.dialogue for voices in seen]), rng)
+    null, most = np.mean([dependent_bits(voices.said) for voices in unseen]), np.log2(seen[0].said.shape[1])
+    return Signalled(value, max(low, 0.0), float(min(high, most)), float(null))

@@ -22,7 +22,7 @@ class Causes:
     edits: tuple[Edit, ...] = ()
     influence: Influence | None = None
     signalling: tuple[Signalled, ...] = ()
-    """Bits of what is said that depend on what was heard, per round."""
+    """Bits of what is said that depend on what is seen of the game and of the talk, per round."""
     leaks: tuple[Leak, ...] = ()
     growth: tuple[Learned, ...] = ()
     """Automata that answer like the network on dialogues up to some lengths."""

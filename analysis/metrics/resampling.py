@@ -53,6 +53,33 @@ def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int =
     return low, high
 
 
+def with_interval(
+    statistic: Callable[[Counts], float], dialogue: Counts, rng: np.random.Generator, replicates: int = 200
+) -> tuple[float, float, float]:
+    """A statistic with both ends of the 95 % interval of its resampled values; NaN where it cannot be estimated.
+
+    `statistic` takes `[U]` how often each row counts. Rows of one `dialogue` `[U]` are drawn together. A statistic of
+    resampled rows is biased as that of the rows is: the interval is that of the replicates about their median, put
+    around the figure itself.
+
+    >>> rows = np.array([0.0, 1.0] * 50)
+    >>> mean = lambda counts: float(counts @ rows / counts.sum())
+    >>> value, low, high = with_interval(mean, np.arange(100), np.random.default_rng(0))
+    >>> value, bool(0.35 < low < 0.45), bool(0.55 < high < 0.65)
+    (0.5, True, True)
+    """
+    value = statistic(np.ones(len(dialogue), np.int64))
+    _, which = np.unique(dialogue, return_inverse=True)
+    count = int(which.max()) + 1
+    even = np.full(count, 1 / count)
+    again = np.array([statistic(rng.multinomial(count, even)[which]) for _ in range(replicates)])
+    again = again[np.isfinite(again)]
+    if not np.isfinite(value) or not len(again):
+        return float("nan"), float("nan"), float("nan")
+    low, high = value + np.quantile(again, [0.025, 0.975]) - np.median(again)
+    return value, float(low), float(high)
+
+
 def estimated(
     statistic: Callable[[Counts], float],
     permuted: Callable[[np.random.Generator], float],
@@ -61,11 +88,9 @@ def estimated(
     replicates: int = 200,
     nulls: int = 99,
 ) -> Estimate:
-    """A statistic with the interval of its resampled values, and with its null.
+    """A statistic with the interval of its resampled values (`with_interval`), and with its null.
 
-    `statistic` takes `[U]` how often each row counts, `permuted` makes it anew of rows whose meanings were permuted.
-    Rows of one `dialogue` `[U]` are drawn together. A statistic of resampled rows is biased as that of the rows is:
-    the interval is that of the replicates about their median, put around the figure itself.
+    `permuted` makes it anew of rows whose meanings were permuted.
 
     >>> rows = np.array([0.0, 1.0] * 50)
     >>> mean = lambda counts: float(counts @ rows / counts.sum())
@@ -73,17 +98,11 @@ def estimated(
     >>> found.value, bool(0.35 < found.low < 0.45), found.p_value
     (0.5, True, 0.01)
     """
-    value = statistic(np.ones(len(dialogue), np.int64))
-    _, which = np.unique(dialogue, return_inverse=True)
-    count = int(which.max()) + 1
-    even = np.full(count, 1 / count)
-    again = np.array([statistic(rng.multinomial(count, even)[which]) for _ in range(replicates)])
-    again = again[np.isfinite(again)]
+    value, low, high = with_interval(statistic, dialogue, rng, replicates)
     null = np.array([permuted(rng) for _ in range(nulls)])
     null = null[np.isfinite(null)]
-    if not np.isfinite(value) or not len(again):
+    if np.isnan(value):
         return NO_ESTIMATE
-    low, high = value + np.quantile(again, [0.025, 0.975]) - np.median(again)
     high_null = float(np.quantile(null, 0.975)) if len(null) else float("nan")
     p_value = float((1 + (null >= value - 1e-12).sum()) / (1 + len(null)))
-    return Estimate(value, float(low), float(high), high_null, p_value)
+    return Estimate(value, low, high, high_null, p_value)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import bits_of
-from analysis.metrics.resampling import Estimate, estimated
+from analysis.metrics.resampling import Estimate, with_interval
 from analysis.metrics.symbol_information import NULLS, SEEN, information
 from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
@@ -121,18 +121,18 @@ def consistency(
             move = numbered(moves[there, None].astype(np.int64))[1]
             bits = information(symbol, move, said.dialogue[there], rng, nulls)
             shape = (max(n_symbols, int(symbol.max()) + 1), max(n_moves, int(move.max()) + 1))
-            score, null = (jaques(_within(shape, symbol, other)) for other in (move, rng.permutation(move)))
-            low, high = _interval(symbol, move, shape, said.dialogue[there], rng)
+            null = jaques(_within(shape, symbol, rng.permutation(move)))
+            score, low, high = _score(symbol, move, shape, said.dialogue[there], rng)
             found.append(Consistency(said.speaker, name, own, t + 1, bits, score, low, high, null, len(there)))
     return tuple(found)
 
 
-def _interval(
+def _score(
     symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Of Jaques's score, over resampled dialogues (95 %)."""
-    found = estimated(lambda uses: jaques(_within(shape, symbol, move, uses)), lambda rng: 0.0, dialogue, rng, nulls=0)
-    return max(found.low, 0.0), min(found.high, 1.0)
+) -> tuple[float, float, float]:
+    """Jaques's score with its interval over resampled dialogues (95 %)."""
+    score, low, high = with_interval(lambda uses: jaques(_within(shape, symbol, move, uses)), dialogue, rng)
+    return score, max(low, 0.0), min(high, 1.0)
 
 
 def _within(shape: tuple[int, int], symbol: Ints, move: Ints, uses: Ints | None = None) -> Ints:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.data.decisions import NO_SUCCESS
 from analysis.data.dialogue_text import line
+from analysis.data.utterances import speakers
 from analysis.explanation.sentence import listed
 from analysis.report import figures
 from analysis.report.findings import Findings
@@ -16,7 +17,6 @@ from analysis.report.html import card, chapter, fact, shown, table, text
 from analysis.report.measure import Line, Measure
 from analysis.report.study import Study
 from emcomm.printable import printable
-from envs.game import Declaration
 from envs.negotiation import TalkRules
 
 VERDICTS = {
@@ -160,25 +160,20 @@ def _how_they_talk(study: Study, agents: str) -> str:
         nothing = ", which means nothing at first" if own[0] == 1 else " that mean nothing at first"
         says = f"{who} says, {turns}, {_one_of(own[0])}{nothing}{eot}"
     else:
-        roles = [role for role in range(len(study.game.roles)) if any(_of_role(own, study.game, role))]
+        by_role = [(name, [own[agent] for agent in agents]) for name, agents in speakers(study.game, each_agent=False)]
         several = sum(count > 0 for count in own) > 1
-        said = listed([_role_says(study.game, role, own) for role in roles])
+        only = study.game.words.agent if len(by_role) == 1 else None
+        said = listed([_role_says(only or name, tokens) for name, tokens in by_role if any(tokens)])
         says = f"{said}{f', {turns}' * several}{eot}; tokens mean nothing at first"
     talk = "talk" if rules.opening == "talk" else "may talk"
     return f"Before they move, the {agents} {talk}: in each round {says}; {ends[rules.closing]}."
 
 
-def _of_role(values: list[int], game: Declaration, role: int) -> list[int]:
-    """Those of the agents of a role."""
-    return [value for value, own in zip(values, game.role_of, strict=True) if own == role]
-
-
-def _role_says(game: Declaration, role: int, tokens: list[int]) -> str:
-    """What the agents of a role say in a round."""
-    own, several = _of_role(tokens, game, role), len(game.roles) > 1
-    name = printable(game.roles[role] if several else game.words.agent, 100)
-    who = f"the {name}" if len(own) == 1 else f"each {name}" if all(own) else f"each {name} that may speak"
-    return f"{who} says {_one_of(max(own))}"
+def _role_says(name: str, tokens: list[int]) -> str:
+    """What the agents of a role say in a round, by the tokens of each."""
+    who = "the" if len(tokens) == 1 else "each"
+    allowed = "" if all(tokens) else " that may speak"
+    return f"{who} {printable(name, 100)}{allowed} says {_one_of(max(tokens))}"
 
 
 def _one_of(tokens: int) -> str:

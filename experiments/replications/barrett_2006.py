@@ -215,9 +215,9 @@ CONDITIONS = {WEAK: _a3c(4, 0.01), STRONG: _a3c(4, 0.2), EIGHT: _a3c(8, 0.2)}
 PUBLISHED_URNS = (
     Published(
         f"urns, {name}", "sub-optimal pairs", f"{SHARES[name][0]} %", SHARES[name][1], _urns_are(name),
-        "0 % in the limit" if states == 2 else "above 0 %",
+        "0 % in the limit" if name == TWO else "above 0 %",
     )
-    for name, states in ((name, URNS[name][0]) for name in SHARES)
+    for name in SHARES
 )  # fmt: skip
 QUOTED = (
     Published(
