@@ -17,6 +17,9 @@ from envs.channels import SILENT
 from envs.game import Floats, Ints
 from envs.negotiation import Observation, TalkRules
 
+ROUNDING = 1e-6
+"""Bits that are no more than rounding in the network's probabilities."""
+
 
 @dataclass(frozen=True)
 class Influence:
@@ -171,7 +174,8 @@ def dependent_bits(said: np.ndarray, uses: np.ndarray | None = None) -> float:
     [1.0, 0.0, 0.0]
     """
     share = np.full(len(said), 1 / len(said)) if uses is None else uses / max(uses.sum(), 1)
-    return max(float(bits_of(share @ said) - share @ bits_of(said)), 0.0)
+    bits = float(bits_of(share @ said) - share @ bits_of(said))
+    return bits if bits > ROUNDING else 0.0
 
 
 def positive_signalling(

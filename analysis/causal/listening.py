@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.agents.policy_player import Situation, move_probabilities
-from analysis.causal.influence import Deaf
+from analysis.causal.influence import ROUNDING, Deaf
 from analysis.data.decisions import Decisions, NotApplicable
 from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import interval_of_means
@@ -27,8 +27,6 @@ from envs.negotiation import SILENT, TalkRules
 
 TOLERANCE = 1 / 6
 """The jackknife takes away nearly all bias while that is a smaller share of the bits than this."""
-ROUNDING = 1e-6
-"""Bits that are no more than rounding in the network's probabilities."""
 DEAF_TALKS = 8
 """Foreign talks that are put to a deaf network, to which all are one."""
 
