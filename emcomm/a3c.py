@@ -350,7 +350,8 @@ class OnRay:
         self.processes = math.ceil(config.workers / (per_process or math.ceil(config.workers / self._cores)))
         """Processes that the workers live in."""
         gpus = 0.0
-        if choose_device(config.device).type == "cuda":
+        device = choose_device(config.device)
+        if device.type == "cuda" and device.index is None:  # Ray shares them out; one that is named is seen by all
             gpus = math.floor(1000 * resources.get("GPU", 0) / self.processes) / 1000
         self._actor: Any = self._ray.remote(
             num_cpus=0, num_gpus=gpus, max_restarts=0, concurrency_groups={"pulse": 1}, scheduling_strategy="SPREAD"

@@ -158,6 +158,10 @@ def run_command(command: Callable[[], int | None]) -> None:
         code = _say("interrupted", stopped.code if isinstance(stopped, Stopped) else 130)
     except OSError as error:
         code = _lost_output(error)
+    except RuntimeError as error:  # of torch, which this module does not import
+        if (full := re.search(r"CUDA\b[^.\n]*out of memory", str(error))) is None:
+            raise
+        code = _say(f"the GPU is full ({full[0]}): try fewer --games, a shorter --unroll, or --device cpu", 1)
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -38,7 +38,7 @@ from emcomm.schemas import PlayFigures, Summary
 from emcomm.signals import Stopped
 from emcomm.sweep import Plan
 from emcomm.terminal import print_line
-from emcomm.worlds import make_algorithm, make_negotiation, make_policy, require_memory
+from emcomm.worlds import make_algorithm, make_negotiation, make_policy, place
 
 WIDE = 160
 """Characters of a line where nobody's screen limits it."""
@@ -122,7 +122,7 @@ def _require_possible(plan: Plan, address: str | None) -> None:
             make_algorithm(config)
             make_negotiation(config, 1, np.random.SeedSequence(0), training=True)
             if address is None:
-                require_memory(config, min(count, os.cpu_count() or 1))
+                place(config, min(count, os.cpu_count() or 1))
             make_policy(config)
         except BadInput as error:
             raise BadInput(f"{condition}: {error}" if condition else str(error)) from error

@@ -128,26 +128,33 @@ def train(options: TrainOptions, console: Console, watch: Watch = lambda course:
     from numpy.random import SeedSequence
 
     from emcomm.checkpoints import load_weights
-    from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy, require_memory
+    from emcomm.worlds import choose_device, make_algorithm, make_negotiation, make_policy, place
 
     config, launched = options.config, time.monotonic()
     # what cannot be built or reached is refused before anything lies on disk
     make_algorithm(config)
     make_negotiation(config, 1, SeedSequence(0), training=True)
+    device, note = config.device, None
     if options.ray_address is None:
-        require_memory(config, options.processes)
-    policy = make_policy(config, choose_device(config.device))
+        device, note = place(config, options.processes)
+    else:  # its nodes may differ from this machine: there each process looks for itself
+        choose_device(device)
+    policy = make_policy(config)
     if options.resume is not None and (run := Run(options.resume, config)).checkpoints():
         load_weights(policy, run.newest().part("policy"), options.resume)
+    if note:
+        console.print(note, soft_wrap=True, markup=False)
     if not config.workers:
-        return _train(options, console, launched, None, watch)
+        return _train(options, device, console, launched, None, watch)
     if options.resume is None and options.run_name:
         Run.require_free(options.log_dir / options.run_name)  # before Ray, which takes seconds to start
     with start_ray(options.ray_address) as cluster:
-        return _train(options, console, launched, cluster, watch)
+        return _train(options, device, console, launched, cluster, watch)
 
 
-def _train(options: TrainOptions, console: Console, launched: float, cluster: Cluster | None, watch: Watch) -> int:
+def _train(
+    options: TrainOptions, device: str, console: Console, launched: float, cluster: Cluster | None, watch: Watch
+) -> int:
     from emcomm.training import Training
 
     config = options.config
@@ -161,7 +168,7 @@ def _train(options: TrainOptions, console: Console, launched: float, cluster: Cl
         if resume is not None and (done := run.finished(resume)) is not None:
             _print_finished(console, done, run)
             return 0
-        training = Training(run, config, console, launched, resume, cluster, options.workers_per_process, watch)
+        training = Training(run, config, device, console, launched, resume, cluster, options.workers_per_process, watch)
         return _finish(training, console)
 
 
@@ -170,7 +177,8 @@ def _finish(training: Training, console: Console) -> int:
 
     run, config = training.run_folder, training.config
     where = shlex.quote(str(run.path))
-    console.print(f"{'resuming' if training.resumed else 'training'} {where}: {_headline(config)}", soft_wrap=True)
+    does = "resuming" if training.resumed else "training"
+    console.print(f"{does} {where}: {_headline(config, training.device)}", soft_wrap=True)
     for note in (*training.notes, *notes_of_game(config), *bounds_of_talk(config)):
         console.print(note, soft_wrap=True, markup=False)
     try:
@@ -216,11 +224,12 @@ def _reached(figures: PlayFigures) -> str:
     return ", ".join(parts) or "without figures"
 
 
-def _headline(config: Config) -> str:
+def _headline(config: Config, device: str) -> str:
     workers = f"{config.workers} workers" if config.workers else "in this process"
+    gpu = f" on {device}" if device not in ("cpu", "auto") else ""
     game = " ".join([config.env, *(f"{name}={value}" for name, value in config.game_options.items())])
     channel = f"channel {config.rules.channel}{', gradients through tokens' if config.token_gradient else ''}"
-    return f"{game}, {channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}"
+    return f"{game}, {channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}{gpu}"
 
 
 def _print_end(console: Console, summary: dict, where: str) -> None:

@@ -40,6 +40,7 @@ class Events:
 class Training:
     """A run under way. Build it (which checks everything that can be refused), then let it `learn`.
 
+    `device` is where the workers play: that of the configuration, or what is behind its `auto` (`emcomm.worlds.place`).
     `cluster` is what `start_ray` returned, None without workers; `launched` the time on the monotonic clock from which
     the run's wall time counts (seconds); `resume` where a run goes on that was interrupted; `per_process` the workers
     in each process, 0 for as many as it takes with one process for each core. `watch` is told the running figures
@@ -50,6 +51,7 @@ class Training:
         self,
         run: Run,
         config: Config,
+        device: str,
         console: Console,
         launched: float,
         resume: Continuation | None,
@@ -59,8 +61,7 @@ class Training:
     ) -> None:
         self._watch = watch
         self._launched, self._cluster, self._resume, self._per_process = launched, cluster, resume, per_process
-        self.run_folder, self.config, self._console = run, config, console
-        choose_device(config.device)
+        self.run_folder, self.config, self.device, self._console = run, config, device, console
         use_one_core()
         self.learner = Learner(config)
         self.game = declaration(config)
@@ -175,8 +176,9 @@ class Training:
                 source.close()
 
     def _source(self, line: LiveLine) -> InProcess | OnRay:
-        if self.config.workers == 0:
-            return InProcess(self.config, self._workers_started, self._states)
+        config = dataclasses.replace(self.config, device=self.device)
+        if config.workers == 0:
+            return InProcess(config, self._workers_started, self._states)
 
         def note_death(lost: list[int]) -> None:
             self.events.workers_died += len(lost)
@@ -185,7 +187,7 @@ class Training:
 
         assert self._cluster is not None
         return OnRay(
-            self.config, self._workers_started, self._cluster, note_death, self._states, self._per_process
+            config, self._workers_started, self._cluster, note_death, self._states, self._per_process
         )  # fmt: skip
 
     def _learn_from(self, source: InProcess | OnRay, line: LiveLine, curves: Curves, stop: Stop) -> None:
@@ -285,7 +287,7 @@ class Training:
     def evaluate(self) -> tuple[Evaluation, Evaluation]:
         """The frozen policy plays: sampled, into the log `evaluation/`, which appears when complete; and with greedy
         moves."""
-        device = choose_device(self.config.device)
+        device = choose_device(self.device)
         torch.set_num_threads(max(1, min(self.config.workers, os.cpu_count() or 1)))  # the workers' cores are free now
         policy, config = self.learner.current_policy().to(device), self.config
         complete = self.run_folder.evaluation
@@ -338,6 +340,7 @@ class Training:
             "staleness_mean": self.course.staleness,
             "staleness_max": self.course.largest_staleness,
             "gradients_refused": self.learner.refused,
+            "device": self.device,
             **vars(self.events),
             "evaluation_log": self._evaluation_log and self._evaluation_log._asdict(),
             "first_update_s": self._first_update,

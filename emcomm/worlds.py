@@ -130,21 +130,50 @@ def make_policy(config: Config, device: torch.device | None = None) -> Policy:
     return policy.to(device or torch.device("cpu"))
 
 
-def require_memory(config: Config, processes: int = 1) -> None:
-    """Raise BadInput where `processes` that each compute a gradient cannot fit into this machine's memory, instead of
-    being killed later."""
+GPU_PROCESS = 2**30
+"""What a process takes of a GPU before it computes anything, rounded up: 0.8 GiB with an H200 (bytes)."""
+
+
+def place(config: Config, processes: int = 1) -> tuple[str, str | None]:
+    """The device for `processes` of this machine that each compute a gradient, and what a person should know of it.
+
+    `auto` is a GPU where there is one, it can be used and they fit into it; else the CPU. Raises BadInput where a
+    device cannot be used or they do not fit into its memory, instead of being killed later.
+    """
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        _require_memory(config, choose_device(name), processes)
+    except BadInput as refused:
+        if config.device != "auto" or name == "cpu":
+            raise
+        _require_memory(config, torch.device("cpu"), processes)
+        return "cpu", f"on the CPU, although there is a GPU: {refused}"
+    return name, None
+
+
+def _require_memory(config: Config, device: torch.device, processes: int) -> None:
     negotiation = make_negotiation(config, 1, np.random.SeedSequence(0))
     sizes = Sizes.of(negotiation, config.hidden_size)
     inputs = sizes.n_inputs
     weights = 3 * sizes.hidden_size * (inputs + sizes.hidden_size) * config.population
     rows = config.games * sizes.n_agents * (config.unroll + 1)
     numbers = 6 * weights + rows * (8 * sizes.hidden_size + inputs + 2 * sizes.n_actions)  # what a gradient needs
-    needed, there = 4 * numbers * processes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = (4 * numbers + (GPU_PROCESS if device.type == "cuda" else 0)) * processes
+    there = free_on_gpu(device) if device.type == "cuda" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise BadInput(
             f"--games {config.games:,}, --unroll {config.unroll:,} and --hidden-size {config.hidden_size:,} need about "
             f"{needed / 2**30:,.0f} GiB in {processes} processes, and here are {there / 2**30:,.0f}"
+            + (" free on the GPU" if device.type == "cuda" else "")
         )
+
+
+def free_on_gpu(device: torch.device) -> int:
+    """Memory that nobody has taken yet: of this GPU, or of all where none is named (bytes)."""
+    indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    return sum(torch.cuda.mem_get_info(index)[0] for index in indices)
 
 
 def load_policy(
@@ -162,9 +191,13 @@ def load_policy(
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` takes a GPU where there is one. Raises BadInput where it cannot be used."""
+    """The device called `name`; `auto` takes a GPU where there is one that can be used. Raises BadInput where the
+    device cannot be used."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            return choose_device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+        except BadInput:  # filled by somebody else, or too old for this torch
+            return torch.device("cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # `meta` is a device whose tensors have no values

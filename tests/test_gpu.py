@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -46,9 +47,52 @@ def test_gradients_are_those_of_the_cpu(name: str) -> None:
 
 def test_a_run_trains_and_is_evaluated_on_the_gpu(emcomm, tmp_path) -> None:
     place = tmp_path / "logs" / "run"
-    short = ["--workers", 0, "--device", "cuda", "--episodes", 6_000, "--evaluation-games", 500]
-    for done in (
-        emcomm("train", *short, "--log-dir", place.parent, "--run-name", place.name),
-        emcomm("evaluate", place, "--device", "cuda", "--channel", "shuffled"),
-    ):
+    short = ["--workers", 0, "--episodes", 6_000, "--evaluation-games", 500]  # `auto` takes the GPU
+    trained = emcomm("train", *short, "--log-dir", place.parent, "--run-name", place.name)
+    for done in (trained, emcomm("evaluate", place, "--device", "cuda", "--channel", "shuffled")):
         assert done.returncode == 0, done.stderr
+    assert "in this process on cuda\n" in trained.stdout
+    assert json.loads((place / "summary.json").read_text())["device"] == "cuda"
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda:0"])
+def test_workers_on_ray_share_the_gpu(device: str, emcomm, tmp_path) -> None:
+    short = ["--workers", 3, "--device", device, "--episodes", 3_000, "--evaluation-games", 200]
+    done = emcomm("train", *short, "--log-dir", tmp_path, "--run-name", "run")
+    assert done.returncode == 0, done.stderr
+    name = device.replace("auto", "cuda")
+    assert f"3 workers on {name}\n" in done.stdout
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["device"], summary["workers_died"]) == (name, 0)
+
+
+def test_a_run_goes_on_on_another_device(emcomm, tmp_path) -> None:
+    run = tmp_path / "run"
+    short = ["--workers", 0, "--evaluation-games", 200]
+    begun = emcomm("train", *short, "--device", "cpu", "--episodes", 2_000, "--log-dir", tmp_path, "--run-name", "run")
+    gone_on = emcomm("train", "--resume", run, "--device", "cuda", "--episodes", 4_000)
+    for done in (begun, gone_on, emcomm("verify", run)):
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "on cuda" in gone_on.stdout
+
+
+def test_what_does_not_fit_into_the_gpu_is_refused_or_left_aside(call, tmp_path) -> None:
+    vast = ["--workers", 0, "--games", 2**14, "--unroll", 2**10, "--hidden-size", 4096, "--log-dir", tmp_path]
+    done = call("train", "--device", "cuda", *vast)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.endswith(" free on the GPU\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_leaves_a_full_gpu_aside(call, tmp_path) -> None:
+    short = ["--workers", 0, "--episodes", 300, "--evaluation-games", 20, "--log-dir", tmp_path, "--run-name", "run"]
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-9)
+    try:
+        done = call("train", *short)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert done.code == 0
+    assert done.out.startswith(
+        "on the CPU, although there is a GPU: the device 'cuda' cannot be used here (CUDA out of"
+    )

@@ -16,18 +16,20 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from emcomm.a3c import Contribution
+from emcomm.a3c import Contribution, Worker
 from emcomm.config import Config
 from emcomm.dialogues import read_part
+from emcomm.errors import BadInput
 from emcomm.evaluation import Tally, play
 from emcomm.progress import Course, LiveLine
 from emcomm.runs import Run, provenance
 from emcomm.train import TrainOptions, default_name, options_from
-from emcomm.worlds import make_policy
+from emcomm.worlds import make_policy, place
 from envs.crossing import CrossingGame
 from envs.negotiation import Negotiation, TalkRules
 
@@ -453,15 +455,79 @@ def test_what_does_not_fit_into_the_memory_is_refused(call, tmp_path) -> None:
     memory = "GiB in 1 processes, and here are"
     for wrong, message in (
         (["--games", 10**9], "--games must be at most 1,048,576, not 1,000,000,000"),
-        (["--games", 10**6], memory),
+        (["--games", 10**6, "--hidden-size", 4096], memory),
         (["--hidden-size", 10**5], "--population times hidden_size² must be at most 16777216"),
         (["--games", 10**5, "--unroll", 10**4], "--games times unroll must be at most 16777216, not 1000000000"),
-        (["--games", 2**14, "--unroll", 2**10], memory),
+        (["--games", 2**14, "--unroll", 2**10, "--hidden-size", 4096], memory),
     ):
         done = call("train", "--workers", 0, "--log-dir", tmp_path, *wrong)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
         assert message in done.err
         assert not list(tmp_path.iterdir())
+
+
+def a_gpu(monkeypatch, free: int, fault: str = "") -> None:
+    """As if there were one, with so much memory free (bytes), which cannot be used where there is a fault."""
+
+    def zeros(*shape, device=None, of=torch.zeros, **options):
+        if fault and torch.device(device or "cpu").type == "cuda":
+            raise torch.AcceleratorError(fault)
+        return of(*shape, **options)  # on the CPU
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (free // 2, 2**40))
+    monkeypatch.setattr("torch.zeros", zeros)
+
+
+def test_auto_is_a_gpu_that_can_be_used_and_is_large_enough(monkeypatch) -> None:
+    config = Config(workers=8)
+    a_gpu(monkeypatch, 9 * 2**30)
+    assert place(config, 8) == ("cuda", None)
+    assert place(dataclasses.replace(config, device="cpu"), 8) == ("cpu", None)
+    a_gpu(monkeypatch, 4 * 2**30)
+    too_small = "in 8 processes, and here are 4 free on the GPU"
+    device, note = place(config, 8)
+    assert device == "cpu"
+    assert note is not None
+    assert re.fullmatch(f"on the CPU, although there is a GPU: --games .* need about 8 GiB {too_small}", note)
+    with pytest.raises(BadInput, match=too_small):
+        place(dataclasses.replace(config, device="cuda"), 8)
+    with pytest.raises(BadInput, match="in 3 processes, and here are 2 free on the GPU"):
+        place(dataclasses.replace(config, device="cuda:1"), 3)
+
+
+def test_a_gpu_that_is_full_is_left_aside_and_said(monkeypatch, call, tmp_path) -> None:
+    a_gpu(monkeypatch, 2**40, "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'")
+    full = "the device 'cuda' cannot be used here (CUDA error: out of memory): try --device cpu or auto"
+    short = ["--workers", 0, "--episodes", 300, "--evaluation-games", 20, "--log-dir", tmp_path, "--run-name"]
+    refused = call("train", *short, "asked", "--device", "cuda")
+    assert (refused.code, refused.err) == (2, f"emcomm: {full}\n")
+    assert not list(tmp_path.iterdir())
+    done = call("train", *short, "auto")
+    assert done.code == 0
+    assert done.out.startswith(f"on the CPU, although there is a GPU: {full}\n")
+    assert json.loads((tmp_path / "auto" / "summary.json").read_text())["device"] == "cpu"
+
+
+def test_a_gpu_that_fills_up_is_one_line_and_nothing_is_lost(monkeypatch, call, whole_log, tmp_path) -> None:
+    contribute, calls = Worker.contribute, iter(range(10**6))
+
+    def until_it_is_full(self, assignment):
+        if next(calls) == 30:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 490.00 MiB. GPU 0 has 139 GiB")
+        return contribute(self, assignment)
+
+    monkeypatch.setattr(Worker, "contribute", until_it_is_full)
+    short = ["--workers", 0, "--episodes", 6000, "--evaluation-games", 20, "--games", 32, "--max-rounds", 3]
+    stopped = call("train", *short, "--log-dir", tmp_path, "--run-name", "run")
+    assert (stopped.code, stopped.err) == (
+        1, "emcomm: the GPU is full (CUDA out of memory): try fewer --games, a shorter --unroll, or --device cpu\n",
+    )  # fmt: skip
+    played = len(whole_log(tmp_path / "run" / "dialogues").episode)
+    assert played > 100
+    assert call("train", "--resume", tmp_path / "run").code == 0
+    assert len(whole_log(tmp_path / "run" / "dialogues").episode) >= 6000
 
 
 def test_agents_who_never_end_the_talk_are_cut_also_where_nothing_else_cuts_them() -> None:
