@@ -102,7 +102,7 @@ class Config:
     evaluation_games: int = 100_000
     """Games the frozen policy plays after training (games)."""
     device: str = "auto"
-    """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
+    """auto takes a GPU where there is one and the workers fit into it; or cpu, cuda, cuda:1 …"""
 
     def __post_init__(self) -> None:
         for name, value in self.game_options.items():

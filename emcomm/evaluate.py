@@ -34,7 +34,7 @@ class EvaluateOptions:
     evaluation_games: int
     """Games to play, once with sampled and once with greedy moves (games)."""
     device: str
-    """auto takes a GPU where there is one; or cpu, cuda, cuda:1 …"""
+    """auto takes a GPU where there is one that can be used; or cpu, cuda, cuda:1 …"""
     json: bool = False
     """Print the figures as JSON instead of tables."""
     env: str | None = None
