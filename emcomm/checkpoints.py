@@ -157,4 +157,6 @@ def load_weights(module: torch.nn.Module, weights: dict[str, Tensor], source: Pa
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        raise BadInput(f"the checkpoint in {source} does not fit its configuration: {error}") from error
+        first, *others = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        more = f" (and {len(others)} more)" if others else ""
+        raise BadInput(f"the checkpoint in {source} does not fit its configuration: {first[:300]}{more}") from error
