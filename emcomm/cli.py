@@ -92,7 +92,8 @@ def _option(given: str) -> tuple[str, bool | int | float | str | None]:
     with contextlib.suppress(ValueError):
         known = json.loads(value)
         if isinstance(known, float) and "e" in value.lower() and known.is_integer():
-            known = whole(value)
+            with contextlib.suppress(ValueError):  # too large for a whole number that anybody means
+                known = whole(value)
         return name, value if isinstance(known, dict | list) else known
     return name, value
 

@@ -17,24 +17,30 @@ def messages(rules: TalkRules, n_tokens: int, alone: bool) -> int:
     """The most messages of one agent with `n_tokens` tokens that a listener can tell apart.
 
     Alone, it says from 0 to R tokens, and EOT after fewer than R; R is `max_rounds`. With others it may say EOT among
-    tokens, too, for the talk goes on until they agree. Without EOT it says R tokens. Where the opening is free, not to
-    speak is one message more.
+    tokens, too, for the talk goes on until they agree. Without EOT it says R tokens. Where the opening is free, it may
+    also be silent in the first round: alone that is one message more; with others, who may open the talk, one symbol
+    more for the first round, after which all others may follow.
 
     >>> messages(TalkRules(n_tokens=4, max_rounds=1, opening="talk", closing="fixed"), 4, alone=True)
     4
     >>> messages(TalkRules(n_tokens=2, max_rounds=2, opening="talk"), 2, alone=True)  # E, 0E, 1E, 00, 01, 10, 11
     7
-    >>> messages(TalkRules(n_tokens=2, max_rounds=2, opening="free"), 2, alone=False)
-    10
+    >>> messages(TalkRules(n_tokens=2, max_rounds=2, opening="free"), 2, alone=False)  # 4 first symbols, 3 second ones
+    12
     """
     rounds = rules.max_rounds or LONGEST_UNBOUNDED_TALK
-    if rules.closing == "fixed":
-        told = n_tokens**rounds
-    elif alone or rules.closing == "any":
-        told = rounds + 1 if n_tokens == 1 else (n_tokens ** (rounds + 1) - 1) // (n_tokens - 1)
-    else:
-        told = (n_tokens + 1) ** rounds
-    return told + (rules.opening == "free")
+
+    def after(spoken: int) -> int:
+        """Messages that may follow so many rounds."""
+        left = rounds - spoken
+        if rules.closing == "fixed":
+            return n_tokens**left
+        if alone or rules.closing == "any":
+            return left + 1 if n_tokens == 1 else (n_tokens ** (left + 1) - 1) // (n_tokens - 1)
+        return (n_tokens + 1) ** left
+
+    silence = 0 if rules.opening == "talk" else 1 if alone else after(1)
+    return after(0) + silence
 
 
 def more_than_can_be_told(negotiation: Negotiation, seed: int = 0) -> list[str]:

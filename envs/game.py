@@ -17,6 +17,9 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer]
 Floats = NDArray[np.float32]
 
+MOST_MOVES = int(np.iinfo(np.int16).max)
+"""More moves than the record of them can count are refused."""
+
 
 class Outcome(NamedTuple):
     """What the joint moves of `D` games brought."""
@@ -56,6 +59,7 @@ class Game(Protocol):
     - `words`: the game's own `Words` for agents and outcomes.
     - `may_speak()`: `[B, N]` who may speak in this negotiation (all that are active).
     - `hears()`: `[B, N, N]` whether agent i hears agent j (all hear all). Each group ends its talk by itself.
+    - `unseen_speakers`: with it, whether nobody sees who says what it hears (else each has a column for the episode).
     - `held_out(private)`: `[D]` whether what the agents know `[D, N, P]` was kept from training. Such a game has an
       option `meanings`, what it draws: `all` (its default), `training` (set where a policy is trained) or `held_out`.
     - `has_success`: whether it says what success is (True). Where it is False, `Outcome.success` is None, the log has
@@ -229,6 +233,8 @@ def declared(game: Game) -> Declaration:
     n_agents, moves = game.n_agents, tuple(game.move_names)
     if not moves or len(set(moves)) < len(moves):
         raise BadGame(f"move_names must be different names, at least one, not {moves}")
+    if len(moves) > MOST_MOVES:
+        raise BadGame(f"there are {len(moves):,} moves: at most {MOST_MOVES:,} fit into a log")
     names = tuple(map(str, getattr(game, "agent_names", None) or plain_declaration(n_agents, moves).agent_names))
     if len(names) != n_agents or len(set(names)) < n_agents:
         raise BadGame(f"agent_names must be {n_agents} different names, one for each agent, not {names}")

@@ -98,8 +98,9 @@ class LineGame:
     ### Rewards
 
     Half of it is a train's own, half the mean over all trains. +1 for an arrival in time, -1 where a train has become
-    late, and for every train that stands in a deadlock; who has arrived gets no more. Success: no train is late or in a
-    deadlock, so that at the end all have arrived in time; score: the share that has.
+    late, and for every train that stands in a deadlock. Who has arrived, or has not departed yet, gets nothing, not
+    even its half of the mean. Success: no train is late or in a deadlock, so that at the end all have arrived in time;
+    score: the share that has.
 
     ### Arguments
 

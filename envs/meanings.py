@@ -160,8 +160,9 @@ class Meanings:
 
     def one_hot(self, objects: Ints) -> Floats:
         """float32 `[…, P * V]` the attributes of objects `[…]`, each one-hot."""
-        eye = np.eye(self.n_values, dtype=np.float32)
-        return eye[self.values[objects]].reshape(*objects.shape, self.n_attributes * self.n_values)
+        hot = np.zeros((*objects.shape, self.n_attributes, self.n_values), np.float32)
+        np.put_along_axis(hot, self.values[objects][..., None], 1, axis=-1)
+        return hot.reshape(*objects.shape, self.n_attributes * self.n_values)
 
     def number(self, values: Floats | Ints) -> Ints:
         """`[…]` the objects with attributes `[…, P]`."""

@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
-from envs.game import BadEnvironment, Bools
+from envs.game import MOST_MOVES, BadEnvironment, Bools
 
-MOST_MOVES = int(np.iinfo(np.int16).max)
-"""More actions than the record of moves can count are refused."""
 MOST_COMBINED = 1_024
 """More moves than this are refused where they are combinations: that many could hardly be told apart by trying."""
 LONGEST_NAME = 60

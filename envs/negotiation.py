@@ -266,6 +266,7 @@ class Negotiation:
         self._mask: Bools | None = None
         self._may_speak: Callable[[], Bools] | None = getattr(game, "may_speak", None)
         self._hears: Callable[[], Bools] | None = getattr(game, "hears", None)
+        self._unseen = self._hears is not None and bool(getattr(game, "unseen_speakers", False))
         self._closed = np.zeros((games, agents), np.bool_)
         """`[B, N]` whose group has ended its talk while another group goes on."""
         self._groups: Bools = np.tile(np.eye(agents, dtype=np.bool_), (games if self._hears else 0, 1, 1))
@@ -396,6 +397,14 @@ class Negotiation:
             others = np.take_along_axis(others, keys.argsort(axis=2), 2)
         self._columns[which] = np.concatenate([self._columns[which][..., :1], others], axis=2)
 
+    def _hide_speakers(self, which: Bools) -> None:
+        """Whom an agent hears it sees in its first columns, in any order: so a column is no identity, nor a role."""
+        assert self._hears is not None
+        others = self._columns[which][..., 1:]
+        deaf_to = np.logical_not(np.take_along_axis(self._hears()[which], others, 2))
+        order = (deaf_to + self._rng.random(others.shape)).argsort(axis=2)
+        self._columns[which, :, 1:] = np.take_along_axis(others, order, 2)
+
     def _draw_order(self, games: Ints) -> None:
         """Shuffle the order in which the agents speak."""
         self._order[games] = self._rng.permuted(self._order[games], axis=1)
@@ -412,6 +421,8 @@ class Negotiation:
         self._closed[which] = False
         if self._hears is not None:
             self._groups[which] = _groups(self._hears()[which], speakers[which])
+        if self._unseen:
+            self._hide_speakers(which)
         self.n_rounds[which] = 0
         self._row[which] = SILENT
         self._heard[which] = SILENT

@@ -71,7 +71,8 @@ class SignallingGame:
         self.objects = Meanings(n_attributes, n_values, held_out, split_seed, meanings, frequencies, held_out_objects)
         others = len(self.objects.pool) - 1
         if not 0 <= n_distractors <= others:
-            raise BadOption(f"n_distractors must be from 0 to {others}, the other objects, not {n_distractors}")
+            drawn = "" if len(self.objects.pool) == len(self.objects) else f" of the {others + 1} that are drawn here"
+            raise BadOption(f"n_distractors must be from 0 to {others}, the other objects{drawn}, not {n_distractors}")
         acts = n_distractors + 1 if n_distractors else len(self.objects)
         if acts > MOST_ACTS:
             raise BadOption(f"there would be {acts:,} acts, at most {MOST_ACTS:,}: give n_distractors")

@@ -7,9 +7,10 @@ learning", section 6.2; there too each prisoner knows its own number.
 
 The bulb is the channel. Each day is one negotiation: first yesterday's visitor says how it left the bulb, which only
 today's visitor hears, then today's visitor moves. So what a channel does to symbols it does to the bulb: `off` takes it
-away, with `constant` it never changes, with `shuffled` it is that of another prison. A prisoner in the room on two days
-running sees what it left: it remembers that anyway. Yesterday's visitor learns nothing between its visit and its symbol
-but whether it comes again, and then nobody else sees that bulb: the riddle is that of the paper.
+away, with `constant` it never changes, with `shuffled` it is that of another prison. Who left it nobody sees. A
+prisoner in the room on two days running sees what it left: it remembers that anyway. Yesterday's visitor learns nothing
+between its visit and its symbol but whether it comes again, and then nobody else sees that bulb: the riddle is that of
+the paper.
 
 The game's own defaults of talk make the bulb one bit: one round of two tokens, without EOT. On the first day there is
 nothing to see. What can be reached at best: `analysis.agents.optimal_prisoners`. A blind announcement on the last day
@@ -39,6 +40,7 @@ class SwitchRiddleGame:
     talk: ClassVar[dict[str, Any]] = {"n_tokens": 2, "max_rounds": 1, "opening": "talk", "closing": "fixed"}
     move_names: tuple[str, ...] = ("nothing", "tell")
     attributes = (Attribute("visited", 2),)
+    unseen_speakers = True
     words = Words(
         "prisoner", "freed", "not freed",
         goal="The prisoners are freed when one announces that all have been in the room, and all have.",

@@ -7,12 +7,13 @@ names the pair of values. Six tasks and 64 objects: 384 games. A part of the obj
 
 from __future__ import annotations
 
+import math
 from itertools import permutations, product
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from envs.game import Attribute, BadOption, Bools, Decision, Floats, Ints, Outcome, Words
+from envs.game import MOST_MOVES, Attribute, BadOption, Bools, Decision, Floats, Ints, Outcome, Words
 from envs.meanings import Drawn, Meanings
 from envs.saving import fitting
 
@@ -103,6 +104,9 @@ class TaskAndTalkGame:
         self.tasks: Ints = np.array(pairs)
         """`[T, 2]` the two attributes that a task asks for."""
         n_tasks, answers = len(pairs), n_values**2
+        if answers >= MOST_MOVES:
+            most = math.isqrt(MOST_MOVES - 1)
+            raise BadOption(f"n_values must be at most {most}, not {n_values}: a pair is one of n_values² answers")
         self.talk = {
             "n_tokens": max(q_tokens, a_tokens), "opening": "talk", "closing": "fixed", "max_rounds": 2,
             "speaking": "sequential", "order": "fixed",

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from emcomm.cli import game_options
 from emcomm.config import Config
 from emcomm.errors import BadInput
 from emcomm.games import with_talk
 from emcomm.worlds import bounds_of_talk, make_negotiation, make_policy
 from envs import BadOption, CrossingPriorityGame, Negotiation, SignallingGame, TalkRules, TaskAndTalkGame, parallel_env
 from envs.capacity import messages
+from envs.game import BadGame, declared
 from envs.meanings import Meanings
 
 Call = Callable[..., Any]
@@ -320,6 +323,30 @@ def test_a_sender_alone_has_as_many_messages(n_tokens: int, rounds: int, opening
     assert len(heard) == messages(rules, n_tokens, alone=True)
 
 
+@pytest.mark.parametrize("closing", ["mutual", "any", "fixed"])
+@pytest.mark.parametrize("opening", ["talk", "free"])
+@pytest.mark.parametrize(("n_tokens", "rounds"), [(1, 2), (2, 2), (1, 3)])
+def test_with_others_silence_in_the_first_round_may_be_followed_by_more(
+    n_tokens: int, rounds: int, opening: str, closing: str
+) -> None:
+    """All that one train can say to one that keeps talking, tried in the engine: what the other sees at its move."""
+    rules = TalkRules(n_tokens, rounds, opening, closing=closing)  # type: ignore[arg-type]
+    heard = set()
+    for script in product(range(rules.eot + 2), repeat=rounds + 1):
+        rng = np.random.default_rng(0)
+        talk = Negotiation(CrossingPriorityGame(1, rng), rules, rng)
+        talk.reset()
+        for action in script:
+            mask = talk.mask()[0]
+            if talk.phase[0] == 2:  # both move
+                heard.add(talk.observe().buffer[0, 1].tobytes())
+                break
+            if not mask[0, action]:
+                break
+            talk.step(np.array([[action, int(mask[1].argmax())]]))
+    assert len(heard) == messages(rules, n_tokens, alone=False)
+
+
 def test_what_cannot_be_told_is_said_with_the_bound() -> None:
     def says(env: str, rules: TalkRules, **options: Any) -> list[str]:
         return bounds_of_talk(Config(env=f"emcomm/{env}-v1", rules=rules, game_options=options))
@@ -367,6 +394,12 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
         (SignallingGame, {"n_values": 100, "n_attributes": 9}, "100 to the power of n_attributes 9 must be at most"),
         (SignallingGame, {"n_values": 20, "n_attributes": 3}, "there would be 8,000 acts, at most 4,096"),
         (SignallingGame, {"n_distractors": 4}, "n_distractors must be from 0 to 3, the other objects, not 4"),
+        (
+            SignallingGame,
+            {"n_values": 4, "held_out": 0.5, "meanings": "training", "n_distractors": 2},
+            "from 0 to 1, the other objects of the 2 that are drawn here, not 2",
+        ),
+        (TaskAndTalkGame, {"n_attributes": 2, "n_values": 182}, "n_values must be at most 181, not 182: a pair is one"),
         (TaskAndTalkGame, {"q_tokens": 0}, "q_tokens must be from 1 to 126, not 0: a role needs tokens to talk"),
         (TaskAndTalkGame, {"a_tokens": 127}, "a_tokens must be from 1 to 126, not 127"),
         (TaskAndTalkGame, {"n_attributes": 1}, "n_attributes must be at least 2, not 1: a task names two"),
@@ -382,6 +415,25 @@ def test_what_cannot_be_told_is_said_with_the_bound() -> None:
 def test_an_option_that_cannot_be_played_with_is_named(game: type, options: dict, says: str) -> None:
     with pytest.raises(BadOption, match=says):
         game(2, np.random.default_rng(0), **options)
+
+
+def test_a_game_with_more_moves_than_a_log_can_count_is_refused() -> None:
+    game = CrossingPriorityGame(1, np.random.default_rng(0))
+    game.move_names = tuple(map(str, range(40_000)))
+    with pytest.raises(BadGame, match="there are 40,000 moves: at most 32,767 fit into a log"):
+        declared(game)
+
+
+def test_objects_of_many_values_take_no_square_of_memory() -> None:
+    game = reset(SignallingGame, 1, n_values=65_536, n_distractors=3)
+    hot = game.objects.one_hot(np.array([0, 65_535]))
+    assert hot.shape == (2, 65_536)
+    assert [row.nonzero()[0].tolist() for row in hot] == [[0], [65_535]]
+
+
+@pytest.mark.parametrize("value", ["1e308", "1E300"])
+def test_a_vast_number_is_a_number(value: str) -> None:
+    assert game_options([f"wrong_costs={value}"]) == {"wrong_costs": float(value)}
 
 
 def test_a_role_with_more_tokens_than_there_are_is_one_line() -> None:

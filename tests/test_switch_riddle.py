@@ -114,6 +114,24 @@ def test_a_channel_acts_on_the_bulb(channel: str) -> None:
         assert agreed / strangers == pytest.approx(shares[channel], abs=0.03)
 
 
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("channel", ["open", "constant", "shuffled", "noisy"])
+def test_the_bulb_does_not_show_who_was_in_the_room(channel: str, numbered: bool) -> None:
+    """It stands at one place, whoever left it: else a bulb that never changes tells more than none."""
+    game = riddle(500, numbered=numbered, n_prisoners=4)
+    talk, seen_bulbs = talk_of(game, channel=channel), 0
+    for _ in range(30):
+        seen = talk.observe()
+        g = np.flatnonzero((talk.phase == ACT) & (game.day > 0) & (game.visitor != game.yesterday))
+        heard = seen.buffer[g, game.visitor[g]]
+        seen_bulbs += len(g)
+        assert (heard[:, -1, 1] >= 0).all()
+        heard[:, -1, 1] = -1
+        assert (heard == -1).all()
+        talk.reset(talk.step((talk.mask() * np.random.default_rng(1).random(talk.mask().shape)).argmax(axis=2)).over)
+    assert seen_bulbs > 1000
+
+
 def played(protocol: np.ndarray, n_prisoners: int, **options: object) -> Fraction:
     """The exact expected reward of a first-visit protocol: played in the engine over all sequences of visitors."""
     days = len(protocol)
