@@ -102,6 +102,25 @@ def numbered(rows: Ints) -> tuple[Ints, Ints]:
     return different, which.reshape(-1)
 
 
+def require_rows(meanings: Ints, messages: Ints) -> None:
+    """Raise ValueError where these are no meanings `[U, P]` and messages `[U, R]` of whole numbers.
+
+    >>> require_rows(np.zeros((3, 2), int), np.zeros((4, 2), int))
+    Traceback (most recent call last):
+    ValueError: meanings and messages must have one row each for every utterance, not 3 and 4 rows
+    """
+    for name, rows in (("meanings", meanings), ("messages", messages)):
+        shape = getattr(rows, "shape", ())
+        if len(shape) != 2 or rows.dtype.kind not in "iub":
+            kind = getattr(rows, "dtype", type(rows).__name__)
+            raise ValueError(f"{name} must be an array [U, …] of whole numbers, not {kind} of shape {list(shape)}")
+    if len(meanings) != len(messages):
+        raise ValueError(
+            "meanings and messages must have one row each for every utterance, "
+            f"not {len(meanings)} and {len(messages)} rows"
+        )
+
+
 def utterances(
     table: DialogueTable, game: Declaration, n_tokens: int, each_agent: bool = False, rounds: int = MOST_ROUNDS
 ) -> tuple[Utterances, ...]:

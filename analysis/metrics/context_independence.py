@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.data.decisions import NotApplicable
 from analysis.data.utterances import Utterances, numbered
-from analysis.metrics.resampling import Estimate, Reals, estimated
+from analysis.metrics.resampling import Estimate, Reals, estimated, permuted_together
 from envs.game import Ints
 
 STEPS = 20
@@ -126,6 +126,7 @@ def independence_of(said: Utterances, seed: int = 0, replicates: int = 60, nulls
 
     ones = np.ones(len(said), np.int64)
     return estimated(
-        lambda counts: of(meaning, counts), lambda rng: of(rng.permutation(meaning), ones), said.dialogue, rng,
+        lambda counts: of(meaning, counts), lambda rng: of(meaning[permuted_together(said.dialogue, rng)], ones),
+        said.dialogue, rng,
         replicates, nulls,
     )  # fmt: skip

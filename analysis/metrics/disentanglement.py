@@ -12,14 +12,19 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis.data.decisions import NotApplicable
-from analysis.data.utterances import Utterances, numbered
+from analysis.data.utterances import Utterances, numbered, require_rows
 from analysis.metrics.entropy import entropy, shared_information
-from analysis.metrics.resampling import Estimate, estimated
+from analysis.metrics.resampling import Estimate, estimated, permuted_together
+from analysis.metrics.symbol_information import less_chance
 from envs.channels import SILENT
 from envs.game import Ints
 
 MOST_UTTERANCES = 20_000
 """Of more so many are drawn."""
+FEWEST = 30
+"""Of fewer utterances nothing is said."""
+CHANCES = 9
+"""Permutations behind what chance adds to the bits of one column about one attribute."""
 
 
 def posdis(meanings: Ints, messages: Ints) -> float:
@@ -52,11 +57,15 @@ def posdis(meanings: Ints, messages: Ints) -> float:
     >>> bosdis(meanings, messages, 8), posdis(meanings, messages) < 0.7
     (1.0, True)
     """
+    require_rows(meanings, messages)
     return _mean_gap(numbers(messages), numbers(meanings))
 
 
 def bosdis(meanings: Ints, messages: Ints, n_tokens: int) -> float:
     """Bag-of-symbols disentanglement; symbols from `n_tokens` on, and SILENT, do not count. Else as `posdis`."""
+    require_rows(meanings, messages)
+    if n_tokens < 1:
+        raise ValueError(f"n_tokens must be at least 1, not {n_tokens}")
     return _mean_gap(numbers(bags(messages, n_tokens)), numbers(meanings))
 
 
@@ -88,8 +97,24 @@ def _mean_gap(columns: Ints, meanings: Ints, counts: Ints | None = None) -> floa
     return float(np.mean(gaps)) if gaps else float("nan")
 
 
+def _less_chance(columns: Ints, meanings: Ints, dialogue: Ints, rng: np.random.Generator) -> float:
+    """As `_mean_gap`, less what chance adds: where values are many for the dialogues, an attribute of which a column
+    says nothing seems to be told, too (`analysis.metrics.symbol_information`)."""
+    gaps = []
+    for column in columns.T:
+        uses = np.bincount(column)
+        if np.count_nonzero(uses) > 1:
+            told = sorted(less_chance(column, attribute, dialogue, rng, CHANCES) for attribute in meanings.T)
+            gaps.append((told[-1] - max(told[-2], 0)) / entropy(uses).bits)
+    return float(np.clip(np.mean(gaps), 0, 1)) if gaps else float("nan")
+
+
 def disentanglement_of(said: Utterances, seed: int = 0, replicates: int = 200, nulls: int = 99) -> dict[str, Estimate]:
     """posdis and bosdis of all utterances, with intervals over resampled dialogues and permuted meanings as null.
+
+    The figures are less what chance adds, unlike those of `posdis` and `bosdis`, which are as published: right where
+    every meaning is there, and too low where values are many for the dialogues. Raises NotApplicable where there are
+    fewer than `FEWEST` utterances.
 
     Parameters
     ----------
@@ -108,6 +133,8 @@ def disentanglement_of(said: Utterances, seed: int = 0, replicates: int = 200, n
     `disentanglement_of(said)["posdis"].value`
     """
     rng = np.random.default_rng(seed)
+    if len(said) < FEWEST:
+        raise NotApplicable(f"there are {len(said)} utterances: too few")
     said = said.drawn(MOST_UTTERANCES, rng)
     meanings = numbers(said.meanings)
     rounds = (said.symbols != SILENT).mean(axis=0) >= 0.01
@@ -117,9 +144,12 @@ def disentanglement_of(said: Utterances, seed: int = 0, replicates: int = 200, n
         return lambda counts: _mean_gap(of, meanings, counts)
 
     def permuted(of: Ints) -> Callable[[np.random.Generator], float]:
-        return lambda rng: _mean_gap(of, rng.permutation(meanings))
+        return lambda rng: _mean_gap(of, meanings[permuted_together(said.dialogue, rng)])
 
-    return {
-        name: estimated(statistic(of), permuted(of), said.dialogue, rng, replicates, nulls)
-        for name, of in columns.items()
-    }
+    found = {}
+    for name, of in columns.items():
+        plain = estimated(statistic(of), permuted(of), said.dialogue, rng, replicates, nulls)
+        value = _less_chance(of, meanings, said.dialogue, rng)
+        low, high = np.clip([value + plain.low - plain.value, value + plain.high - plain.value], 0, 1).tolist()
+        found[name] = plain._replace(value=value, low=low, high=high)
+    return found

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.utterances import Utterances, numbered
-from analysis.metrics.resampling import Reals
+from analysis.metrics.resampling import Reals, permuted_together, rate_of_groups
 from emcomm.statistics import Rate, rate
 from envs.channels import SILENT
 from envs.game import Attribute, Bools, Ints
@@ -25,7 +25,8 @@ from envs.game import Attribute, Bools, Ints
 LONGEST = 4
 """Symbols of a string."""
 MOST_RECORDS, MOST_FORMS, MOST_MEANINGS, MOST_UNITS = 1_500, 600, 400, 200
-"""Different pairs of message and meaning, strings, meanings and units that are looked for; the commonest are kept."""
+"""Different pairs of message and meaning, strings, meanings and units that are looked for; the commonest are kept, of
+pairs that occur equally often some at random."""
 TOGETHER = 3
 """Attributes of one meaning."""
 NULLS = 19
@@ -69,13 +70,13 @@ class Dictionary:
     attributes: tuple[Attribute, ...]
     units: tuple[Unit, ...]
     symbols: Rate
-    """Held-out tokens that a unit explains."""
+    """Held-out tokens that a unit explains; the interval is over utterances."""
     meanings: Rate
     """Held-out values of attributes that a unit expresses."""
     null_bits: float
     """The most that a pair shares where meanings are permuted."""
     complete: bool = True
-    """Whether chance was reached, and no strings, meanings and units were too many to look at."""
+    """Whether chance was reached, and messages, strings, meanings and units were not too many to look at."""
 
     def to_frame(self) -> pd.DataFrame:
         """One row per unit."""
@@ -186,22 +187,27 @@ def dictionary(said: Utterances, seed: int = 0) -> Dictionary:
     half = rng.permutation(int(said.dialogue.max(initial=0)) + 1) % 2 == 0
     messages = np.where(said.is_token, said.symbols, SILENT)
     fitting, scored = half[said.dialogue], ~half[said.dialogue]
-    corpus = _corpus(messages[fitting], said.meanings[fitting], MOST_RECORDS)
+    corpus = _corpus(messages[fitting], said.meanings[fitting], rng)
     forms, meanings = _forms(corpus), _meanings(corpus)
     null = 0.0
     for _ in range(NULLS):
-        other = _corpus(messages[fitting], rng.permutation(said.meanings[fitting]), MOST_RECORDS)
+        order = permuted_together(said.dialogue[fitting], rng)
+        other = _corpus(messages[fitting], said.meanings[fitting][order], rng)
         null = max(null, float(_shared(other, forms, meanings).max(initial=0)))
     pairs = _selected(corpus, forms, meanings, null)
-    complete = len(forms) < MOST_FORMS and len(meanings) < MOST_MEANINGS and len(pairs) < MOST_UNITS
+    few = len(corpus.counts) < MOST_RECORDS and len(forms) < MOST_FORMS and len(meanings) < MOST_MEANINGS
+    complete = few and len(pairs) < MOST_UNITS
     return _scored(said, pairs, _corpus(messages[scored], said.meanings[scored]), null, complete)
 
 
-def _corpus(messages: Ints, meanings: Ints, most: int | None = None) -> _Corpus:
-    """The different pairs of message and meaning; with `most` only so many, the commonest."""
+def _corpus(messages: Ints, meanings: Ints, rng: np.random.Generator | None = None) -> _Corpus:
+    """The different pairs of message and meaning; with `rng` at most `MOST_RECORDS`: the commonest, of those that occur
+    equally often some drawn at random."""
     different, which = numbered(np.concatenate([messages, meanings], axis=1))
     counts = np.bincount(which, minlength=len(different))
-    kept = np.sort(np.argsort(-counts, kind="stable")[:most])
+    kept = np.arange(len(counts))
+    if rng is not None and len(kept) > MOST_RECORDS:
+        kept = np.sort(np.lexsort([rng.random(len(counts)), -counts])[:MOST_RECORDS])
     rounds = messages.shape[1]
     return _Corpus(different[kept, :rounds], different[kept, rounds:], counts[kept])
 
@@ -302,8 +308,7 @@ def _scored(
 ) -> Dictionary:
     """The units with what held-out utterances say of them: what each covers is what those before it have left."""
     whole = _Corpus(corpus.messages, corpus.meanings, corpus.counts)
-    tokens = int(corpus.counts @ (corpus.messages >= 0).sum(axis=1))
-    values = int(corpus.counts @ (corpus.meanings >= 0).sum(axis=1))
+    tokens, values = (corpus.messages >= 0).sum(axis=1), (corpus.meanings >= 0).sum(axis=1)
     units = []
     for form, meaning, bits in pairs:
         if not corpus.ablate(form, meaning).any():  # chance in the other half
@@ -311,11 +316,8 @@ def _scored(
         has_form, has_meaning = whole.has_form(form), whole.has_meaning(meaning)
         both, uses, meant = (int(whole.counts @ those) for those in (has_form & has_meaning, has_form, has_meaning))
         units.append(Unit(form, meaning, bits, rate(both, uses), rate(both, meant)))
-    left = (
-        int(corpus.counts @ (corpus.messages >= 0).sum(axis=1)),
-        int(corpus.counts @ (corpus.meanings >= 0).sum(axis=1)),
-    )
+    explained, expressed = tokens - (corpus.messages >= 0).sum(axis=1), values - (corpus.meanings >= 0).sum(axis=1)
     return Dictionary(
-        said.speaker, said.attributes, tuple(units), rate(tokens - left[0], tokens), rate(values - left[1], values),
-        null, complete,
+        said.speaker, said.attributes, tuple(units), rate_of_groups(explained, tokens, corpus.counts),
+        rate_of_groups(expressed, values, corpus.counts), null, complete,
     )  # fmt: skip

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from emcomm.statistics import Z95, Rate, rate
 
 Reals = NDArray[np.float64]
 Counts = NDArray[np.integer]
@@ -34,6 +37,27 @@ NO_ESTIMATE = Estimate(float("nan"), float("nan"), float("nan"), float("nan"), 1
 """Of what cannot be estimated."""
 
 
+def permuted_together(dialogue: Counts, rng: np.random.Generator) -> Counts:
+    """`[U]` for each row the row whose meaning it gets in a permutation; rows of one `dialogue` `[U]` stay together.
+
+    Agents of one dialogue may know the same, or say the same. Permuted one by one their rows would look like
+    independent ones, and chance like little. Dialogues are permuted among those with as many rows; within one the rows
+    keep their order.
+
+    >>> permuted_together(np.array([7, 7, 9, 9, 3, 3]), np.random.default_rng(3)).tolist()
+    [0, 1, 4, 5, 2, 3]
+    >>> sorted(permuted_together(np.arange(5), np.random.default_rng(0)).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    order = np.argsort(dialogue, kind="stable")
+    _, begins, sizes = np.unique(dialogue[order], return_index=True, return_counts=True)
+    permuted = np.empty(len(dialogue), np.int64)
+    for size in np.unique(sizes):
+        those = begins[sizes == size][:, None] + np.arange(size)
+        permuted[order[those]] = order[rng.permutation(those)]
+    return permuted
+
+
 def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int = 400) -> tuple[Reals, Reals]:
     """`[T]` both ends of the 95 % percentile interval of the mean of `scores` `[D, T]` over resampled dialogues.
 
@@ -51,6 +75,32 @@ def interval_of_means(scores: Reals, rng: np.random.Generator, replicates: int =
     means = np.array([rng.multinomial(count, even) @ scores / count for _ in range(replicates)])
     low, high = np.quantile(means, [0.025, 0.975], axis=0)
     return low, high
+
+
+def rate_of_groups(good: Counts | Reals, uses: Counts | Reals, times: Counts | None = None) -> Rate:
+    """A rate whose trials come in groups of such as resemble one another: `good` `[G]` of the `uses` `[G]` of each.
+
+    Wilson's interval of as many independent trials as have the spread that is seen between groups, with the quantile of
+    Student's t for their number (Korn and Graubard 1998); of groups of unequal size so many of equal size count as have
+    the same sum of squares (Kish 1965). Where all trials end alike a group is one trial. A row stands for `times` `[G]`
+    groups alike, by default for one.
+
+    >>> print(rate_of_groups(np.array([100, 100, 100, 0]), np.full(4, 100)))
+    75.00 % [13.07, 98.36]
+    >>> print(rate_of_groups(np.array([1, 0]), np.array([1, 1]), times=np.array([300, 100])))
+    75.00 % [70.51, 79.01]
+    """
+    times = np.ones(len(uses), np.int64) if times is None else times
+    successes, trials, groups = int(times @ good), int(times @ uses), int(times[uses > 0].sum())
+    if not trials:
+        return rate(0, 0)
+    share, alike = successes / trials, trials**2 / float(times @ uses.astype(np.float64) ** 2)
+    if not 0 < share < 1 or groups < 2:
+        return rate(successes, trials, alike)
+    variance = groups / (groups - 1) * float(times @ (good - share * uses) ** 2) / trials**2
+    quantiles = Z95 / float(student.ppf(0.975, max(alike - 1, 1)))
+    worth = share * (1 - share) / variance * quantiles**2 if variance else trials
+    return rate(successes, trials, min(worth, trials))
 
 
 def with_interval(

@@ -18,11 +18,14 @@ import pandas as pd
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import bits_of
-from analysis.metrics.resampling import Estimate, with_interval
+from analysis.metrics.resampling import Estimate, permuted_together, with_interval
 from analysis.metrics.symbol_information import NULLS, SEEN, information
 from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
 from envs.game import Declaration, Ints
+
+SHUFFLES = 19
+"""Permutations behind the null of Jaques's score, which is their mean."""
 
 
 class Consistency(NamedTuple):
@@ -121,10 +124,16 @@ def consistency(
             move = numbered(moves[there, None].astype(np.int64))[1]
             bits = information(symbol, move, said.dialogue[there], rng, nulls)
             shape = (max(n_symbols, int(symbol.max()) + 1), max(n_moves, int(move.max()) + 1))
-            null = jaques(_within(shape, symbol, rng.permutation(move)))
+            null = _null(symbol, move, shape, said.dialogue[there], rng)
             score, low, high = _score(symbol, move, shape, said.dialogue[there], rng)
             found.append(Consistency(said.speaker, name, own, t + 1, bits, score, low, high, null, len(there)))
     return tuple(found)
+
+
+def _null(symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng: np.random.Generator) -> float:
+    """Jaques's score of noise: the mean over permutations, in which moves of one dialogue stay together."""
+    orders = [permuted_together(dialogue, rng) for _ in range(SHUFFLES)]
+    return float(np.mean([jaques(_within(shape, symbol, move[order])) for order in orders]))
 
 
 def _score(

@@ -19,7 +19,7 @@ from scipy.stats import random_table
 
 from analysis.data.utterances import Utterances, numbered
 from analysis.metrics.entropy import entropy, shared_information
-from analysis.metrics.resampling import NO_ESTIMATE, Estimate, Reals, interval_of_means
+from analysis.metrics.resampling import NO_ESTIMATE, Estimate, Reals, interval_of_means, permuted_together
 from envs.channels import SILENT
 from envs.game import Ints
 
@@ -77,15 +77,14 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     if not len(x):
         return NO_ESTIMATE
     joint = counted(x, y)
-    joint = joint[joint.any(axis=1)][:, joint.any(axis=0)]
+    x_there, y_there = joint.any(axis=1), joint.any(axis=0)
+    joint = joint[x_there][:, y_there]
     if min(joint.shape) < 2:  # what is always the same tells nothing, and there is nothing to tell of it
         return Estimate(0.0, 0.0, 0.0, 0.0, 1.0)
-    tables = _permuted(joint, nulls, rng)
+    tables = _permuted(x, y, dialogue, nulls, rng)[:, x_there][:, :, y_there]
     null = np.array([shared_information(table) for table in tables])
     chance = float(null.mean()) if nulls else 0.0
-    share = _share_of_chance(joint, tables)
-    too_low = (min(joint.shape) - 1) / (2 * len(x) * math.log(2))
-    most_bias, bias, least_bias = (of * chance - (1 - of) * too_low for of in (share**0.25, share**0.5, share))
+    most_bias, bias, least_bias = _biases(joint, tables, chance)
     _, which = np.unique(dialogue, return_inverse=True)
     sums = np.bincount(which, pointwise(x, y)) * (int(which.max()) + 1) / len(x)
     (low,), (high,) = interval_of_means(sums[:, None], rng)
@@ -95,6 +94,25 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     most = math.log2(min(joint.shape))
     value, low, high = (min(float(x), most) for x in (plug_in - bias, low - most_bias, high - least_bias))
     return Estimate(value, low, high, high_null, p_value)
+
+
+def less_chance(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, nulls: int = NULLS) -> float:
+    """The value of `information` alone, without interval or null."""
+    joint = counted(x, y)
+    x_there, y_there = joint.any(axis=1), joint.any(axis=0)
+    joint = joint[x_there][:, y_there]
+    if min(joint.shape) < 2:
+        return 0.0
+    tables = _permuted(x, y, dialogue, nulls, rng)[:, x_there][:, :, y_there]
+    chance = float(np.mean([shared_information(table) for table in tables]))
+    return min(shared_information(joint) - _biases(joint, tables, chance)[1], math.log2(min(joint.shape)))
+
+
+def _biases(joint: Ints, permuted: Ints, chance: float) -> tuple[float, float, float]:
+    """How much too high the plug-in is: at most, likely, at least (bits)."""
+    share, too_low = _share_of_chance(joint, permuted), (min(joint.shape) - 1) / (2 * joint.sum() * math.log(2))
+    most, likely, least = (of * chance - (1 - of) * too_low for of in (share**0.25, share**0.5, share))
+    return most, likely, least
 
 
 def _share_of_chance(joint: Ints, permuted: Ints) -> float:
@@ -108,10 +126,13 @@ def _share_of_chance(joint: Ints, permuted: Ints) -> float:
     return float(np.clip((np.count_nonzero(joint) - fewest) / (by_chance - fewest), 0, 1))
 
 
-def _permuted(joint: Ints, nulls: int, rng: np.random.Generator) -> Ints:
-    """`[nulls, X, Y]` the tables of permuted answers: drawn at random among those with the same margins."""
+def _permuted(x: Ints, y: Ints, dialogue: Ints, nulls: int, rng: np.random.Generator) -> Ints:
+    """`[nulls, X, Y]` the tables of permuted answers; those of one dialogue stay together (`permuted_together`)."""
+    joint = counted(x, y)
     if not nulls:
         return np.zeros((0, *joint.shape), np.int64)
+    if len(np.unique(dialogue)) < len(dialogue):
+        return np.stack([counted(x, y[permuted_together(dialogue, rng)]) for _ in range(nulls)])
     tables: Ints = random_table(joint.sum(axis=1), joint.sum(axis=0)).rvs(nulls, random_state=rng)
     return tables.reshape(nulls, *joint.shape).astype(np.int64)
 

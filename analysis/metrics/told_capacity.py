@@ -12,12 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.data.decisions import NotApplicable
 from analysis.data.utterances import Utterances
 from analysis.metrics.entropy import entropy
-from analysis.metrics.resampling import Reals, interval_of_means
+from analysis.metrics.resampling import Reals, interval_of_means, permuted_together
 from envs.game import Ints
 
 FOLDS = 5
+FEWEST = 30
+"""Of fewer dialogues nothing is said."""
 MOST_UTTERANCES = 50_000
 """Of more so many are drawn."""
 SHRINKAGE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10_000.0)
@@ -164,6 +167,8 @@ def capacity(
     `capacity(said, alone=True).told`
     """
     rng = np.random.default_rng(seed)
+    if (dialogues := len(np.unique(said.dialogue))) < FEWEST:
+        raise NotApplicable(f"there are {dialogues} dialogues: too few to score some of them by the others")
     said = said.drawn(MOST_UTTERANCES, rng)
     _, message = said.message_numbers()
     _, meaning = said.meaning_numbers()
@@ -171,7 +176,10 @@ def capacity(
     _, which = np.unique(said.dialogue, return_inverse=True)
     by_dialogue = np.bincount(which, scores) * (int(which.max()) + 1) / len(scores)
     (low,), (high,) = interval_of_means(by_dialogue[:, None], rng)
-    null = max(float(held_out_bits(message, rng.permutation(meaning), said.dialogue, rng).mean()) for _ in range(nulls))
+    null = max(
+        float(held_out_bits(message, meaning[permuted_together(said.dialogue, rng)], said.dialogue, rng).mean())
+        for _ in range(nulls)
+    )
     rounds = int(np.quantile(said.n_rounds, 0.99, method="higher"))
     cut = bool(said.cut[said.n_rounds <= rounds].any())
     shares = np.bincount(meaning) / len(meaning)
@@ -182,7 +190,9 @@ def capacity(
         could = float(np.log2(max(possible, 1)))
         least = least_rounds(shares, said.n_tokens, max_rounds, silence, fixed)
     else:
-        could, least = rounds * float(np.log2(max(said.n_tokens + (not fixed), 1))), float("nan")
+        symbols = max(said.n_tokens + (not fixed), 1)  # and silence, in the first round, where talk need not be opened
+        opens = symbols + (silence and rounds > 0)
+        could, least = math.log2(opens) + max(rounds - 1, 0) * math.log2(symbols), float("nan")
     return Capacity(
         said.speaker, float(scores.mean()), float(low), float(high), null,
         min(knows.bits, math.log2(math.prod(values))), could, rounds, float(said.n_rounds.mean()), least, len(said),

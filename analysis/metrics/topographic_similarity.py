@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from analysis.data.decisions import NotApplicable
-from analysis.data.utterances import Utterances
+from analysis.data.utterances import Utterances, require_rows
 from analysis.metrics.resampling import Estimate, Reals, estimated
 from envs.channels import SILENT
 from envs.game import Ints
@@ -113,6 +113,7 @@ def topographic_similarity(
     >>> topographic_similarity(words, words, hamming), topographic_similarity(words, words, edit)
     (1.0, 1.0)
     """
+    require_rows(meanings, messages)
     first, second = np.triu_indices(len(meanings), 1)
     apart = meaning_distance(meanings[first], meanings[second])
     return _correlation(apart, message_distance(messages[first], messages[second]))

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from analysis.data.decisions import NO_SUCCESS, NotApplicable
 from analysis.data.utterances import numbered, private_values
+from analysis.metrics.resampling import rate_of_groups
 from emcomm.dialogues import DialogueTable
-from emcomm.statistics import Z95, Rate, rate
+from emcomm.statistics import Rate
 from envs.game import Bools, Declaration, Ints
 
 KINDS = ("met in training", "new combination", "new value")
@@ -109,8 +109,7 @@ class MetMeanings:
 def rate_over_meanings(success: Bools, meaning: Ints) -> Rate:
     """A rate whose interval is over meanings: `success` `[D]` of trials, and the number of the `meaning` `[D]` of each.
 
-    Wilson's interval of as many independent trials as have the spread that is seen between meanings, with the quantile
-    of Student's t for their number (Korn and Graubard 1998). Where all trials end alike a meaning is one trial.
+    See `analysis.metrics.resampling.rate_of_groups`.
 
     >>> right = np.repeat([True, True, True, False], 100)  # three of four meanings
     >>> print(rate_over_meanings(right, np.repeat(np.arange(4), 100)))
@@ -119,15 +118,7 @@ def rate_over_meanings(success: Bools, meaning: Ints) -> Rate:
     75.00 % [70.51, 79.01]
     """
     uses = np.bincount(meaning)
-    uses, good = uses[uses > 0], np.bincount(meaning, success)[uses > 0]
-    trials, meanings = len(success), len(uses)
-    share = float(success.mean()) if trials else 0.0
-    if not 0 < share < 1 or meanings < 2:
-        return rate(int(success.sum()), trials, meanings)
-    variance = meanings / (meanings - 1) * float(((good - share * uses) ** 2).sum()) / trials**2
-    quantiles = Z95 / float(student.ppf(0.975, meanings - 1))
-    worth = share * (1 - share) / variance * quantiles**2 if variance else trials
-    return rate(int(success.sum()), trials, min(worth, trials))
+    return rate_of_groups(np.bincount(meaning, success)[uses > 0], uses[uses > 0])
 
 
 def permuted_p_value(success: Bools, meaning: Ints, new: Bools, seed: int = 0) -> float:

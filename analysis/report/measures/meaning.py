@@ -193,7 +193,7 @@ def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
         f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
         f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
         "is known."
-        + ("" if d.complete else " There may be more: only the commonest strings and meanings are looked for.")
+        + ("" if d.complete else " There may be more: not all messages, strings and meanings are looked at.")
         if d.units
         else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses, and that beyond chance."
         for d in result
