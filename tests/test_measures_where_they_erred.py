@@ -18,13 +18,14 @@ from analysis.data.dialogue_text import table_of
 from analysis.data.utterances import MOST_ROUNDS, Utterances
 from analysis.metrics.context_independence import independence_of
 from analysis.metrics.decision_information import decision_bits
-from analysis.metrics.disentanglement import bosdis, posdis
+from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
 from analysis.metrics.entropy import entropy
-from analysis.metrics.form_meaning import Form, dictionary
-from analysis.metrics.symbol_information import information
+from analysis.metrics.form_meaning import Form, dictionary, form_text
+from analysis.metrics.speaker_consistency import _score
+from analysis.metrics.symbol_information import information, symbol_information
 from analysis.metrics.told_capacity import capacity
 from analysis.metrics.topographic_similarity import similarity_of, topographic_similarity
-from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation, what_is_new
+from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation, rate_over_meanings, what_is_new
 from analysis.report.html import table as html_table
 from analysis.report.measures import meaning
 from emcomm.dialogues import DialogueTable
@@ -308,3 +309,119 @@ def test_what_is_known_is_counted_without_the_bias_of_few_dialogues() -> None:
     perfect = capacity(of(few, few, 4), alone=True)
     assert perfect.enough
     assert perfect.told <= perfect.of_meanings <= 2
+
+
+# -- agents of one dialogue, small samples, and many values ------------------------------------------------------------
+
+
+def echoed(dialogues: int, agents: int, seed: int) -> Utterances:
+    """All agents know one value and say one symbol, which tells nothing of it."""
+    rng = np.random.default_rng(seed)
+    value, symbol = rng.integers(4, size=dialogues), rng.integers(4, size=dialogues)
+    of_each = np.repeat(np.arange(dialogues), agents)
+    said = of(value[of_each, None], np.stack([symbol[of_each], np.full(len(of_each), 4)], axis=1), 4)
+    return replace(said, dialogue=of_each, agent=np.tile(np.arange(agents), dialogues))
+
+
+@pytest.mark.parametrize("agents", [1, 2, 4])
+def test_agents_that_say_the_same_by_chance_are_no_independent_witnesses(agents: int) -> None:
+    found, units = [], 0
+    for seed in range(40):
+        said = echoed(150, agents, seed)
+        first = symbol_information(said, seed, nulls=39)[0]
+        found.append((first.bits.above_chance, independence_of(said, seed, 2, 39).above_chance))
+        units += seed < 10 and bool(dictionary(said, seed).units)
+    assert (np.mean(found, axis=0) <= 0.15).all()
+    assert units <= 2
+
+
+def test_moves_of_one_dialogue_are_no_independent_witnesses() -> None:
+    """One train says 0 and the other 1, one has the main line and the other not, by two lots."""
+    rng = np.random.default_rng(0)
+    significant = []
+    for _ in range(60):
+        says, takes = rng.integers(2, size=(2, 300))
+        symbol, move = (np.stack([side, 1 - side], axis=1).ravel() for side in (says, takes))
+        significant.append(information(symbol, move, np.repeat(np.arange(300), 2), rng, 39).above_chance)
+    assert np.mean(significant) <= 0.1
+
+
+@pytest.mark.parametrize(("values", "count"), [(5, 200), (16, 200), (64, 3_000)])
+def test_a_compositional_code_of_many_values_is_disentangled(values: int, count: int) -> None:
+    meanings = np.random.default_rng(0).integers(values, size=(count, 2))
+    for found in disentanglement_of(of(meanings, meanings + np.array([0, values]), 2 * values), 0, 20, 9).values():
+        assert found.value == pytest.approx(1, abs=0.04)
+        assert found.high >= 0.98
+
+
+def test_of_many_different_messages_not_only_the_first_are_read() -> None:
+    """Two binary tokens name four values; nineteen coin tosses follow."""
+    rng = np.random.default_rng(0)
+    value = rng.integers(4, size=6_000)
+    said = of(value[:, None], np.c_[value // 2, value % 2, rng.integers(2, size=(6_000, 19))], 2)
+    found = dictionary(said)
+    words = [f"{a} · {b} from round 1" for a in (0, 1) for b in (0, 1)]
+    assert sorted(form_text(unit.form) for unit in found.units) == words
+    assert found.meanings.value == 1
+    assert not found.complete
+
+
+def test_tokens_of_one_message_are_no_independent_trials() -> None:
+    """Half of the meanings are one word said six times, half are noise: whole messages are explained, or none."""
+    held = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        meaning = rng.integers(10, size=400)
+        word = np.where(meaning[:, None] < 5, meaning[:, None], rng.integers(5, 15, size=(400, 6)))
+        found = dictionary(of(meaning[:, None], word, 15), seed)
+        held.append(found.symbols.low <= 0.5 <= found.symbols.high)
+    assert np.mean(held) >= 0.85
+
+
+def test_the_rates_of_meanings_of_very_unequal_use() -> None:
+    held = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        chances, often = rng.beta(2, 1, 40), rng.pareto(1.2, 40) + 0.1
+        meaning = rng.choice(40, 800, p=often / often.sum())
+        found = rate_over_meanings(rng.random(800) < chances[meaning], meaning)
+        held.append(found.low <= 2 / 3 <= found.high)
+    assert np.mean(held) >= 0.91
+
+
+def test_a_rare_symbol_leaves_the_score_of_jaques_open() -> None:
+    symbol, move = np.repeat([0, 1, 2], [40, 40, 5]), np.tile([0, 1], 43)[:85]
+    rng = np.random.default_rng(0)
+    assert _score(symbol, move, (3, 2), np.arange(85), rng)[1:] == (0.0, 1.0)
+    assert _score(symbol[:80], move[:80], (3, 2), np.arange(80), rng)[2] < 0.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 29])
+def test_of_few_utterances_nothing_is_said(count: int) -> None:
+    few = np.random.default_rng(0).integers(3, size=(count, 2))
+    for measure in (disentanglement_of, similarity_of, lambda said: capacity(said, alone=True)):
+        with pytest.raises(NotApplicable, match="too few"):
+            measure(of(few, few, 3))
+
+
+def test_silence_in_the_first_round_is_a_symbol_where_the_opening_is_free() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.integers(6, size=400)
+    said = replace(of(value[:, None], np.stack([value % 3, value // 3], axis=1), 3), n_rounds=np.full(400, 2))
+    assert capacity(said, alone=False, silence=True).of_symbols == pytest.approx(np.log2(5 * 4))
+    assert capacity(said, alone=False).of_symbols == pytest.approx(np.log2(4 * 4))
+
+
+@pytest.mark.parametrize(
+    ("meanings", "messages", "says"),
+    [
+        (np.zeros((3, 2), int), np.zeros((4, 2), int), "not 3 and 4 rows"),
+        (np.full((4, 2), np.nan), np.zeros((4, 2), int), "meanings must be an array .* of whole numbers, not float64"),
+        (np.zeros((4, 2), int), np.zeros(4, int), r"messages must be .* of shape \[4\]"),
+        ([[0, 1]], np.zeros((1, 2), int), "meanings must be .*, not list"),
+    ],
+)
+def test_what_are_no_meanings_and_messages_is_refused(meanings: Any, messages: Any, says: str) -> None:
+    for measure in (posdis, topographic_similarity, lambda *both: bosdis(*both, 3)):
+        with pytest.raises(ValueError, match=says):
+            measure(meanings, messages)

@@ -21,6 +21,8 @@ from envs.game import Attribute, Bools, Declaration, Ints
 
 MOST_ROUNDS = 32
 """Rounds of which the symbols are looked at; `Utterances.longer` is the share of those that go on."""
+FEWEST = 30
+"""Of fewer dialogues no figure says anything."""
 SEED = 0
 """Fixes which dialogue of an episode is drawn."""
 
@@ -69,6 +71,11 @@ class Utterances:
         dialogues = np.unique(self.dialogue)
         chosen = rng.choice(dialogues, max(len(dialogues) * count // len(self), 1), replace=False)
         return self[np.isin(self.dialogue, chosen)]
+
+    def require_enough(self) -> None:
+        """Raise NotApplicable where there are fewer than `FEWEST` dialogues."""
+        if (count := len(np.unique(self.dialogue))) < FEWEST:
+            raise NotApplicable(f"there are {count} dialogues in which the {self.speaker} speaks: too few")
 
     @property
     def is_token(self) -> Bools:

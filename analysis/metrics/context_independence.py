@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.data.decisions import NotApplicable
-from analysis.data.utterances import Utterances, numbered
+from analysis.data.utterances import FEWEST, Utterances, numbered
 from analysis.metrics.resampling import Estimate, Reals, estimated, permuted_together
 from envs.game import Ints
 
@@ -20,8 +20,6 @@ STEPS = 20
 """Steps of expectation-maximisation."""
 MOST_UTTERANCES = 3_000
 """Of more so many are drawn: each is aligned in every step of every resampling."""
-FEWEST = 30
-"""Fewer utterances with a token say nothing of what tokens mean."""
 LEAST = 1e-12
 
 

@@ -21,8 +21,6 @@ from envs.game import Ints
 
 MOST_UTTERANCES = 20_000
 """Of more so many are drawn."""
-FEWEST = 30
-"""Of fewer utterances nothing is said."""
 CHANCES = 9
 """Permutations behind what chance adds to the bits of one column about one attribute."""
 
@@ -114,7 +112,7 @@ def disentanglement_of(said: Utterances, seed: int = 0, replicates: int = 200, n
 
     The figures are less what chance adds, unlike those of `posdis` and `bosdis`, which are as published: right where
     every meaning is there, and too low where values are many for the dialogues. Raises NotApplicable where there are
-    fewer than `FEWEST` utterances.
+    few dialogues.
 
     Parameters
     ----------
@@ -133,8 +131,7 @@ def disentanglement_of(said: Utterances, seed: int = 0, replicates: int = 200, n
     `disentanglement_of(said)["posdis"].value`
     """
     rng = np.random.default_rng(seed)
-    if len(said) < FEWEST:
-        raise NotApplicable(f"there are {len(said)} utterances: too few")
+    said.require_enough()
     said = said.drawn(MOST_UTTERANCES, rng)
     meanings = numbers(said.meanings)
     rounds = (said.symbols != SILENT).mean(axis=0) >= 0.01

@@ -24,6 +24,8 @@ from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
 from envs.game import Declaration, Ints
 
+RARE = 10
+"""Uses below which a symbol or a move leaves Jaques's score open."""
 SHUFFLES = 19
 """Permutations behind the null of Jaques's score, which is their mean."""
 
@@ -43,7 +45,7 @@ class Consistency(NamedTuple):
     """0 to 1; high, too, where one symbol or one move is nearly always taken. H_max is that of the symbols that can be
     said, and of the moves that are ever legal for the mover."""
     jaques_low: float
-    """Lower end of its 95 % bootstrap interval."""
+    """Lower end of its 95 % bootstrap interval; 0 to 1 where a symbol or a move is rare (`RARE`)."""
     jaques_high: float
     jaques_null: float
     """The same with permuted moves: what noise gives."""
@@ -139,7 +141,10 @@ def _null(symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng:
 def _score(
     symbol: Ints, move: Ints, shape: tuple[int, int], dialogue: Ints, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Jaques's score with its interval over resampled dialogues (95 %)."""
+    """Jaques's score with its interval over resampled dialogues (95 %); all that is possible where a symbol or a move
+    is rare, for each counts as much as a common one, and seems to go with what it went with once."""
+    if any(0 < uses < RARE for side in (symbol, move) for uses in np.bincount(side)):
+        return jaques(_within(shape, symbol, move)), 0.0, 1.0
     score, low, high = with_interval(lambda uses: jaques(_within(shape, symbol, move, uses)), dialogue, rng)
     return score, max(low, 0.0), min(high, 1.0)
 

@@ -12,15 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.data.decisions import NotApplicable
 from analysis.data.utterances import Utterances
 from analysis.metrics.entropy import entropy
 from analysis.metrics.resampling import Reals, interval_of_means, permuted_together
 from envs.game import Ints
 
 FOLDS = 5
-FEWEST = 30
-"""Of fewer dialogues nothing is said."""
 MOST_UTTERANCES = 50_000
 """Of more so many are drawn."""
 SHRINKAGE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10_000.0)
@@ -167,8 +164,7 @@ def capacity(
     `capacity(said, alone=True).told`
     """
     rng = np.random.default_rng(seed)
-    if (dialogues := len(np.unique(said.dialogue))) < FEWEST:
-        raise NotApplicable(f"there are {dialogues} dialogues: too few to score some of them by the others")
+    said.require_enough()
     said = said.drawn(MOST_UTTERANCES, rng)
     _, message = said.message_numbers()
     _, meaning = said.meaning_numbers()

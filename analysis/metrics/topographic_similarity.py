@@ -151,6 +151,7 @@ def similarity_of(said: Utterances, seed: int = 0, replicates: int = 100, nulls:
     """
     if len(said.attributes) < 2:
         raise NotApplicable("it takes two attributes: of one attribute, all values are equally far apart")
+    said.require_enough()
     rng = np.random.default_rng(seed)
     said = said.drawn(MOST_UTTERANCES, rng)
     meanings, meaning = said.meaning_numbers()
