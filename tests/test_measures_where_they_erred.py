@@ -15,7 +15,7 @@ from rich.console import Console
 from analysis.causal.listening import _without_bias, causal_influence
 from analysis.data.decisions import NotApplicable
 from analysis.data.dialogue_text import table_of
-from analysis.data.utterances import MOST_ROUNDS, Utterances
+from analysis.data.utterances import MOST_ROUNDS, Utterances, private_values
 from analysis.metrics.context_independence import independence_of
 from analysis.metrics.decision_information import decision_bits
 from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
@@ -30,7 +30,7 @@ from analysis.report.html import table as html_table
 from analysis.report.measures import meaning
 from emcomm.dialogues import DialogueTable
 from emcomm.terminal import print_table
-from envs.game import Attribute, Decision, Declaration
+from envs.game import Attribute, Decision, Declaration, plain_declaration
 
 
 def of(meanings: np.ndarray, symbols: np.ndarray, n_tokens: int) -> Utterances:
@@ -425,3 +425,11 @@ def test_what_are_no_meanings_and_messages_is_refused(meanings: Any, messages: A
     for measure in (posdis, topographic_similarity, lambda *both: bosdis(*both, 3)):
         with pytest.raises(ValueError, match=says):
             measure(meanings, messages)
+
+
+@pytest.mark.parametrize("value", [0.1, 7.0, -3.0, float("nan")])
+def test_values_that_no_attribute_has_are_not_rounded(value: float) -> None:
+    table = replace(table_of([[(0, 1)]]), private=np.array([[[0.0], [value]]], np.float32))
+    game = replace(plain_declaration(2, ("main", "detour")), attributes=(Attribute("delay", 4),))
+    with pytest.raises(NotApplicable, match="the log does not fit the game: the attribute 'delay' of agent 1 is"):
+        private_values(table, game)

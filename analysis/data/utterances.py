@@ -17,7 +17,7 @@ import numpy as np
 from analysis.data.decisions import NotApplicable
 from emcomm.dialogues import DialogueTable
 from envs.channels import SILENT
-from envs.game import Attribute, Bools, Declaration, Ints
+from envs.game import Attribute, BadGame, Bools, Declaration, Ints, require_in_range
 
 MOST_ROUNDS = 32
 """Rounds of which the symbols are looked at; `Utterances.longer` is the share of those that go on."""
@@ -212,11 +212,16 @@ def one_of_each(group: Ints, lot: Ints, among: Bools) -> Bools:
 
 
 def private_values(table: DialogueTable, game: Declaration) -> Ints:
-    """`[D, N, P]` the values of the declared attributes, -1 for none; raises NotApplicable where the log lacks them."""
+    """`[D, N, P]` the values of the declared attributes, -1 for none; raises NotApplicable where the log lacks
+    them, or holds others."""
     if not game.attributes:
         return np.zeros((*table.moves.shape, 0), np.int64)
     if table.private.shape[2] != len(game.attributes):
         raise NotApplicable("the log does not hold the attributes")
+    try:
+        require_in_range(table.private, game)
+    except BadGame as error:
+        raise NotApplicable(f"the log does not fit the game: {error}") from error
     return table.private.astype(np.int64)
 
 
