@@ -1,6 +1,7 @@
 """Feeding dialogues to networks, and interventions: against the real environment and networks written by hand."""
 
 import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -356,6 +357,14 @@ def test_signalling_of_a_parrot() -> None:
 def test_signalling_of_those_who_ignore_what_they_know() -> None:
     found = positive_signalling(Voter(talk_rounds=3), RULES, talk(Voter(talk_rounds=3)))
     assert np.array(found) == pytest.approx(np.zeros((4, 4)), abs=1e-6)
+
+
+def test_signalling_in_a_round_that_few_dialogues_reach_is_not_said() -> None:
+    parrot = Voter(talk_rounds=2, parrot=True)
+    decided = talk(parrot, 200)
+    few = replace(decided, n_rounds=np.where(np.arange(len(decided)) < 20, decided.n_rounds, 1))
+    assert len(positive_signalling(parrot, RULES, decided)) == 3
+    assert len(positive_signalling(parrot, RULES, few)) == 1
 
 
 def test_the_interval_of_signalling_covers_what_all_dialogues_give() -> None:

@@ -433,3 +433,22 @@ def test_values_that_no_attribute_has_are_not_rounded(value: float) -> None:
     game = replace(plain_declaration(2, ("main", "detour")), attributes=(Attribute("delay", 4),))
     with pytest.raises(NotApplicable, match="the log does not fit the game: the attribute 'delay' of agent 1 is"):
         private_values(table, game)
+
+
+def test_a_speaker_that_says_too_little_takes_no_measure_from_the_other() -> None:
+    rng = np.random.default_rng(0)
+    much, little = (of(values, values, 3) for values in (rng.integers(3, size=(200, 2)), rng.integers(3, size=(9, 2))))
+    study = SimpleNamespace(utterances=(much, replace(little, speaker="shy one")), depth=SimpleNamespace(cautious=True))
+    study.run, study.rules = SimpleNamespace(settings={}), None
+    for measure in (meaning.SIMILARITY, meaning.DISENTANGLEMENT, meaning.INDEPENDENCE):
+        found = measure.compute(study)  # type: ignore[arg-type]
+        assert list(found) == ["sender"]
+        assert measure.remark is not None
+        assert "The shy one is left out: it says too little" in measure.remark(found, study)  # type: ignore[arg-type]
+    [one] = meaning.CAPACITY.compute(study)  # type: ignore[arg-type]
+    assert one.speaker == "sender"
+    assert "The shy one is left out" in meaning._capacity_says((one,), study)  # type: ignore[arg-type]
+    study.utterances = study.utterances[1:]
+    for each in (meaning.SIMILARITY, meaning.CAPACITY):
+        with pytest.raises(NotApplicable, match="9 dialogues in which the shy one speaks: too few"):
+            each.compute(study)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import torch
 
 from analysis.agents.policy_player import Situation, action_probabilities
 from analysis.data.decisions import Decisions
+from analysis.data.utterances import FEWEST
 from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import Reals, with_interval
 from emcomm.networks.policy import Policy
@@ -196,7 +197,8 @@ def positive_signalling(
     Returns
     -------
     tuple of Signalled
-        For round 1, 2, …: `bits`, its interval over resampled dialogues, and `null`, the same for a blind network.
+        For round 1, 2, … as long as at least 30 dialogues reach it: `bits`, its interval over resampled dialogues, and
+        `null`, the same for a blind network.
 
     Examples
     --------
@@ -227,6 +229,8 @@ def _said(policy: Policy, rules: TalkRules, decided: Decisions, situation: Situa
     )
     by_round = []
     for t in range(decided.symbols.shape[1]):
+        if t and (decided.n_rounds > t).sum() < FEWEST:  # of so few the mean of the distributions is not known
+            break
         voices = []
         for role in np.unique(roles):
             row, agent = np.nonzero((decided.n_rounds > t)[:, None] & speaks & (roles == role))

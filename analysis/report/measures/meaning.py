@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ KNOWN = (DIALOGUES, ATTRIBUTES)
 ONE_EACH = " Of an episode with several dialogues one is drawn."
 """What lasts the whole episode counts once."""
 
+T = TypeVar("T")
 Scores = dict[str, dict[str, Estimate]]
 """By speaker and name."""
 
@@ -47,6 +48,24 @@ class Lexicon(NamedTuple):
 
 def _speakers(study: Study, attributes: int = 1) -> tuple[Utterances, ...]:
     return that_know(study.utterances, attributes)
+
+
+def _of_each(study: Study, of: Callable[[Utterances], T], attributes: int = 1) -> dict[str, T]:
+    """What a measure makes of each speaker that says enough, by name; raises NotApplicable where none does."""
+    found, refused = {}, []
+    for said in _speakers(study, attributes):
+        try:
+            found[said.speaker] = of(said)
+        except NotApplicable as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
+
+
+def _left_out(study: Study, there: Collection[str], attributes: int = 1) -> list[str]:
+    every = [said.speaker for said in _speakers(study, attributes)]
+    return [f"The {name} is left out: it says too little for a figure." for name in every if name not in there]
 
 
 def _notes(study: Study) -> list[str]:
@@ -138,7 +157,8 @@ def _capacity(study: Study) -> tuple[Capacity, ...]:
     rules = study.rules
     longest = rules.max_rounds if rules else None
     silence, fixed = (rules.opening == "free", rules.closing == "fixed") if rules else (False, False)
-    return tuple(told_capacity.capacity(said, agents == 1, longest, silence, fixed) for said in that_know(every))
+    found = _of_each(study, lambda said: told_capacity.capacity(said, agents == 1, longest, silence, fixed))
+    return tuple(found.values())
 
 
 def _capacity_line(result: tuple[Capacity, ...], study: Study) -> Line:
@@ -165,7 +185,7 @@ def _capacity_says(result: tuple[Capacity, ...], study: Study) -> str:
                 f"To tell everything takes the {c.speaker} {c.least_rounds:.2f} rounds on average at least; the talk "
                 f"has {c.mean_rounds:.2f}."
             )
-    return " ".join([*lines, *_notes(study)])
+    return " ".join([*lines, *_left_out(study, [c.speaker for c in result]), *_notes(study)])
 
 
 CAPACITY = Measure(
@@ -240,12 +260,16 @@ def _rate(rate: Any) -> tuple[float, float, float]:
 def _scored(of: Callable[..., Mapping[str, Estimate]], attributes: int) -> Callable[[Study], Scores]:
     def compute(study: Study) -> Scores:
         thin = {"replicates": 60, "nulls": 39} if study.depth.cautious else {}
-        scores = {said.speaker: dict(of(said, **thin)) for said in _speakers(study, attributes)}
+        scores = _of_each(study, lambda said: dict(of(said, **thin)), attributes)
         if all(np.isnan(one.value) for each in scores.values() for one in each.values()):
             raise NotApplicable("all messages are alike")
         return scores
 
     return compute
+
+
+def _scores_say(attributes: int) -> Callable[[Scores, Study], str]:
+    return lambda result, study: " ".join([*_left_out(study, result, attributes), *_notes(study)])
 
 
 def _score_frame(name: str) -> Callable[[Scores], dict[str, pd.DataFrame]]:
@@ -277,7 +301,7 @@ SIMILARITY = Measure(
     needs=KNOWN,
     tables=_score_frame("topographic_similarity"),
     figure=_score_figure,
-    remark=lambda result, study: " ".join(_notes(study)),
+    remark=_scores_say(2),
     in_json=False,
 )
 DISENTANGLEMENT = Measure(
@@ -290,7 +314,7 @@ DISENTANGLEMENT = Measure(
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
     figure=_score_figure,
-    remark=lambda result, study: " ".join(_notes(study)),
+    remark=_scores_say(2),
     in_json=False,
 )
 INDEPENDENCE = Measure(
@@ -303,7 +327,7 @@ INDEPENDENCE = Measure(
     needs=KNOWN,
     tables=_score_frame("context_independence"),
     figure=_score_figure,
-    remark=lambda result, study: " ".join(_notes(study)),
+    remark=_scores_say(1),
     in_json=False,
 )
 
