@@ -1,7 +1,6 @@
 """Feeding dialogues to networks, and interventions: against the real environment and networks written by hand."""
 
 import dataclasses
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -362,7 +361,7 @@ def test_signalling_of_those_who_ignore_what_they_know() -> None:
 def test_signalling_in_a_round_that_few_dialogues_reach_is_not_said() -> None:
     parrot = Voter(talk_rounds=2, parrot=True)
     decided = talk(parrot, 200)
-    few = replace(decided, n_rounds=np.where(np.arange(len(decided)) < 20, decided.n_rounds, 1))
+    few = dataclasses.replace(decided, n_rounds=np.where(np.arange(len(decided)) < 20, decided.n_rounds, 1))
     assert len(positive_signalling(parrot, RULES, decided)) == 3
     assert len(positive_signalling(parrot, RULES, few)) == 1
 

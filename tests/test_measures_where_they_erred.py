@@ -82,7 +82,7 @@ def test_noise_of_which_nearly_every_value_is_unique_has_no_bits() -> None:
 def test_what_never_varies_tells_nothing() -> None:
     same, other = np.zeros(50, int), np.arange(50) % 2
     for x, y in ((same, same), (same, other), (other, same)):
-        assert information(x, y, np.arange(50), np.random.default_rng(0))[:3] == (0, 0, 0)
+        assert information(x, y, np.arange(50), np.random.default_rng(0))[:2] == (0, 0)
         assert information(x, y, np.arange(50), np.random.default_rng(0)).p_value == 1
 
 
@@ -452,3 +452,18 @@ def test_a_speaker_that_says_too_little_takes_no_measure_from_the_other() -> Non
     for each in (meaning.SIMILARITY, meaning.CAPACITY):
         with pytest.raises(NotApplicable, match="9 dialogues in which the shy one speaks: too few"):
             each.compute(study)  # type: ignore[arg-type]
+
+
+def test_what_never_varied_in_few_dialogues_is_not_certain_to_tell_nothing() -> None:
+    value, same = np.arange(40) % 4, np.zeros(40, int)
+    found = information(same, value, np.arange(40), np.random.default_rng(0))
+    assert (found.value, found.low, found.above_chance) == (0, 0, False)
+    assert found.high == pytest.approx(0.384, abs=0.001)  # a share of 3 / 40 at most
+    many = np.arange(30_000)
+    assert information(many * 0, many % 4, many, np.random.default_rng(0)).high < 0.002
+
+
+def test_a_round_of_few_dialogues_has_no_bits() -> None:
+    value = np.random.default_rng(0).integers(3, size=(400, 1))
+    said = of(value, np.c_[value, np.where(np.arange(400)[:, None] < 20, value, -1)], 3)
+    assert [one.round for one in symbol_information(said)] == [1]

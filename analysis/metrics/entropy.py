@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 TOLERANCE = 0.05
 """A correction above this says that there are too few draws for the correction itself (bits)."""
@@ -76,7 +76,7 @@ def shared_information(counts: NDArray[np.integer]) -> float:
     return max(own + other - both, 0.0)
 
 
-def bits_of(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+def bits_of(probabilities: ArrayLike) -> NDArray[np.float64]:
     """`[...]` the entropy of each distribution in `[..., K]` (bits).
 
     >>> bits_of(np.array([[0.5, 0.5], [1.0, 0.0]])).tolist()

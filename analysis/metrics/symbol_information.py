@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import random_table
 
-from analysis.data.utterances import Utterances, numbered
-from analysis.metrics.entropy import entropy, shared_information
+from analysis.data.utterances import FEWEST, Utterances, numbered
+from analysis.metrics.entropy import bits_of, entropy, shared_information
 from analysis.metrics.resampling import NO_ESTIMATE, Estimate, Reals, interval_of_means, permuted_together
 from envs.channels import SILENT
 from envs.game import Ints
 
 SEEN = 0.01
-"""A round in which a smaller share of utterances has a symbol is left out."""
+"""A round in which a smaller share of utterances has a symbol is left out, or fewer than `FEWEST`."""
 NULLS = 99
 
 
@@ -80,7 +80,7 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     x_there, y_there = joint.any(axis=1), joint.any(axis=0)
     joint = joint[x_there][:, y_there]
     if min(joint.shape) < 2:  # what is always the same tells nothing, and there is nothing to tell of it
-        return Estimate(0.0, 0.0, 0.0, 0.0, 1.0)
+        return Estimate(0.0, 0.0, _of_unseen(len(np.unique(dialogue))), 0.0, 1.0)
     tables = _permuted(x, y, dialogue, nulls, rng)[:, x_there][:, :, y_there]
     null = np.array([shared_information(table) for table in tables])
     chance = float(null.mean()) if nulls else 0.0
@@ -94,6 +94,12 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     most = math.log2(min(joint.shape))
     value, low, high = (min(float(x), most) for x in (plug_in - bias, low - most_bias, high - least_bias))
     return Estimate(value, low, high, high_null, p_value)
+
+
+def _of_unseen(draws: int) -> float:
+    """The bits that something may have which never occurred in so many draws: its share is 3 / draws at most (95 %)."""
+    share = min(3 / draws, 0.5)
+    return float(bits_of([share, 1 - share]))
 
 
 def less_chance(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, nulls: int = NULLS) -> float:
@@ -167,7 +173,7 @@ def by_round(
     found = []
     for t in range(said.symbols.shape[1]):
         there = said.symbols[:, t] != SILENT
-        if there.mean() < SEEN:
+        if there.mean() < SEEN or there.sum() < FEWEST:
             continue
         symbol = numbered(said.symbols[there, t, None])[1]
         for name, column in columns.items():

@@ -127,9 +127,12 @@ LEXICON = Measure(
 
 
 def _symbols(study: Study) -> tuple[SymbolBits, ...]:
-    return tuple(
+    found = tuple(
         bits for said in _speakers(study) for bits in symbol_information.symbol_information(said, nulls=_nulls(study))
     )
+    if not found:
+        raise NotApplicable("no round has symbols in enough dialogues")
+    return found
 
 
 def _nulls(study: Study) -> int:
