@@ -76,24 +76,33 @@ def information(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, null
     """
     if not len(x):
         return NO_ESTIMATE
-    joint = counted(x, y)
-    x_there, y_there = joint.any(axis=1), joint.any(axis=0)
-    joint = joint[x_there][:, y_there]
-    if min(joint.shape) < 2:  # what is always the same tells nothing, and there is nothing to tell of it
+    x, y = (np.unique(side, return_inverse=True)[1] for side in (x, y))
+    most = _most(x, y)
+    if not most:  # what is always the same tells nothing, and there is nothing to tell of it
         return Estimate(0.0, 0.0, _of_unseen(len(np.unique(dialogue))), 0.0, 1.0)
-    tables = _permuted(x, y, dialogue, nulls, rng)[:, x_there][:, :, y_there]
-    null = np.array([shared_information(table) for table in tables])
-    chance = float(null.mean()) if nulls else 0.0
-    most_bias, bias, least_bias = _biases(joint, tables, chance)
+    plug_in, null, (most_bias, bias, least_bias) = _beside_chance(x, y, dialogue, rng, nulls)
     _, which = np.unique(dialogue, return_inverse=True)
     sums = np.bincount(which, pointwise(x, y)) * (int(which.max()) + 1) / len(x)
     (low,), (high,) = interval_of_means(sums[:, None], rng)
-    plug_in = shared_information(joint)
     p_value = float((1 + (null >= plug_in - 1e-12).sum()) / (1 + nulls))
-    high_null = float(np.quantile(null, 0.975)) - chance if nulls else float("nan")
-    most = math.log2(min(joint.shape))
+    high_null = float(np.quantile(null, 0.975) - null.mean()) if nulls else float("nan")
     value, low, high = (min(float(x), most) for x in (plug_in - bias, low - most_bias, high - least_bias))
     return Estimate(value, low, high, high_null, p_value)
+
+
+def less_chance(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, nulls: int = NULLS) -> float:
+    """The value of `information` alone, without interval and null."""
+    x, y = (np.unique(side, return_inverse=True)[1] for side in (x, y))
+    most = _most(x, y)
+    if not most:
+        return 0.0
+    plug_in, _, (_, bias, _) = _beside_chance(x, y, dialogue, rng, nulls)
+    return min(plug_in - bias, most)
+
+
+def _most(x: Ints, y: Ints) -> float:
+    """The most bits that the two could share."""
+    return math.log2(min(int(side.max(initial=0)) + 1 for side in (x, y)))
 
 
 def _of_unseen(draws: int) -> float:
@@ -102,23 +111,16 @@ def _of_unseen(draws: int) -> float:
     return float(bits_of([share, 1 - share]))
 
 
-def less_chance(x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, nulls: int = NULLS) -> float:
-    """The value of `information` alone, without interval or null."""
-    joint = counted(x, y)
-    x_there, y_there = joint.any(axis=1), joint.any(axis=0)
-    joint = joint[x_there][:, y_there]
-    if min(joint.shape) < 2:
-        return 0.0
-    tables = _permuted(x, y, dialogue, nulls, rng)[:, x_there][:, :, y_there]
-    chance = float(np.mean([shared_information(table) for table in tables]))
-    return min(shared_information(joint) - _biases(joint, tables, chance)[1], math.log2(min(joint.shape)))
-
-
-def _biases(joint: Ints, permuted: Ints, chance: float) -> tuple[float, float, float]:
-    """How much too high the plug-in is: at most, likely, at least (bits)."""
-    share, too_low = _share_of_chance(joint, permuted), (min(joint.shape) - 1) / (2 * joint.sum() * math.log(2))
+def _beside_chance(
+    x: Ints, y: Ints, dialogue: Ints, rng: np.random.Generator, nulls: int
+) -> tuple[float, Reals, tuple[float, float, float]]:
+    """The plug-in, `[nulls]` what it is of permuted answers, and how much too high it is: at most, likely, at least."""
+    joint, tables = counted(x, y), _permuted(x, y, dialogue, nulls, rng)
+    null = np.array([shared_information(table) for table in tables])
+    chance = float(null.mean()) if nulls else 0.0
+    share, too_low = _share_of_chance(joint, tables), (min(joint.shape) - 1) / (2 * len(x) * math.log(2))
     most, likely, least = (of * chance - (1 - of) * too_low for of in (share**0.25, share**0.5, share))
-    return most, likely, least
+    return shared_information(joint), null, (most, likely, least)
 
 
 def _share_of_chance(joint: Ints, permuted: Ints) -> float:
