@@ -40,6 +40,8 @@ def alike(name: str, then: list[dict[str, Any]], now: list[dict[str, Any]]) -> b
         now = [row for row in now if row["channel"] in [known["channel"] for known in then]]
     if name == "information":  # 19 permutations for the null, where 9 could never reach 0.05
         then = [{k: v for k, v in row.items() if k not in ("null", "p_value")} for row in then]
+    if name == "signalling":  # rounds that fewer than 30 dialogues reach are left out
+        then = then[: max(len(now), 6)]
     if name == "explanations":  # rules are now fitted on the network's answers, and random dialogues come in strata
         then, now = (
             [{k: v for k, v in row.items() if "random" not in k} for row in rows if row["method"] in FITTED_ON_LOGS]
