@@ -122,9 +122,7 @@ def independence_of(said: Utterances, seed: int = 0, replicates: int = 60, nulls
         weight = np.bincount(which.reshape(-1), counts, len(pair))
         return context_independence(meanings[pair // len(bags)] * 1.0, bags[pair % len(bags)] * 1.0, weight)
 
-    ones = np.ones(len(said), np.int64)
-    return estimated(
-        lambda counts: of(meaning, counts), lambda rng: of(meaning[permuted_together(said.dialogue, rng)], ones),
-        said.dialogue, rng,
-        replicates, nulls,
-    )  # fmt: skip
+    def permuted(rng: np.random.Generator) -> float:
+        return of(meaning[permuted_together(said.dialogue, rng)], np.ones(len(said), np.int64))
+
+    return estimated(lambda counts: of(meaning, counts), permuted, said.dialogue, rng, replicates, nulls)
