@@ -160,13 +160,15 @@ def _require_memory(config: Config, device: torch.device, processes: int) -> Non
     weights = 3 * sizes.hidden_size * (inputs + sizes.hidden_size) * config.population
     rows = config.games * sizes.n_agents * (config.unroll + 1)
     numbers = 6 * weights + rows * (8 * sizes.hidden_size + inputs + 2 * sizes.n_actions)  # what a gradient needs
-    needed = (4 * numbers + (GPU_PROCESS if device.type == "cuda" else 0)) * processes
-    there = free_on_gpu(device) if device.type == "cuda" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    on_gpu = device.type == "cuda"
+    needed = (4 * numbers + GPU_PROCESS * on_gpu) * processes
+    there = free_on_gpu(device) if on_gpu else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise BadInput(
             f"--games {config.games:,}, --unroll {config.unroll:,} and --hidden-size {config.hidden_size:,} need about "
             f"{needed / 2**30:,.0f} GiB in {processes} processes, and here are {there / 2**30:,.0f}"
-            + (" free on the GPU" if device.type == "cuda" else "")
+            + " free on the GPU"
+            * on_gpu
         )
 
 
