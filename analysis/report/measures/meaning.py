@@ -312,7 +312,7 @@ DISENTANGLEMENT = Measure(
     _scored(disentanglement_of, 2),
     "Disentanglement",
     "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. "
-    "2020)." + ONE_EACH,
+    "2020); less what chance adds where values are many for the dialogues." + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
     tables=_score_frame("disentanglement"),
