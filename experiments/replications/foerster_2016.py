@@ -221,24 +221,32 @@ def _share(condition: str) -> Any:
     )
 
 
-EPISODES = 400_000
+EPISODES = {3: 400_000, 4: 800_000}
 
 PRISON = with_talk(
     Config(
         env="emcomm/switch-riddle-v1",
         workers=0,
-        episodes=EPISODES,
+        episodes=EPISODES[3],
         evaluation_games=20_000,
+        games=64,
+        unroll=40,
         discount=1.0,
-        entropy_bonus=0.03,
+        trace=1.0,
+        entropy_bonus=0.05,
+        entropy_until=0.9,
+        token_entropy=0.1,
+        value_weight=5.0,
     )
 )
+"""Whole episodes behind one gradient, and what they won as the critic's target, which is heavy: where moves say
+little yet about who has been in the room, the critic of who sees the bulb already asks for it."""
 
 GRADIENT = replace(PRISON, token_gradient=True)
 
 
 def _four(config: Config) -> Config:
-    return replace(config, game_options={"n_prisoners": 4})
+    return replace(config, game_options={"n_prisoners": 4}, episodes=EPISODES[4])
 
 
 EXPERIMENT = Replication(
