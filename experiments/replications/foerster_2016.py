@@ -151,7 +151,8 @@ def _answer(results: Results) -> str:
         return "Not all seeds: on average no more than their own visits tell."
     how = "Yes, up to the optimum" if reached else "Yes, in part"
     how += f" with {reached[0]} prisoners" if len(reached) == 1 else ""
-    return how + "".join(f"; with {n} not yet" for n in found if n not in above) + "."
+    short = {n: f"{one.share:.0f} % of the optimum" if one.above else "not yet" for n, one in found.items()}
+    return how + "".join(f"; with {n} {said}" for n, said in short.items() if n not in reached) + "."
 
 
 def conclude(results: Results) -> Conclusion:
@@ -164,7 +165,7 @@ def conclude(results: Results) -> Conclusion:
     axes.hlines([SILENT_BEST, SILENT_BEST_FOUR], *both, GREY, ":", label="the last visitor alone")
     axes.tick_params(axis="x", labelrotation=20)
     axes.set(ylabel="return")
-    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.7))
+    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.5))
     of = {name: number(results.mean(name, "return"), 3) for name in EXPERIMENT.conditions}
     return Conclusion(
         answer=_answer(results),
