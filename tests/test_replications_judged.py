@@ -56,9 +56,9 @@ def riddle(
             riddle(0.65, 0.60, 0.76),
             "partly",
             "With 3 the optimum is not reached",
-            "4 prisoners; with 3 88 % of the optimum.",
+            "4 prisoners; 88 % of the optimum with 3.",
         ),
-        (riddle(0.73, 0.72, 0.72), "partly", "With 4 the optimum is not reached", "with 4 93 % of the optimum."),
+        (riddle(0.73, 0.72, 0.72), "partly", "With 4 the optimum is not reached", "93 % of the optimum with 4."),
         (riddle(0.73, 0.72, 0.56), "partly", "With 4 the optimum is not reached", "optimum with 3 prisoners"),
         (riddle(0.73, 0.72, 0.76, cut=0.7, cut_shuffled=0.2), "partly", "does not tell the cut wire", "Yes, up to"),
         (

@@ -152,7 +152,7 @@ def _answer(results: Results) -> str:
     how = "Yes, up to the optimum" if reached else "Yes, in part"
     how += f" with {reached[0]} prisoners" if len(reached) == 1 else ""
     short = {n: f"{one.share:.0f} % of the optimum" if one.above else "not yet" for n, one in found.items()}
-    return how + "".join(f"; with {n} {said}" for n, said in short.items() if n not in reached) + "."
+    return how + "".join(f"; {said} with {n}" for n, said in short.items() if n not in reached) + "."
 
 
 def conclude(results: Results) -> Conclusion:
