@@ -223,6 +223,7 @@ def _share(condition: str) -> Any:
 
 
 EPISODES = {3: 400_000, 4: 800_000}
+"""Of a training, by the number of prisoners; with four half as many as the authors' scripts play."""
 
 PRISON = with_talk(
     Config(
