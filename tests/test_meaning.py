@@ -457,6 +457,15 @@ def test_one_that_announces_its_move_is_consistent_though_nobody_listens() -> No
     assert found[True, 2].bits.value == pytest.approx(0, abs=0.01)  # EOT
 
 
+def test_a_round_of_few_dialogues_has_no_consistency() -> None:
+    moves = np.random.default_rng(0).integers(2, size=(400, 2))
+    for longer, rounds in ((29, [1, 2]), (30, [1, 2, 3])):
+        messages = [[int(m)] * (1 + (i < longer)) for i, m in enumerate(moves[:, 0])]
+        table = told(moves[:, :1], messages, moves=moves.tolist())
+        [said] = utterances(table, game_of(2), TOKENS)
+        assert [one.round for one in consistency(said, table, game_of(2), nulls=19) if one.own] == rounds
+
+
 def test_consistency_as_jaques_has_it_by_hand() -> None:
     """Each of two symbols goes with its move in 3 of 4: 1 - H(1/4) = 0.1887, seen from both sides."""
     assert jaques(np.array([[3, 1], [1, 3]])) == pytest.approx(0.18872, abs=1e-5)

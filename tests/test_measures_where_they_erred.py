@@ -19,13 +19,14 @@ from analysis.data.utterances import MOST_ROUNDS, Utterances, private_values
 from analysis.metrics.context_independence import independence_of
 from analysis.metrics.decision_information import decision_bits
 from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
-from analysis.metrics.entropy import entropy
+from analysis.metrics.entropy import conditional_entropy, entropy, shared_information
 from analysis.metrics.form_meaning import Form, dictionary, form_text
-from analysis.metrics.speaker_consistency import _score
+from analysis.metrics.speaker_consistency import _score, jaques
 from analysis.metrics.symbol_information import information, symbol_information
 from analysis.metrics.told_capacity import capacity
 from analysis.metrics.topographic_similarity import similarity_of, topographic_similarity
 from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation, rate_over_meanings, what_is_new
+from analysis.metrics.zipf import fit_zipf
 from analysis.report.html import table as html_table
 from analysis.report.measures import meaning
 from emcomm.dialogues import DialogueTable
@@ -467,3 +468,15 @@ def test_a_round_of_few_dialogues_has_no_bits() -> None:
     value = np.random.default_rng(0).integers(3, size=(400, 1))
     said = of(value, np.c_[value, np.where(np.arange(400)[:, None] < 20, value, -1)], 3)
     assert [one.round for one in symbol_information(said)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [([0.5, 0.5], "not 0.5"), ([3, -1], "not -1"), ([float("nan"), 2.0], "not nan"), ([2.0, float("inf")], "not inf")],
+)
+def test_what_are_no_counts_is_refused(counts: list[float], says: str) -> None:
+    for measure in (entropy, fit_zipf, conditional_entropy, shared_information, jaques):
+        of_those = np.array(counts if measure in (entropy, fit_zipf) else [counts, counts])
+        with pytest.raises(ValueError, match=f"counts must be whole numbers from 0, {says}: give how often"):
+            measure(of_those)
+    assert entropy(np.array([2.0, 2.0])) == entropy(np.array([2, 2]))

@@ -32,14 +32,32 @@ class Entropy(NamedTuple):
         return self.draws > 0 and abs(self.bits - self.plug_in) <= TOLERANCE
 
 
+def require_counts(counts: NDArray[np.integer]) -> None:
+    """Raise ValueError where these are no counts: shares, say, whose number of draws is not known.
+
+    >>> require_counts(np.array([0.5, 0.5]))
+    Traceback (most recent call last):
+    ValueError: counts must be whole numbers from 0, not 0.5: give how often each outcome was seen, not its share
+    """
+    if counts.dtype.kind == "u" or (counts.dtype.kind == "i" and counts.min(initial=0) >= 0):
+        return
+    wrong = counts[~((counts >= 0) & (counts == np.floor(counts)) & np.isfinite(counts))]
+    if wrong.size:
+        raise ValueError(
+            f"counts must be whole numbers from 0, not {wrong.flat[0]}: give how often each outcome was seen, "
+            f"not its share"
+        )
+
+
 def entropy(counts: NDArray[np.integer]) -> Entropy:
-    """The entropy behind the counts of outcomes.
+    """The entropy behind the counts of outcomes; raises ValueError where they are none.
 
     >>> entropy(np.array([2, 2])).plug_in
     1.0
     >>> round(entropy(np.array([2, 2])).bits, 4)  # 1 + 1 / (2 * 4 * ln 2)
     1.1803
     """
+    require_counts(counts)
     seen = counts[counts > 0].astype(np.float64)
     draws, outcomes = seen.sum(), len(seen)
     if not outcomes:
@@ -57,6 +75,7 @@ def conditional_entropy(counts: NDArray[np.integer]) -> Entropy:
     >>> conditional_entropy(np.array([[50, 0], [0, 50]])).plug_in
     0.0
     """
+    require_counts(counts)
     whole, context = entropy(counts.ravel()), entropy(counts.sum(axis=-1).ravel())
     return Entropy(whole.bits - context.bits, whole.plug_in - context.plug_in, whole.draws, whole.outcomes)
 
@@ -69,6 +88,7 @@ def shared_information(counts: NDArray[np.integer]) -> float:
     >>> shared_information(np.array([[5, 0], [0, 5]])), shared_information(np.array([[5, 5], [5, 5]]))
     (1.0, 0.0)
     """
+    require_counts(counts)
     if not counts.sum():
         return 0.0
     parts = (counts.sum(axis=1), counts.sum(axis=0), counts.ravel())

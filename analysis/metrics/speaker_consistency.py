@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.data.utterances import Utterances, numbered
-from analysis.metrics.entropy import bits_of
+from analysis.data.utterances import FEWEST, Utterances, numbered
+from analysis.metrics.entropy import bits_of, require_counts
 from analysis.metrics.resampling import Estimate, permuted_together, with_interval
 from analysis.metrics.symbol_information import NULLS, SEEN, information
 from emcomm.dialogues import DialogueTable
@@ -58,6 +58,7 @@ def jaques(counts: Ints) -> float:
     >>> jaques(np.array([[5, 0], [0, 5]])), jaques(np.array([[5, 5], [5, 5]]))
     (1.0, 0.0)
     """
+    require_counts(counts)
     sides = []
     for table in (counts, counts.T):
         seen = table[table.sum(axis=1) > 0]
@@ -79,7 +80,7 @@ def consistency(
 ) -> tuple[Consistency, ...]:
     """How the symbols of the first `rounds` go with the speaker's own move, and with the moves of the others.
 
-    Agents whose move is always the same are left out.
+    Agents whose move is always the same are left out, and rounds of fewer than `FEWEST` utterances.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def consistency(
         n_moves = int(np.count_nonzero(legal.any(axis=(0, 1)))) if legal.shape[2] else len(game.move_names)
         for t in range(min(rounds, said.symbols.shape[1])):
             there = row[(said.symbols[:, t] != SILENT) & (moves >= 0)]
-            if len(there) < SEEN * len(said) or len(np.unique(moves[there])) < 2:
+            if len(there) < max(SEEN * len(said), FEWEST) or len(np.unique(moves[there])) < 2:
                 continue
             symbol = numbered(said.symbols[there, t, None])[1]
             move = numbered(moves[there, None].astype(np.int64))[1]

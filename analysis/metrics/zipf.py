@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.metrics.entropy import require_counts
+
 LARGEST = 20.0
 """Largest exponent that is looked for."""
 BOOTSTRAP_RANKS = 5_000
@@ -31,12 +33,13 @@ class ZipfFit(NamedTuple):
 
 
 def fit_zipf(counts: NDArray[np.integer], replicates: int = 200, seed: int = 0) -> ZipfFit:
-    """The Zipf law that makes the counts of outcomes most probable.
+    """The Zipf law that makes the counts of outcomes most probable; raises ValueError where they are none.
 
     >>> fit = fit_zipf(np.array([600, 300, 200, 150, 120]))  # 600 / rank
     >>> round(fit.exponent, 2), fit.distance < 0.01, fit.p_value > 0.5
     (1.0, True, True)
     """
+    require_counts(counts)
     ranked = np.sort(counts[counts > 0])[::-1]
     if len(ranked) < 3:
         return ZipfFit(float("nan"), float("nan"), float("nan"), len(ranked))

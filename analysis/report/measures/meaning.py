@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.decisions import NotApplicable
-from analysis.data.utterances import Utterances, that_know
+from analysis.data.utterances import FEWEST, Utterances, that_know
 from analysis.metrics import lexicon, speaker_consistency, symbol_information, told_capacity
 from analysis.metrics.context_independence import independence_of
 from analysis.metrics.disentanglement import disentanglement_of
@@ -396,7 +396,7 @@ def _consistency(study: Study) -> tuple[Consistency, ...]:
         for one in speaker_consistency.consistency(said, study.language, study.game, nulls=_nulls(study), fixed=fixed)
     )
     if not found:
-        raise NotApplicable("no move varies after talk")
+        raise NotApplicable(f"no move varies after talk, or fewer than {FEWEST} dialogues have any")
     return found
 
 
