@@ -306,6 +306,11 @@ def _attributes(declared: Any) -> tuple[Attribute, ...]:
                 "give one name for each, or none"
             )
         attribute = attribute._replace(values=tuple(map(str, attribute.values)))
+        if len(set(attribute.values)) < len(attribute.values):
+            raise BadGame(
+                f"the attribute {attribute.name!r} has two values of one name, {', '.join(attribute.values)}: give "
+                "each a name of its own"
+            )
         attributes.append(attribute)
     names = [a.name for a in attributes]
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,22 +17,24 @@ from analysis.causal.listening import _without_bias, causal_influence
 from analysis.data.decisions import NotApplicable
 from analysis.data.dialogue_text import table_of
 from analysis.data.utterances import MOST_ROUNDS, Utterances, private_values
-from analysis.metrics.context_independence import independence_of
+from analysis.metrics.context_independence import context_independence, independence_of
 from analysis.metrics.decision_information import decision_bits
 from analysis.metrics.disentanglement import bosdis, disentanglement_of, posdis
 from analysis.metrics.entropy import conditional_entropy, entropy, shared_information
 from analysis.metrics.form_meaning import Form, dictionary, form_text
+from analysis.metrics.lexicon import by_round, lexicon
 from analysis.metrics.speaker_consistency import _score, jaques
 from analysis.metrics.symbol_information import information, symbol_information
 from analysis.metrics.told_capacity import capacity
 from analysis.metrics.topographic_similarity import similarity_of, topographic_similarity
 from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation, rate_over_meanings, what_is_new
 from analysis.metrics.zipf import fit_zipf
+from analysis.report import meaning_figures
 from analysis.report.html import table as html_table
 from analysis.report.measures import meaning
 from emcomm.dialogues import DialogueTable
 from emcomm.terminal import print_table
-from envs.game import Attribute, Decision, Declaration, plain_declaration
+from envs.game import Attribute, BadGame, Decision, Declaration, declared, plain_declaration
 
 
 def of(meanings: np.ndarray, symbols: np.ndarray, n_tokens: int) -> Utterances:
@@ -296,7 +299,7 @@ def test_one_utterance_has_no_context_independence() -> None:
     symbols = np.full((500, 1), 4)
     symbols[0] = 2
     meanings = np.random.default_rng(0).integers(4, size=(500, 1))
-    with pytest.raises(NotApplicable, match="of 500 utterances 1 have a token"):
+    with pytest.raises(NotApplicable, match="the sender says a token in 1 dialogues: too few"):
         independence_of(of(meanings, symbols, 4))
 
 
@@ -480,3 +483,188 @@ def test_what_are_no_counts_is_refused(counts: list[float], says: str) -> None:
         with pytest.raises(ValueError, match=f"counts must be whole numbers from 0, {says}: give how often"):
             measure(of_those)
     assert entropy(np.array([2.0, 2.0])) == entropy(np.array([2, 2]))
+
+
+# -- context independence ----------------------------------------------------------------------------------------------
+
+THIN = {"replicates": 40, "nulls": 39}
+
+
+@pytest.mark.parametrize("rare", [0, 8])
+def test_how_tokens_are_numbered_does_not_matter(rare: int) -> None:
+    """Each of four values is said once by a rare token of its own, and else by another."""
+    meanings = np.random.default_rng(0).integers(4, size=(1000, 1))
+    symbols = meanings + 4
+    for value in range(4):
+        symbols[np.flatnonzero(meanings[:, 0] == value)[0]] = rare + value
+    found = independence_of(of(meanings, symbols, 20), **THIN)
+    assert found.value == pytest.approx(0.996, abs=0.001)
+    assert found.low > 0.98
+    assert found.above_chance
+
+
+def test_of_two_words_for_a_value_the_commoner_counts() -> None:
+    rng = np.random.default_rng(0)
+    meanings = rng.integers(4, size=(1000, 1))
+    words = 2 * meanings + (rng.random(meanings.shape) < 0.1)
+    values = [
+        independence_of(of(meanings, rng.permutation(8)[words], 8), replicates=1, nulls=0).value for _ in range(10)
+    ]
+    assert min(values) == pytest.approx(max(values), abs=1e-9)
+    assert values[0] == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("together", [0.8, 0.9, 0.95])
+def test_attributes_that_go_together_have_tokens_of_their_own_all_the_same(together: float) -> None:
+    rng = np.random.default_rng(0)
+    colour = rng.integers(4, size=3000)
+    shape = np.where(rng.random(3000) < together, colour, rng.integers(4, size=3000))
+    meanings = np.stack([colour, shape], axis=1)
+    found = independence_of(of(meanings, meanings + np.array([0, 4]), 10), **THIN)
+    assert found.value == pytest.approx(1, abs=0.002)
+    assert found.low > 0.99
+
+
+def test_what_nearly_always_comes_together_is_not_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    colour = rng.integers(4, size=3000)
+    shape = np.where(rng.random(3000) < 0.999, colour, rng.integers(4, size=3000))
+    meanings = np.stack([colour, shape], axis=1)
+    with pytest.raises(NotApplicable, match="which token stands for which does not settle"):
+        independence_of(of(meanings, meanings + np.array([0, 4]), 10), **THIN)
+
+
+def test_what_no_token_names_and_what_is_missing_count() -> None:
+    rng = np.random.default_rng(0)
+    hat = rng.integers(-1, 1, size=(1000, 1))
+    same = independence_of(of(hat, np.zeros_like(hat), 10), **THIN)
+    assert not same.above_chance
+    assert same.value == pytest.approx(0.5, abs=0.02)  # p(concept | symbol) is a half for both
+    said = np.where(hat == 0, 0, rng.integers(2, size=hat.shape))
+    worn_of_0, of_none_1 = (hat[said == 0] == 0).mean(), said[hat < 0].mean()
+    assert independence_of(of(hat, said, 10), **THIN).value == pytest.approx((worn_of_0 + of_none_1) / 2)
+    colour = rng.integers(4, size=(1000, 1))
+    silent = independence_of(of(colour, np.where(colour == 0, 10, colour), 10), **THIN)  # 10: EOT
+    assert silent.value == pytest.approx(0.75)
+    assert context_independence(np.eye(2), np.array([[1.0], [0.0]])) == 0.5
+
+
+def test_the_interval_of_noise_holds_what_noise_has() -> None:
+    held = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        found = independence_of(of(rng.integers(4, size=(300, 1)), rng.integers(4, size=(300, 1)), 8), seed, 60, 39)
+        held.append(found.low <= 1 / 16 <= found.high)
+    assert np.mean(held) > 0.85
+
+
+def test_the_interval_of_context_independence_stays_within_its_range() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        value = rng.integers(4, size=(40, 1))
+        said = np.where(rng.random((40, 1)) < 0.08, rng.integers(4, size=(40, 1)), value)
+        found = independence_of(of(value, said, 4), seed, 60, 39)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_dialogues_and_not_their_agents_must_be_enough() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.integers(3, size=(40, 1))
+    one = replace(of(value, value, 5), dialogue=np.zeros(40, int))
+    with pytest.raises(NotApplicable, match="there are 1 dialogues in which the sender speaks: too few"):
+        independence_of(one, **THIN)
+    rare = np.full((10_000, 1), -1)
+    rare[7] = 0
+    with pytest.raises(NotApplicable, match="what the sender knows is nearly always the same"):
+        independence_of(of(rare, np.zeros_like(rare), 4), **THIN)
+
+
+# -- lexicon and units -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agents", [1, 4])
+def test_agents_of_one_dialogue_do_not_narrow_the_intervals_of_the_lexicon_and_the_units(agents: int) -> None:
+    """All agents of a dialogue know the same and say the same: the right word in 0.85 of the dialogues."""
+    held: dict[str, list[bool]] = {name: [] for name in ("said", "cell", "means", "unit said", "coverage")}
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        dialogue, value = np.repeat(np.arange(200), agents), rng.integers(4, size=200)
+        word = np.where(rng.random(200) < 0.2, rng.integers(4, size=200), value)
+        said = replace(of(value[dialogue, None], word[dialogue, None], 8), dialogue=dialogue)
+        held["said"] += [entry.said.low <= 0.85 <= entry.said.high for entry in lexicon(said)]
+        held["cell"] += [cell.said.low <= 0.85 <= cell.said.high for cell in by_round(said)]
+        units = dictionary(said, seed)
+        held["means"] += [unit.means.low <= 0.85 <= unit.means.high for unit in units.units]
+        held["unit said"] += [unit.said.low <= 0.85 <= unit.said.high for unit in units.units]
+        held["coverage"] += [units.symbols.low <= 0.85 <= units.symbols.high] * (len(units.units) == 4)
+    for within in held.values():
+        assert np.mean(within) >= 0.88
+
+
+def test_the_lexicon_says_where_it_is_not_settled_which_message_is_the_commonest() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.integers(8, size=(240, 1))
+    assert not any(entry.settled for entry in lexicon(of(value, rng.integers(64, size=(240, 1)), 64)))
+    assert all(entry.settled for entry in lexicon(of(value, value, 8)))
+    assert not any(entry.settled for entry in lexicon(of(value[:2], value[:2], 8)))
+
+
+def units_say(said: Utterances) -> tuple[bool, str]:
+    found = dictionary(said)
+    study: Any = SimpleNamespace(utterances=(said,), run=SimpleNamespace(settings={}))
+    return found.complete, meaning._units_say((found,), study)
+
+
+def test_what_the_search_for_units_does_not_look_at_is_said() -> None:
+    rng = np.random.default_rng(0)
+    more = "There may be more: looked at are up to 4 neighbouring symbols and up to 3 attributes together"
+    tokens = rng.integers(3, size=(6000, 5))
+    complete, says = units_say(of(tokens.sum(axis=1, keepdims=True) % 3, tokens, 20))  # a parity of five
+    assert not complete
+    assert "No string of the sender's symbols that was looked at has one meaning" in says
+    assert more in says
+    known = rng.integers(2, size=(4000, 4))  # a word for each of 16 meanings
+    complete, says = units_say(of(known, rng.permutation(16)[known @ [8, 4, 2, 1]][:, None], 20))
+    assert not complete
+    assert more in says
+    value = rng.integers(9, size=(3000, 1))
+    first, second = np.divmod(rng.permutation(9)[value[:, 0]], 3)
+    for between in (20, -1):  # EOT, silence
+        complete, says = units_say(of(value, np.stack([first, np.full(3000, between), second], axis=1), 20))
+        assert not complete
+        assert more in says
+    complete, says = units_say(of(value, np.stack([first, second], axis=1), 20))
+    assert complete
+    assert "9 units explain 100.0 % of the tokens and express 100.0 % of what is known" in says
+    assert "There may be more" not in says
+
+
+def test_that_something_is_missing_is_a_meaning() -> None:
+    hat = np.random.default_rng(0).integers(-1, 1, size=(1000, 1))
+    found = dictionary(of(hat, hat + 1, 4))
+    assert {(unit.form.symbols, unit.meaning) for unit in found.units} == {((0,), ((0, -1),)), ((1,), ((0, 0),))}
+    assert (found.symbols.value, found.meanings.value) == (1, 1)
+    assert "no attribute 0" in set(found.to_frame().means)
+
+
+# -- what figures write ------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_writes_names_as_they_are() -> None:
+    value = np.random.default_rng(0).integers(3, size=(300, 1))
+    names = ("0.125", "0.127", "1.2999")
+    said = replace(of(value, value, 9), attributes=(Attribute("price\x1b[2J", 3, names),))
+    drawn = meaning_figures.lexicon(by_round(said))
+    assert drawn is not None
+    written = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert all(any(text.endswith(name) for text in written) for name in names)
+    assert "\x1b" not in drawn
+    assert not re.search(r'x="\d+\.\d{3}', drawn)
+
+
+def test_two_values_of_one_name_are_refused() -> None:
+    game = type(
+        "Prices", (), {"attributes": (("price", 3, ("red", "red", "blue")),), "n_agents": 2, "move_names": "ab"}
+    )
+    with pytest.raises(BadGame, match="the attribute 'price' has two values of one name, red, red, blue: give each"):
+        declared(game)  # type: ignore[arg-type]

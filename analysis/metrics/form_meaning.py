@@ -2,7 +2,8 @@
 
 Their algorithm, CSAR: *count* how often each string of symbols and each meaning occur together, *select* the pair that
 shares the most information, *ablate* both where they stand together, *repeat*. A meaning is a value of an attribute or
-several together. A string may be bound to the round in which it begins. It ends where permuted meanings do as well.
+several together; that an attribute is missing is one of its values. A string is of neighbouring rounds, and may be
+bound to the one in which it begins. It ends where permuted meanings do as well.
 Pairs in which the string nearly always has that meaning come first, then those in which it has it more often than not.
 Units are those of one half of the dialogues, and their figures those of all of the other half, where they must occur.
 """
@@ -17,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.utterances import Utterances, numbered
-from analysis.metrics.resampling import Reals, permuted_together, rate_of_groups
-from emcomm.statistics import Rate, rate
+from analysis.metrics.resampling import Reals, permuted_together, rate_of_groups, rate_of_rows
+from emcomm.statistics import Rate
 from envs.channels import SILENT
 from envs.game import Attribute, Bools, Ints
 
@@ -70,13 +71,15 @@ class Dictionary:
     attributes: tuple[Attribute, ...]
     units: tuple[Unit, ...]
     symbols: Rate
-    """Held-out tokens that a unit explains; the interval is over utterances."""
+    """Held-out tokens that a unit explains; the interval is over dialogues."""
     meanings: Rate
     """Held-out values of attributes that a unit expresses."""
     null_bits: float
     """The most that a pair shares where meanings are permuted."""
     complete: bool = True
-    """Whether chance was reached, and messages, strings, meanings and units were not too many to look at."""
+    """Whether nothing was left out: chance was reached; messages, strings, meanings and units were not too many to look
+    at; no message has more than `LONGEST` tokens, or tokens with a gap between them; and no more than `TOGETHER`
+    attributes are known."""
 
     def to_frame(self) -> pd.DataFrame:
         """One row per unit."""
@@ -185,31 +188,53 @@ def dictionary(said: Utterances, seed: int = 0) -> Dictionary:
     """
     rng = np.random.default_rng(seed)
     half = rng.permutation(int(said.dialogue.max(initial=0)) + 1) % 2 == 0
-    messages = np.where(said.is_token, said.symbols, SILENT)
-    fitting, scored = half[said.dialogue], ~half[said.dialogue]
-    corpus = _corpus(messages[fitting], said.meanings[fitting], rng)
+    fitting, held_out = said[half[said.dialogue]], said[~half[said.dialogue]]
+    messages = _messages(fitting)
+    corpus = _thinned(_corpus(messages, fitting.meanings)[0], rng)
     forms, meanings = _forms(corpus), _meanings(corpus)
     null = 0.0
     for _ in range(NULLS):
-        order = permuted_together(said.dialogue[fitting], rng)
-        other = _corpus(messages[fitting], said.meanings[fitting][order], rng)
+        order = permuted_together(fitting.dialogue, rng)
+        other = _thinned(_corpus(messages, fitting.meanings[order])[0], rng)
         null = max(null, float(_shared(other, forms, meanings).max(initial=0)))
     pairs = _selected(corpus, forms, meanings, null)
     few = len(corpus.counts) < MOST_RECORDS and len(forms) < MOST_FORMS and len(meanings) < MOST_MEANINGS
-    complete = few and len(pairs) < MOST_UNITS
-    return _scored(said, pairs, _corpus(messages[scored], said.meanings[scored]), null, complete)
+    complete = few and len(pairs) < MOST_UNITS and _are_short(said.is_token) and len(said.attributes) <= TOGETHER
+    return _scored(held_out, pairs, null, complete)
 
 
-def _corpus(messages: Ints, meanings: Ints, rng: np.random.Generator | None = None) -> _Corpus:
-    """The different pairs of message and meaning; with `rng` at most `MOST_RECORDS`: the commonest, of those that occur
-    equally often some drawn at random."""
+def _messages(said: Utterances) -> Ints:
+    """`[U, R]` the tokens, SILENT where none was said."""
+    return np.where(said.is_token, said.symbols, SILENT)
+
+
+def _are_short(tokens: Bools) -> bool:
+    """Whether strings of `LONGEST` rounds hold all tokens of any utterance: of `[U, R]` where there are tokens.
+
+    >>> _are_short(np.array([[0, 1, 1, 1, 1, 0]]) > 0), _are_short(np.array([[1, 1, 1, 1, 1]]) > 0)
+    (True, False)
+    >>> _are_short(np.array([[1, 0, 1]]) > 0)
+    False
+    """
+    begun, to_come = np.cumsum(tokens, axis=1), np.cumsum(tokens[:, ::-1], axis=1)[:, ::-1]
+    gap = ~tokens & (begun > 0) & (to_come > 0)
+    return not gap.any() and int(tokens.sum(axis=1).max(initial=0)) <= LONGEST
+
+
+def _corpus(messages: Ints, meanings: Ints) -> tuple[_Corpus, Ints]:
+    """The different pairs of message and meaning, and `[U]` which of them each utterance is."""
     different, which = numbered(np.concatenate([messages, meanings], axis=1))
-    counts = np.bincount(which, minlength=len(different))
-    kept = np.arange(len(counts))
-    if rng is not None and len(kept) > MOST_RECORDS:
-        kept = np.sort(np.lexsort([rng.random(len(counts)), -counts])[:MOST_RECORDS])
     rounds = messages.shape[1]
-    return _Corpus(different[kept, :rounds], different[kept, rounds:], counts[kept])
+    return _Corpus(different[:, :rounds], different[:, rounds:], np.bincount(which, minlength=len(different))), which
+
+
+def _thinned(corpus: _Corpus, rng: np.random.Generator) -> _Corpus:
+    """At most `MOST_RECORDS` pairs: the commonest, of those that occur equally often some drawn at random."""
+    counts = corpus.counts
+    if len(counts) <= MOST_RECORDS:
+        return corpus
+    kept = np.sort(np.lexsort([rng.random(len(counts)), -counts])[:MOST_RECORDS])
+    return _Corpus(corpus.messages[kept], corpus.meanings[kept], counts[kept])
 
 
 def _forms(corpus: _Corpus) -> list[Form]:
@@ -238,8 +263,7 @@ def _meanings(corpus: _Corpus) -> list[Meaning]:
             different, which = numbered(corpus.meanings[:, chosen])
             counts = np.bincount(which, corpus.counts)
             for values, count in zip(different.tolist(), counts.tolist(), strict=True):
-                if min(values) >= 0:
-                    uses[tuple(zip(chosen, values, strict=True))] = int(count)
+                uses[tuple(zip(chosen, values, strict=True))] = int(count)
     commonest = sorted(uses, key=lambda meaning: -uses[meaning])[:MOST_MEANINGS]
     return sorted(commonest, key=lambda meaning: (-len(meaning), meaning))
 
@@ -303,21 +327,26 @@ def _share(has_form: Reals, has_meaning: Reals, counts: Ints) -> Reals:
     return share
 
 
-def _scored(
-    said: Utterances, pairs: list[tuple[Form, Meaning, float]], corpus: _Corpus, null: float, complete: bool
-) -> Dictionary:
+def _scored(held_out: Utterances, pairs: list[tuple[Form, Meaning, float]], null: float, complete: bool) -> Dictionary:
     """The units with what held-out utterances say of them: what each covers is what those before it have left."""
-    whole = _Corpus(corpus.messages, corpus.meanings, corpus.counts)
-    tokens, values = (corpus.messages >= 0).sum(axis=1), (corpus.meanings >= 0).sum(axis=1)
+    corpus, which = _corpus(_messages(held_out), held_out.meanings)
+    whole, dialogue = _Corpus(corpus.messages, corpus.meanings, corpus.counts), numbered(held_out.dialogue[:, None])[1]
     units = []
     for form, meaning, bits in pairs:
         if not corpus.ablate(form, meaning).any():  # chance in the other half
             continue
-        has_form, has_meaning = whole.has_form(form), whole.has_meaning(meaning)
-        both, uses, meant = (int(whole.counts @ those) for those in (has_form & has_meaning, has_form, has_meaning))
-        units.append(Unit(form, meaning, bits, rate(both, uses), rate(both, meant)))
-    explained, expressed = tokens - (corpus.messages >= 0).sum(axis=1), values - (corpus.meanings >= 0).sum(axis=1)
+        has_form, has_meaning = whole.has_form(form)[which], whole.has_meaning(meaning)[which]
+        means = rate_of_rows(has_meaning[has_form], dialogue[has_form])
+        said = rate_of_rows(has_form[has_meaning], dialogue[has_meaning])
+        units.append(Unit(form, meaning, bits, means, said))
+
+    def covered(before: Ints, after: Ints, least: int) -> Rate:
+        """Of the cells from `least` up those that are gone."""
+        there, left = ((cells >= least).sum(axis=1)[which] for cells in (before, after))
+        of_dialogue = [np.bincount(dialogue, counts).astype(np.int64) for counts in (there - left, there)]
+        return rate_of_groups(*of_dialogue)
+
     return Dictionary(
-        said.speaker, said.attributes, tuple(units), rate_of_groups(explained, tokens, corpus.counts),
-        rate_of_groups(expressed, values, corpus.counts), null, complete,
+        held_out.speaker, held_out.attributes, tuple(units), covered(whole.messages, corpus.messages, 0),
+        covered(whole.meanings, corpus.meanings, GONE + 1), null, complete,
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """The lexicon: what is said for which meaning, whole messages and round by round, with shares.
 
-A share is that of the utterances with a meaning in which the message, or the symbol, is said; its interval is Wilson's.
+A share is that of the utterances with a meaning in which the message, or the symbol, is said; its interval is Wilson's,
+over dialogues. It is a share of the same utterances in which the message was found to be the commonest: where others
+are about as common, it and its interval are too high, and so is `Entry.means`. `Entry.settled` says where they are not.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.utterances import Utterances, meaning_text, message_text, symbol_text
-from emcomm.statistics import Rate, rate
+from analysis.metrics.resampling import rate_of_rows
+from emcomm.statistics import Z95, Rate
 from envs.channels import SILENT
 from envs.game import Bools, Ints
 
@@ -21,6 +24,9 @@ FEW = 24
 """Meanings that are shown round by round; of more only the values of the attributes are."""
 REACHED = 0.05
 """A round in which a smaller share of utterances has a symbol is left out."""
+
+NONE = -1
+"""The number of no message."""
 
 
 class Entry(NamedTuple):
@@ -38,6 +44,8 @@ class Entry(NamedTuple):
     """The second commonest message, with its share."""
     success: Rate | None
     """How the episodes ended in which it was said for this meaning; None where the game declares no success."""
+    settled: bool
+    """Whether it is ahead of the second commonest by more than chance."""
 
 
 class Cell(NamedTuple):
@@ -76,27 +84,32 @@ def lexicon(said: Utterances) -> tuple[Entry, ...]:
     messages, message = said.message_numbers()
     uses = np.bincount(meaning, minlength=len(meanings))
     kept = np.sort(np.argsort(-uses, kind="stable")[:MOST_ENTRIES])
-    of_message = np.bincount(message, minlength=len(messages))
-    pairs, pair = np.unique(meaning * len(messages) + message, return_inverse=True)
-    count = np.bincount(pair.reshape(-1))
-    good = np.bincount(pair.reshape(-1), said.success).astype(np.int64)
     found = []
     for v in kept:
-        own = np.flatnonzero(pairs // len(messages) == v)
-        best, *others = own[np.argsort(-count[own], kind="stable")]
-        says = pairs[best] % len(messages)
+        own = said[meaning == v]
+        count = np.bincount(message[meaning == v], minlength=len(messages))
+        order = np.argsort(-count, kind="stable")
+        best, other = int(order[0]), int(order[1]) if len(order) > 1 else NONE
+        says, everywhere = message[meaning == v] == best, message == best
         second = ""
-        if others:
-            share = 100 * count[others[0]] / uses[v]
-            second = f"{message_text(messages[pairs[others[0]] % len(messages)], said.eot)} ({share:.0f} %)"
+        if other != NONE and count[other]:
+            second = f"{message_text(messages[other], said.eot)} ({100 * count[other] / uses[v]:.0f} %)"
         found.append(
             Entry(
-                said.speaker, meaning_text(meanings[v], said.attributes), message_text(messages[says], said.eot),
-                rate(int(count[best]), int(uses[v])), rate(int(count[best]), int(of_message[says])), second,
-                rate(int(good[best]), int(count[best])) if said.judged else None,
+                said.speaker, meaning_text(meanings[v], said.attributes), message_text(messages[best], said.eot),
+                rate_of_rows(says, own.dialogue), rate_of_rows(meaning[everywhere] == v, said.dialogue[everywhere]),
+                second, rate_of_rows(own.success[says], own.dialogue[says]) if said.judged else None,
+                _is_ahead(says, message[meaning == v] == other, own.dialogue),
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _is_ahead(says: Bools, other: Bools, dialogue: Ints) -> bool:
+    """Whether more utterances have the one than the other, by more than chance (two-sided, 5 %), over dialogues."""
+    _, which = np.unique(dialogue, return_inverse=True)
+    gaps = np.bincount(which, says) - np.bincount(which, other)
+    return bool(gaps.sum() > Z95 * np.sqrt(gaps @ gaps))
 
 
 def by_round(said: Utterances) -> tuple[Cell, ...]:
@@ -123,24 +136,26 @@ def by_round(said: Utterances) -> tuple[Cell, ...]:
 
 
 def _cells(said: Utterances, attribute: str, meaning: str, those: Bools, rounds: Ints) -> list[Cell]:
-    counts = {t: np.bincount(said.symbols[those, t] - SILENT) for t in rounds.tolist()}
-    return [
-        Cell(
-            said.speaker, attribute, meaning, t + 1, symbol_text(int(of.argmax()) + SILENT, said.eot),
-            rate(int(of.max()), int(of.sum())),
-        )
-        for t, of in counts.items()
-    ]  # fmt: skip
+    cells = []
+    for t in rounds.tolist():
+        symbols = said.symbols[those, t]
+        best = int(np.bincount(symbols - SILENT).argmax()) + SILENT
+        share = rate_of_rows(symbols == best, said.dialogue[those])
+        cells.append(Cell(said.speaker, attribute, meaning, t + 1, symbol_text(best, said.eot), share))
+    return cells
 
 
 def entry_frame(entries: tuple[Entry, ...]) -> pd.DataFrame:
     """One row per meaning: who says what for it, how often, and how surely it stands for it."""
     rows = [
         (e.speaker, e.meaning, e.message, e.said.value, e.said.low, e.said.high, e.second, e.means.value,
-         e.success.value if e.success else None, e.said.trials)
+         e.success.value if e.success else None, e.said.trials, e.settled)
         for e in entries
     ]  # fmt: skip
-    names = ["speaker", "meaning", "says", "share", "low", "high", "or", "share_of_its_uses", "success", "utterances"]
+    names = [
+        "speaker", "meaning", "says", "share", "low", "high", "or", "share_of_its_uses", "success", "utterances",
+        "settled",
+    ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=names)
     return frame if all(e.success for e in entries) else frame.drop(columns="success")
 

@@ -103,6 +103,16 @@ def rate_of_groups(good: Counts | Reals, uses: Counts | Reals, times: Counts | N
     return rate(successes, trials, min(worth, trials))
 
 
+def rate_of_rows(good: NDArray[np.bool_], dialogue: Counts) -> Rate:
+    """The share of rows that are `good` `[U]`; those of one `dialogue` `[U]` are no independent witnesses.
+
+    >>> print(rate_of_rows(np.array([True] * 6 + [False] * 2), np.repeat([3, 1, 7, 0], 2)))
+    75.00 % [13.07, 98.36]
+    """
+    _, which = np.unique(dialogue, return_inverse=True)
+    return rate_of_groups(np.bincount(which, good).astype(np.int64), np.bincount(which))
+
+
 def with_interval(
     statistic: Callable[[Counts], float], dialogue: Counts, rng: np.random.Generator, replicates: int = 200
 ) -> tuple[float, float, float]:

@@ -13,6 +13,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from emcomm.printable import printable
+
 COLOURS = {
     "ink": "#26303a",
     "muted": "#7d8893",
@@ -87,8 +89,9 @@ def svg(figure: Figure, label: str) -> str:
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{name})")
-    text = re.sub(r"(\.\d\d)\d+", r"\1", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)  # where, not what is written
+    described = escape(printable(label, None), quote=True)
+    return text.replace("<svg", f'<svg role="img" aria-label="{described}"', 1).strip()
 
 
 def standalone(drawn: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.data.decisions import NotApplicable
 from analysis.data.utterances import FEWEST, Utterances, that_know
-from analysis.metrics import lexicon, speaker_consistency, symbol_information, told_capacity
+from analysis.metrics import form_meaning, lexicon, speaker_consistency, symbol_information, told_capacity
 from analysis.metrics.context_independence import independence_of
 from analysis.metrics.disentanglement import disentanglement_of
 from analysis.metrics.form_meaning import Dictionary, dictionary
@@ -100,6 +100,11 @@ def _lexicon_says(result: Lexicon, study: Study) -> str:
             f"{'the commonest ' * (len(own) >= lexicon.MOST_ENTRIES)}{len(own)} meanings, said in "
             f"{shown(faithful, share=True)} of the dialogues."
         )
+        if unsettled := sum(not entry.settled for entry in own):
+            lines.append(
+                f"For {unsettled} of the {len(own)} it is not settled which message is the commonest: there the shares "
+                "are too high."
+            )
     return " ".join([*lines, *_notes(study)])
 
 
@@ -212,15 +217,24 @@ def _units(study: Study) -> tuple[Dictionary, ...]:
 
 
 def _units_say(result: tuple[Dictionary, ...], study: Study) -> str:
-    lines = [
-        f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
-        f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} of what "
-        "is known."
-        + ("" if d.complete else " There may be more: not all messages, strings and meanings are looked at.")
-        if d.units
-        else f"No string of the {d.speaker}'s symbols has one meaning in half of its uses, and that beyond chance."
-        for d in result
-    ]
+    lines = []
+    for d in result:
+        if d.units:
+            lines.append(
+                f"Of the {d.speaker}, {len(d.units)} unit{'s' * (len(d.units) != 1)} explain "
+                f"{shown(d.symbols.value, share=True)} of the tokens and express {shown(d.meanings.value, share=True)} "
+                "of what is known."
+            )
+        else:
+            lines.append(
+                f"No string of the {d.speaker}'s symbols that was looked at has one meaning in half of its uses, and "
+                "that beyond chance."
+            )
+        if not d.complete and min(d.symbols.value, d.meanings.value) < 1:
+            lines.append(
+                f"There may be more: looked at are up to {form_meaning.LONGEST} neighbouring symbols and up to "
+                f"{form_meaning.TOGETHER} attributes together, and of very many the commonest."
+            )
     return " ".join([*lines, *_notes(study)])
 
 
@@ -324,7 +338,8 @@ INDEPENDENCE = Measure(
     "context_independence",
     _scored(lambda said, **options: {"context independence": independence_of(said, **options)}, 1),
     "Context independence",
-    "Has each value of each attribute a token of its own, in whatever round? 1 where it has (Bogin et al. 2018)."
+    "Has each value of each attribute a token of its own, in whatever round? 1 where it has (Bogin et al. 2018). The "
+    "tick is what permuted meanings reach (97.5 %); the interval of what does not pass it reaches down to 0."
     + ONE_EACH,
     chapter="meaning",
     needs=KNOWN,
