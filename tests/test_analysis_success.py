@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -183,3 +185,25 @@ def test_few_games_do_not_prove_a_protocol() -> None:
     assert over_seeds([rate(900, 1000)]).formed.successes == 1
     assert np.isnan(over_seeds([]).mean.value)
     assert over_seeds([rate(0, 0), rate(3, 4)]).success == (0.75,)
+
+
+def test_dialogues_of_one_episode_do_not_narrow_the_intervals() -> None:
+    """Eight dialogues of an episode end alike; half of the episodes succeed."""
+    held = []
+    for seed in range(40):
+        good = np.repeat(np.random.default_rng(seed).random(100) < 0.5, 8)
+        table = table_of([[(0, 0)] * (1 + i % 2) for i in range(800)], moves=[(int(one), 0) for one in good])
+        table = replace(table, episode=np.repeat(np.arange(100), 8), cut=np.arange(800) % 2 == 0)
+        first, second = (table[:400], table[400:])  # in two parts
+        report = tally(first, second)
+        rates = (report.of_dialogues, report.uncut, report.cut, report.by_rounds[1], report.by_rounds[2])
+        held += [one.low <= 0.5 <= one.high for one in rates]
+        assert report.of_dialogues[:2] == (int(good.sum()), 800)
+        assert report.by_rounds[1].trials == report.cut.trials == 400
+        assert report.overall.trials == 100
+    assert np.mean(held) > 0.9
+
+
+def test_where_episodes_have_one_dialogue_the_intervals_are_wilsons() -> None:
+    report = tally(table_of([[(0, 0)]] * 10, moves=[(1, 0)] * 8 + [(0, 0)] * 2))
+    assert report.of_dialogues == report.by_rounds[1] == report.overall == rate(8, 10)

@@ -1,10 +1,12 @@
 """How often the agents succeed, over what lengths and when, of what kind their failures are, and what they gain.
 
-Rates carry Wilson intervals (Wilson 1927). `SuccessTally` adds up a log of any length part by part.
+Rates carry Wilson intervals (Wilson 1927); those of dialogues allow for what the dialogues of one episode have in
+common (`analysis.metrics.resampling.rate_of_groups`). `SuccessTally` adds up a log of any length part by part.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.metrics.failure_modes import KINDS, JointMoves, failure_kinds
+from analysis.metrics.resampling import rate_of_groups
 from emcomm.dialogues import DialogueTable, returns_of
 from emcomm.statistics import Mean, Rate, mean_from, rate
 from envs.game import Bools, Ints
@@ -43,6 +46,8 @@ class SuccessReport:
 
     overall: Rate
     """Of the episodes, by what their last dialogues brought."""
+    of_dialogues: Rate
+    """Of the dialogues, by what each one brought."""
     by_rounds: dict[int, Rate]
     """Number of rounds of the dialogue -> success; 0 rounds: no talk."""
     uncut: Rate
@@ -74,9 +79,7 @@ class SuccessReport:
         """
         groups = {"all": self.overall}
         if self.dialogues > self.episodes:
-            dialogues = sum(r.trials for r in self.by_rounds.values())
-            every = rate(sum(r.successes for r in self.by_rounds.values()), dialogues)
-            groups = {"all episodes": self.overall, "all dialogues": every}
+            groups = {"all episodes": self.overall, "all dialogues": self.of_dialogues}
         groups |= {"not cut": self.uncut, "cut": self.cut}
         groups |= {f"{rounds} rounds": rate for rounds, rate in self.by_rounds.items()}
         several = self.dialogues > self.episodes
@@ -115,8 +118,7 @@ class SuccessTally:
 
     def __init__(self, course_bins: int = 200) -> None:
         self._episodes = np.zeros(2, np.int64)  # episodes, successes
-        self._by_rounds = np.zeros((0, 2), np.int64)  # [rounds, (dialogues, successes)]
-        self._cut = np.zeros((2, 2), np.int64)  # [cut, (dialogues, successes)]
+        self._every, self._by_rounds, self._cut = _Grouped(), _Grouped(), _Grouped()
         self._failures = np.zeros(len(KINDS), np.int64)
         self._dialogues = self._rounds = self._n_cut = 0
         self._judged = True
@@ -143,8 +145,9 @@ class SuccessTally:
         if not table.judged:
             return
         self._episodes[1] += table.success[table.last].sum()
-        self._by_rounds = add_up(self._by_rounds, _pairs(table.n_rounds, table.success))
-        self._cut += _pairs(table.cut.astype(np.int64), table.success, 2)
+        self._every.add(np.zeros(len(table), np.int64), table)
+        self._by_rounds.add(table.n_rounds, table)
+        self._cut.add(table.cut, table)
         kinds = failure_kinds(table, move_probs, joint)
         self._failures += np.bincount(kinds[kinds >= 0], minlength=len(KINDS))
 
@@ -155,9 +158,10 @@ class SuccessTally:
         mean = float(returns.mean()) if returns.size else float("nan")
         return SuccessReport(
             overall=rate(successes, episodes) if self._judged else rate(0, 0),
-            by_rounds={r: rate(int(s), int(n)) for r, (n, s) in enumerate(self._by_rounds) if n},
-            uncut=rate(int(self._cut[0, 1]), int(self._cut[0, 0])),
-            cut=rate(int(self._cut[1, 1]), int(self._cut[1, 0])),
+            of_dialogues=self._every.rate(0),
+            by_rounds={rounds: self._by_rounds.rate(rounds) for rounds in self._by_rounds.groups()},
+            uncut=self._cut.rate(0),
+            cut=self._cut.rate(1),
             mean_rounds=self._rounds / self._dialogues if self._dialogues else float("nan"),
             course=self._course.bins(),
             failures={kind: int(n) for kind, n in zip(KINDS, self._failures, strict=True)},
@@ -168,6 +172,38 @@ class SuccessTally:
             returns=tuple(returns.tolist()),
             n_cut=self._n_cut,
         )
+
+
+class _Grouped:
+    """Dialogues by group, and by how many of a group an episode has and how many of them succeed."""
+
+    def __init__(self) -> None:
+        self._episodes: Counter[tuple[int, int, int]] = Counter()
+        """Group, dialogues, successes -> episodes."""
+
+    def add(self, group: Ints | Bools, table: DialogueTable) -> None:
+        """Count in the dialogues of `table`, `[D]` of which group each is, from 0."""
+        _, episode = np.unique(table.episode, return_inverse=True)
+        pairs, pair = np.unique(group * len(episode) + episode, return_inverse=True)
+        uses, good = np.bincount(pair), np.bincount(pair, table.success).astype(np.int64)
+        shape = (int(group.max()) + 1, int(uses.max()) + 1, int(uses.max()) + 1)
+        kind = np.ravel_multi_index((pairs // len(episode), uses, good), shape)
+        different, episodes = np.unique(kind, return_counts=True)
+        rows = np.stack([*np.unravel_index(different, shape), episodes], axis=1)
+        for of, n_uses, n_good, count in rows.tolist():
+            self._episodes[of, n_uses, n_good] += count
+
+    def groups(self) -> list[int]:
+        """Those that have dialogues."""
+        return sorted({group for group, _, _ in self._episodes})
+
+    def rate(self, group: int) -> Rate:
+        """Success of the dialogues of a group."""
+        rows = [(good, uses, count) for (of, uses, good), count in self._episodes.items() if of == group]
+        good, uses, episodes = np.array(rows, np.int64).reshape(-1, 3).T
+        if uses.max(initial=1) == 1:
+            return rate(int(episodes @ good), int(episodes.sum()))
+        return rate_of_groups(good, uses, episodes)
 
 
 class _Course:
@@ -218,12 +254,6 @@ def add_up(total: Counts, more: Counts) -> Counts:
     total = total.copy()
     total[: len(more)] += more
     return total
-
-
-def _pairs(group: Ints, success: Bools, groups: int = 0) -> Counts:
-    """`[groups, 2]` dialogues and successes of each group."""
-    trials = np.bincount(group, minlength=groups)
-    return np.stack([trials, np.bincount(group[success], minlength=len(trials))], axis=1)
 
 
 def _frame(name: str, rates: dict[int, Rate] | dict[str, Rate]) -> pd.DataFrame:
