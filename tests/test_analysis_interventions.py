@@ -1,6 +1,7 @@
 """Feeding dialogues to networks, and interventions: against the real environment and networks written by hand."""
 
 import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,7 @@ from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.causal import influence as influences
 from analysis.causal import role_leaks as leaks
 from analysis.causal.channel_controls import channel_controls
-from analysis.causal.dialogue_edits import EDITS, Spoken, edits
+from analysis.causal.dialogue_edits import EDITS, Spoken, edits, open_rounds
 from analysis.causal.influence import Voices, _signalled, influence, positive_signalling
 from analysis.causal.role_leaks import Leak, role_leaks
 from analysis.causal.summary import Causes
@@ -35,8 +36,9 @@ from emcomm.dialogues import concatenate
 from emcomm.evaluation import play
 from emcomm.statistics import Rate
 from emcomm.worlds import make_negotiation, make_policy
+from envs.game import Declaration
 from envs.negotiation import SILENT, TalkRules
-from envs.replay import plain_setting
+from envs.replay import Setting, plain_setting
 
 RULES = TalkRules(n_tokens=2, window=1, opening="talk")
 
@@ -50,8 +52,10 @@ class Voter:
 
     device = torch.device("cpu")
 
-    def __init__(self, talk_rounds=1, deaf=False, parrot=False):
-        self.sizes = SimpleNamespace(n_features=3, n_agents=2, window=1, n_symbols=3, n_actions=5, hidden_size=3)
+    def __init__(self, talk_rounds=1, deaf=False, parrot=False, n_features=3):
+        self.sizes = SimpleNamespace(
+            n_features=n_features, n_agents=2, window=1, n_symbols=3, n_actions=5, hidden_size=3
+        )
         self.recurrent = True
         self.talk_rounds, self.deaf, self.parrot = talk_rounds, deaf, parrot
 
@@ -87,6 +91,7 @@ class Voter:
         weights[:, 4] = (vote.sign() + 1) / 2
         weights[:, 3] = 1 - weights[:, 4]
         weights = torch.where(mask, weights, 0)
+        weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, mask.float())  # what it wants is not legal
         likely = weights > 0
         return torch.where(likely, (weights / weights.sum(1, keepdim=True)).clamp(min=1e-30).log(), -1e9)
 
@@ -255,8 +260,11 @@ def test_edits_of_a_voter():
     held = talk(Voter())
     untied = held[held.symbols[:, 0, 0] != held.symbols[:, 0, 1]]
     found = {edit.name: edit for edit in edits(Voter(), RULES, untied)}
+    assert (found["nothing"].changed.value, found["nothing"].shift) == (0, 0)
+    assert not found.keys() & {"shuffle rounds", "reverse rounds"}  # of one telling round there is no other order
+    several = {edit.name: edit for edit in edits(Voter(3), RULES, talk(Voter(3)))}
     for null in ("nothing", "shuffle rounds", "reverse rounds"):
-        assert (found[null].changed.value, found[null].shift) == (0, 0)
+        assert (several[null].changed.value, several[null].shift) == (0, 0)
     assert (found["swap own and other's"].changed.value, found["swap own and other's"].shift) == (1, 1)
     # 1 against 0 becomes 0 against 0: from sure to a coin flip, for either agent
     assert found["replace own"].shift == pytest.approx(0.5)
@@ -265,13 +273,16 @@ def test_edits_of_a_voter():
 
 def test_an_edited_dialogue_is_one_trial():
     held = talk(Voter())
-    assert {edit.changed.trials for edit in edits(Voter(), RULES, held)} == {len(held)}
+    alike = held.symbols[:, 0, 0] == held.symbols[:, 0, 1]
+    trials = {edit.name: edit.changed.trials for edit in edits(Voter(), RULES, held)}
+    assert trials.pop("swap own and other's") == len(held) - alike.sum()  # the others it does not change
+    assert set(trials.values()) == {len(held)}
 
 
 @pytest.mark.parametrize("name", ["shuffle rounds", "reverse rounds", "replace own"])
 def test_edits_leave_the_closing_round_and_what_follows(name):
     symbols = np.array([[[0, 1], [1, 2], [1, 0], [2, 2], [SILENT, SILENT]]] * 200, np.int8)
-    edited = EDITS[name](Spoken(symbols.copy(), np.full(200, 4), 2, 0, 1), np.random.default_rng(0))
+    edited = EDITS[name](Spoken(symbols.copy(), np.full(200, 3), 2, 0, 1), np.random.default_rng(0))
     assert np.array_equal(edited[:, 3:], symbols[:, 3:])
     if name == "replace own":
         assert ((edited != symbols).sum(axis=(1, 2)) == 1).all()
@@ -286,6 +297,68 @@ def test_the_deaf_notice_only_what_they_say_themselves():
     found = {edit.name: edit for edit in edits(Voter(deaf=True), RULES, talk(Voter(deaf=True)))}
     assert found["replace other's"].shift == 0
     assert found["replace own"].shift == pytest.approx(0.5)  # 0 flips a coin, 1 yields
+
+
+ROLED = Voter(n_features=5)
+
+
+def told_once(rounds, closing, choosing=1):
+    """A speaker says `rounds` tokens; of the two agents only `choosing` has a choice of moves; what the log has."""
+    rules = TalkRules(n_tokens=2, opening="talk", closing=closing, max_rounds=rounds + 1, window=1)
+    game = Declaration(("ann", "bob"), ("main", "detour"), ("sender", "receiver"), (0, 1), tokens=(None, None))
+    symbols = np.full((300, rounds + (closing != "fixed"), 2), SILENT, np.int8)
+    symbols[:, :rounds, 0] = np.random.default_rng(0).integers(2, size=(300, rounds))
+    symbols[:, rounds:, 0] = 2
+    legal = np.zeros((300, 2, 2), np.bool_)
+    legal[..., 0], legal[:, choosing, 1] = True, True
+    speaks = np.tile([True, False], (300, 1))
+    setting = Setting(game, np.zeros((300, 2, 0), np.float32), legal, speaks, np.ones((300, 2), np.bool_))
+    held = Decisions(symbols, np.full(300, symbols.shape[1]), np.zeros((300, 2), int), 2)
+    return rules, held, Situation(setting, torch.zeros(300, 2, 3))
+
+
+@pytest.mark.parametrize("closing", ["fixed", "mutual"])
+def test_one_round_of_one_way_talk_is_edited_too(closing):
+    """The receiver takes the main line after 1, and flips a coin after 0."""
+    rules, held, situation = told_once(1, closing)
+    found = {edit.name: edit for edit in edits(ROLED, rules, held, situation=situation)}
+    assert found.keys() == {"nothing", "replace other's"}
+    assert found["replace other's"].shift == pytest.approx(0.5)
+    assert found["replace other's"].changed.trials == 300
+    told = influence(ROLED, rules, held, situation=situation)
+    assert told.on_move > 0.2
+    assert told.shift_of_move == pytest.approx(0.25, abs=0.01)
+    assert told.null == pytest.approx(0, abs=1e-9)
+
+
+def test_the_last_round_of_talk_of_fixed_length_is_content():
+    rules, held, situation = told_once(2, "fixed")
+    assert open_rounds(held).tolist() == [2] * 300
+    found = {edit.name: edit for edit in edits(ROLED, rules, held, situation=situation)}
+    uneven = (held.symbols[:, 0, 0] != held.symbols[:, 1, 0]).sum()
+    assert found["shuffle rounds"].changed.trials < found["reverse rounds"].changed.trials == uneven
+    assert found["replace other's"].shift > 0.1
+
+
+def test_who_has_no_choice_is_not_asked():
+    rules, held, situation = told_once(1, "fixed", choosing=0)
+    found = {edit.name: edit for edit in edits(ROLED, rules, held, situation=situation)}
+    assert found.keys() == {"nothing", "replace own"}
+    told = influence(ROLED, rules, held, situation=situation)
+    assert np.isnan(told.on_move)
+    assert np.isfinite(told.on_next)
+
+
+def test_each_role_that_speaks_is_edited():
+    """Here the other one of two roles is heard by one that has a choice."""
+    rules, held, situation = told_once(1, "fixed", choosing=0)
+    setting = replace(situation.setting, speaks=np.ones((300, 2), np.bool_))
+    spoken = replace(held, symbols=np.repeat(held.symbols[..., :1], 2, axis=2)[..., ::-1].copy())
+    found = edits(ROLED, rules, spoken, situation=replace(situation, setting=setting))
+    assert {edit.name for edit in found} == {
+        "nothing", "replace own (the sender speaks)", "replace other's (the receiver speaks)"
+    }  # fmt: skip
+    assert found[-1].shift == pytest.approx(0.5, abs=0.2)
 
 
 def test_the_order_matters_to_a_network_that_forgets():
@@ -340,7 +413,8 @@ def test_the_deaf_are_not_influenced():
 def test_without_talk_there_is_nothing_to_influence():
     silent = decisions(planted_dialogues("silent", 0, 50, 2), 2)
     assert np.isnan(influence(Voter(), RULES, silent).on_move)
-    assert edits(Voter(), RULES, silent)[0].changed.trials == 0
+    with pytest.raises(NotApplicable, match="no edit of the talk changes what an agent with a choice"):
+        edits(Voter(), RULES, silent)
 
 
 def test_signalling_of_a_parrot() -> None:

@@ -47,8 +47,9 @@ def alike(name: str, then: list[dict[str, Any]], now: list[dict[str, Any]]) -> b
             [{k: v for k, v in row.items() if "random" not in k} for row in rows if row["method"] in FITTED_ON_LOGS]
             for rows in (then, now)
         )
+    within = 3e-3 if name == "edits" else 2e-3  # dialogues that an edit leaves as they are do not count any more
     return len(now) == len(then) and all(
-        row_now[key] == (pytest.approx(value, abs=2e-3, nan_ok=True) if isinstance(value, float) else value)
+        row_now[key] == (pytest.approx(value, abs=within, nan_ok=True) if isinstance(value, float) else value)
         for row_then, row_now in zip(then, now, strict=True)
         for key, value in row_then.items()
         if key not in ("meaning", "why")  # words for the reader

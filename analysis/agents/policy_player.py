@@ -40,6 +40,32 @@ class Situation:
         rows = np.arange(len(self.memory))[which]
         return Situation(self.setting[rows], self.memory[torch.from_numpy(rows)])
 
+    def speaking(self) -> Bools:
+        """`[D, N]` who may speak."""
+        setting = self.setting
+        return np.ones(self.memory.shape[:2], np.bool_) if setting.speaks is None else setting.speaks
+
+    def choosing(self) -> Bools:
+        """`[D, N]` who takes part and has a choice of moves."""
+        setting, there = self.setting, np.ones(self.memory.shape[:2], np.bool_)
+        if setting.active is not None:
+            there &= setting.active
+        if setting.legal is not None and setting.legal.size:
+            there &= setting.legal.sum(axis=2) > 1
+        return there
+
+    def hearing(self, speaker: Ints) -> Bools:
+        """`[D, N]` who takes part and can hear the `speaker` `[D]`, another agent."""
+        setting, (dialogues, n_agents) = self.setting, self.memory.shape[:2]
+        hears: Bools = np.arange(n_agents) != speaker[:, None]
+        if setting.active is not None:
+            hears &= setting.active
+        if setting.reaches is not None:
+            columns = setting.columns if setting.columns is not None else np.tile([[0, 1], [1, 0]], (dialogues, 1, 1))
+            is_it = columns[..., 1:] == speaker[:, None, None]
+            hears &= (is_it & setting.reaches).any(axis=2)
+        return hears
+
     def forgotten(self, policy: Policy) -> Situation:
         """The same with nothing remembered of what came before, each agent played by the network that played it."""
         everyone = np.ones(self.memory.shape[:2], np.bool_)

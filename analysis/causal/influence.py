@@ -8,14 +8,15 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from analysis.agents.policy_player import Situation, action_probabilities
+from analysis.agents.policy_player import Situation, action_probabilities, plain_situation
+from analysis.causal.dialogue_edits import drawn_round, open_rounds, where_said
 from analysis.data.decisions import Decisions
 from analysis.data.utterances import FEWEST
 from analysis.metrics.entropy import bits_of
 from analysis.metrics.resampling import Reals, with_interval
 from emcomm.networks.policy import Policy
 from envs.channels import SILENT
-from envs.game import Floats, Ints
+from envs.game import Bools, Floats, Ints
 from envs.negotiation import Observation, TalkRules
 
 ROUNDING = 1e-6
@@ -26,8 +27,9 @@ ROUNDING = 1e-6
 class Influence:
     """Counterfactual influence of what one agent says on the other (Jaques et al. 2019, Lowe et al. 2019's CIC).
 
-    For a random round, each symbol the speaker could have said is tried, and the hearer's distribution after what was
-    said is compared with the mean over what could have been said, weighted by the speaker's own probabilities.
+    For a random round, but one that closes the talk, each symbol the speaker could have said is tried, and the hearer's
+    distribution after what was said is compared with the mean over what could have been said, weighted by the speaker's
+    own probabilities.
     """
 
     on_next: float
@@ -45,10 +47,11 @@ def influence(
     policy: Policy, rules: TalkRules, decided: Decisions, dialogues: int = 500, seed: int = 0,
     situation: Situation | None = None,
 ) -> Influence:  # fmt: skip
-    """Replace symbols of the first agent that may speak, in at most `dialogues`, and watch the others.
+    """Replace one symbol of an agent in each of at most `dialogues`, and watch those who hear it.
 
-    NaN where no dialogue has two rounds. Raises NotApplicable where what was heard over a random channel does not
-    follow from what is said.
+    Of each role that speaks its first agent is taken, of several roles one by lot. NaN where nobody hears anything that
+    could be another, and in the move where none that hears has a choice. Raises NotApplicable where what was heard over
+    a random channel does not follow from what is said.
 
     Parameters
     ----------
@@ -67,17 +70,14 @@ def influence(
     `analysis.influence(policy, rules, decided).on_move`
     """
     rng, n_symbols = np.random.default_rng(seed), decided.n_tokens + 1
-    speaks = situation.setting.speaks if situation is not None else None
-    speaker = 0 if speaks is None else int(speaks.any(axis=0).argmax())
-    possible = decided.n_rounds >= 2
-    if speaks is not None:
-        possible &= speaks[:, speaker]
-    chosen = rng.permutation(np.flatnonzero(possible))[:dialogues]
-    decided, situation = decided[chosen], situation[chosen] if situation is not None else None
-    if not len(decided):
-        return Influence(*[float("nan")] * 4)
-    hearers = [i for i in range(decided.symbols.shape[2]) if i != speaker]
-    row, at = np.arange(len(decided)), (rng.random(len(decided)) * (decided.n_rounds - 1)).astype(np.int64)
+    situation = situation or plain_situation(policy, rules, len(decided))
+    speaker = _drawn_speaker(situation, rng)
+    own = np.take_along_axis(decided.symbols, speaker[:, None, None], 2)[..., 0]
+    there, heard = where_said(own, open_rounds(decided)), situation.hearing(speaker)
+    chosen = rng.permutation(np.flatnonzero(there.any(axis=1) & heard.any(axis=1)))[:dialogues]
+    decided, situation, speaker, heard = decided[chosen], situation[chosen], speaker[chosen], heard[chosen]
+    at = drawn_round(there[chosen], rng)
+    row = np.arange(len(decided))
     weight = _what_could_be_said(policy, rules, decided, situation, speaker, at)
     following, moves, deaf = [], [], []
     for symbol in [None, *range(n_symbols)]:
@@ -85,30 +85,34 @@ def influence(
         if symbol is not None:
             tried[row, at, speaker] = np.where(weight[:, symbol] > 0, symbol, tried[row, at, speaker])
         every = action_probabilities(policy, rules, tried, decided.n_rounds, situation)
-        following.append(_of_hearers(every[row, at + 1], hearers))
-        moves.append(_of_hearers(every[row, decided.n_rounds][..., n_symbols:], hearers))
+        following.append(every[row, at + 1])
+        moves.append(every[row, decided.n_rounds][..., n_symbols:])
         unheard = action_probabilities(cast(Policy, Deaf(policy)), rules, tried, decided.n_rounds, situation)
-        deaf.append(_of_hearers(unheard[row, decided.n_rounds][..., n_symbols:], hearers))
-    weight = np.tile(weight, (len(hearers), 1))
-    on_next, _ = _divergence(following, weight)
-    on_move, shift = _divergence(moves, weight)
-    return Influence(on_next, on_move, shift, _divergence(deaf, weight)[0])
+        deaf.append(unheard[row, decided.n_rounds][..., n_symbols:])
+    choosing = heard & situation.choosing()
+    on_next, _ = _divergence(following, weight, heard)
+    on_move, shift = _divergence(moves, weight, choosing)
+    return Influence(on_next, on_move, shift, _divergence(deaf, weight, choosing)[0])
 
 
-def _of_hearers(probabilities: Floats, hearers: list[int]) -> Floats:
-    """`[D, N, A]` -> `[D × hearers, A]`"""
-    return np.concatenate([probabilities[:, i] for i in hearers])
+def _drawn_speaker(situation: Situation, rng: np.random.Generator) -> Ints:
+    """`[D]` in each dialogue the first agent that may speak, of a role drawn among those that speak."""
+    may, role_of = situation.speaking(), np.array(situation.setting.game.role_of)
+    found = [(may & (role_of == role)).argmax(axis=1) for role in np.unique(role_of) if may[:, role_of == role].any()]
+    if len(found) < 2:
+        return found[0] if found else np.zeros(len(may), np.int64)
+    return np.stack(found)[rng.integers(len(found), size=len(may)), np.arange(len(may))]
 
 
 def _what_could_be_said(
-    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation | None, speaker: int, at: Ints
+    policy: Policy, rules: TalkRules, decided: Decisions, situation: Situation, speaker: Ints, at: Ints
 ) -> np.ndarray:
     """`[D, S]` the speaker's probabilities in the rounds `at`, without an EOT that would close the talk."""
     row, n_tokens = np.arange(len(decided)), decided.n_tokens
     every = action_probabilities(policy, rules, decided.symbols, decided.n_rounds, situation)
     speaking = every[row, at, speaker, : n_tokens + 1].astype(np.float64)
-    others = np.delete(decided.symbols[row, at], speaker, axis=1)
-    closes = ((others == n_tokens) | (others == SILENT)).all(axis=1) | (rules.closing == "any")
+    others, its_own = decided.symbols[row, at], np.arange(decided.symbols.shape[2]) == speaker[:, None]
+    closes = ((others == n_tokens) | (others == SILENT) | its_own).all(axis=1) | (rules.closing == "any")
     speaking *= ~(closes[:, None] & (np.arange(n_tokens + 1) == n_tokens))
     said = decided.symbols[row, at, speaker]
     total = speaking.sum(axis=1, keepdims=True)
@@ -144,10 +148,14 @@ class Deaf(_Numbed):
         return self._policy.encode(seen._replace(buffer=buffer))
 
 
-def _divergence(distributions: list[Floats], weight: np.ndarray) -> tuple[float, float]:
-    """Mean KL (bits) and total variation between the first and the `weight` `[D, S]`ed mean of the others `[D, A]`."""
-    actual, *others = (np.asarray(d, np.float64) for d in distributions)
-    mean = (np.stack(others, axis=1) * weight[..., None]).sum(axis=1)
+def _divergence(distributions: list[Floats], weight: np.ndarray, views: Bools) -> tuple[float, float]:
+    """Mean KL (bits) and total variation between the first and the `weight` `[D, S]`ed mean of the others `[D, N, A]`,
+    in the `views` `[D, N]` of those that act; NaN where nobody does."""
+    views = views & np.isfinite(distributions[0]).all(axis=2)
+    if not views.any():
+        return float("nan"), float("nan")
+    actual, *others = (np.asarray(d[views], np.float64) for d in distributions)
+    mean = (np.stack(others, axis=1) * weight[np.nonzero(views)[0], :, None]).sum(axis=1)
     actual, mean = actual / actual.sum(axis=1, keepdims=True), mean / mean.sum(axis=1, keepdims=True)
     kl = (actual * np.log2(np.maximum(actual, 1e-30) / np.maximum(mean, 1e-30))).sum(axis=1)
     return float(kl.mean()), float(np.abs(actual - mean).sum(axis=1).mean() / 2)

@@ -88,7 +88,8 @@ EDITS = Measure(
     "edits",
     _edits,
     "Edits of the dialogue",
-    "A finished dialogue is edited and replayed to the network. If swapping the symbols of two {agents} reverses the "
+    "A finished dialogue is edited and replayed to the network; counted are dialogues that the edit changes, and moves "
+    "of {agents} with a choice. If swapping the symbols of two {agents} reverses the "
     "decision, it depends on who said what. If shuffling the rounds changes nothing, their order does not matter.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
@@ -108,12 +109,17 @@ def _influence(study: Study) -> Any:
 
 
 def _influence_says(result: Influence, study: Study) -> str:
-    if result.on_move != result.on_move:
-        return "No dialogue has two rounds: there is nothing to replace."
+    if result.on_next != result.on_next:
+        return "Nobody hears anything that could be another: there is nothing to replace."
     agent = study.game.words.agent
+    next_action = (
+        f"Had one {agent} said something else in one round, the next action of the others would shift by "
+        f"{result.on_next:.3f} bits"
+    )
+    if result.on_move != result.on_move:
+        return f"{next_action} on average. None of them has a choice of moves in these dialogues."
     return (
-        f"Had a {agent} said something else in one round, the next action of the others would shift by "
-        f"{result.on_next:.3f} bits and their move by {result.on_move:.3f} bits on average "
+        f"{next_action} and their move by {result.on_move:.3f} bits on average "
         f"({shown(result.shift_of_move, share=True)} of the probability). For a network that hears 0 whatever is said, "
         f"the same measure gives {abs(result.null):.3f}."
     )
@@ -144,7 +150,7 @@ SIGNALLING = Measure(
     "signalling",
     _signalling,
     "Positive signalling",
-    "Bits of what a {agent} says that depend on what it sees of the game and of the talk so far, its own words too, "
+    "Bits of what each {agent} says that depend on what it sees of the game and of the talk so far, its own words too, "
     "round by round (Lowe et al. 2019). The null is the same network made blind and deaf.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
