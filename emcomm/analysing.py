@@ -25,6 +25,7 @@ from analysis.report.pipeline import FULL, QUICK, Depth, study
 from analysis.report.run_comparison import Comparison, compare, distinct_names
 from analysis.report.write import check_folder, write_report
 from emcomm.analyze import AnalyzeOptions
+from emcomm.config import naming
 from emcomm.errors import BadInput
 from emcomm.printable import printable
 from emcomm.runs import command_line
@@ -192,8 +193,10 @@ def _print_end(console: Console, options: AnalyzeOptions, report: Path, written:
     for name, count in written.items():
         where = report.parent / name if count else "nothing to write"
         print_line(console, f"{name}: {where}")
-    logs = shlex.join(map(str, options.logs))
-    advice = (
-        f"python -m emcomm.analyze {logs}" if options.quick else f"EMCOMM_LOGS={logs} jupyter lab analysis/notebooks"
-    )
-    print_line(console, f"next: open the report in a browser; {advice}")
+    logs, advice = shlex.join(map(str, options.logs)), ""
+    folders = {Path(log) if len(options.logs) == 1 else Path(log).parent for log in options.logs}
+    if options.quick:
+        advice = f"; python -m emcomm.analyze {logs}{naming(options.env, options.code)}"
+    elif len(folders) == 1:  # the notebooks read one run, or a folder of runs
+        advice = f"; EMCOMM_LOGS={shlex.quote(str(folders.pop()))} jupyter lab analysis/notebooks"
+    print_line(console, f"next: open the report in a browser{advice}")

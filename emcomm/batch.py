@@ -33,7 +33,7 @@ from rich.console import Console
 
 from emcomm import mirror
 from emcomm.cluster import Cluster, start_ray
-from emcomm.config import Config, read_run_file
+from emcomm.config import Config, named_code, read_run_file
 from emcomm.errors import BadInput, Fault
 from emcomm.runs import Run, command_line
 from emcomm.signals import postponed, raise_stopped
@@ -104,11 +104,6 @@ def state_of(wanted: Wanted) -> State:
 def _open(folder: Path, config: Config) -> Run:
     """A run whose settings are known: who asks for it names its game and its code."""
     return Run.open(folder, config.env, named_code(config))
-
-
-def named_code(config: Config) -> tuple[str, ...]:
-    """The names in a configuration that may stand for code, besides that of the game."""
-    return (config.rules.channel, config.algorithm, *config.torsos)
 
 
 def _difference(there: Config, wanted: Config) -> str:

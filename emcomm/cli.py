@@ -269,7 +269,7 @@ def print_dialogues(console: Console, table: DialogueTable, game: Declaration, e
 
     Where a game has several joint moves, also which of them it was about.
     """
-    several = bool(table.negotiation.any())
+    several, last = bool(table.negotiation.any()), table.last
     names = ", ".join(printable(name, 40) for name in game.agent_names)
     key = f"{eot} = EOT; " if (table.symbols == eot).any() else ""
     shown = Table(
@@ -281,7 +281,8 @@ def print_dialogues(console: Console, table: DialogueTable, game: Declaration, e
         moves = ["-" if m < 0 else printable(game.move_names[m], 40) for m in one.moves[0]]
         outcome = ", ".join(f"{reward:+.3g}" for reward in one.rewards[0].tolist())
         if table.judged:
-            outcome = printable(game.words.success if one.success[0] else game.words.failure, 40)
+            words = game.words
+            outcome = printable(words.success if one.success[0] else words.failure if last[d] else "goes on", 40)
         number = [str(int(one.negotiation[0]) + 1)] * several
         shown.add_row(str(d + 1), *number, _talk([*one.symbols]), escape(", ".join(moves)), escape(outcome))
     console.print(shown)

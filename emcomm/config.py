@@ -239,6 +239,24 @@ def require_named(path: Path, name: str, named: Collection[str | None], flag: st
         )
 
 
+def named_code(config: Config) -> tuple[str, ...]:
+    """The names in a configuration that may stand for code, besides that of the game."""
+    return (config.rules.channel, config.algorithm, *config.torsos)
+
+
+def naming(env: str | None, code: Collection[str]) -> str:
+    """What a command needs besides the run to execute its code outside emcomm; empty where it has none.
+
+    >>> naming("my.games:Chess", ("open", "my.games:Whisper", "a3c", "gru"))
+    ' --env my.games:Chess --code my.games:Whisper'
+    >>> naming("emcomm/line-v1", ("open", "a3c", "gru"))
+    ''
+    """
+    game = f" --env {shlex.quote(env)}" if env and outside(env) else ""
+    others = shlex.join(dict.fromkeys(name for name in code if outside(name)))
+    return game + (f" --code {others}" if others else "")
+
+
 def read_config(path: Path) -> Config:
     """The configuration of the run in `path`; raises BadInput as `read_run_file`, and for one that is incomplete."""
     saved = read_run_file(path)

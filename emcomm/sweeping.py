@@ -22,15 +22,15 @@ from rich.table import Table
 
 from analysis.data.runs import LoadedRun, load
 from analysis.data.writing import claimed, replacing
-from analysis.metrics.seed_aggregation import mean_over_seeds, seeds_of
+from analysis.metrics.seed_aggregation import forms_above, mean_over_seeds, seeds_of
 from analysis.report.pipeline import QUICK
 from analysis.report.run_comparison import Group, compare
 from analysis.report.write import check_folder, write_report
 from emcomm import batch, files
 from emcomm.analysing import study_all
-from emcomm.batch import State, Wanted, named_code
+from emcomm.batch import State, Wanted
 from emcomm.cluster import require_reachable
-from emcomm.config import Config
+from emcomm.config import Config, named_code, naming
 from emcomm.errors import BadInput, Fault
 from emcomm.printable import printable
 from emcomm.runs import Run, command_line, locked, provenance
@@ -304,6 +304,8 @@ def _conclude(console: Console, plan: Plan, done: Sequence[Planned], report: Pat
     if page is not None:
         print_line(console, f"report: {page}")
     example = shlex.quote(str(log_dir / done[0].wanted.folder.name))
+    config = done[0].wanted.config
+    example += naming(config.env, named_code(config))
     then = "open the report in a browser; " if page is not None else ""
     print_line(console, f"next: {then}python -m emcomm.analyze {example} looks closely at one run")
     print_line(console, "more seeds or conditions: the same command with them; what is there is not trained again")
@@ -347,7 +349,9 @@ def _groups(plan: Plan, rows: pd.DataFrame) -> tuple[Group, ...]:
         Group(
             str(condition),
             len(own),
-            None if own.success.isna().any() else seeds_of(own),  # None: the game declares none
+            None  # where the game declares none
+            if own.success.isna().any()
+            else seeds_of(own, formed_above=_forms_above(plan.conditions[str(condition)])),
             mean_over_seeds(own["return"]),
             mean_over_seeds(own.rounds, bounds=(0, plan.conditions[str(condition)].rules.max_rounds or inf)),
         )
@@ -355,17 +359,19 @@ def _groups(plan: Plan, rows: pd.DataFrame) -> tuple[Group, ...]:
     )
 
 
+def _forms_above(config: Config) -> float | None:
+    return forms_above(make_negotiation(config, 1, np.random.SeedSequence(0)).declaration)
+
+
 def _print_table(console: Console, groups: Sequence[Group]) -> None:
     """One line for each condition."""
     table = Table("condition", "runs", "success [95 % over seeds]", "return", "rounds", "formed")
     table.box, table.padding = None, (0, 2, 0, 0)
     for group in groups[:MOST_LINES]:
-        success, formed = "–", "–"  # where the game declares no success
-        if group.seeds is not None:
-            success, formed = group.seeds.sentence, f"{group.seeds.formed.successes} of {group.seeds.formed.trials}"
+        success = group.seeds.sentence if group.seeds is not None else "–"  # where the game declares none
         table.add_row(
             escape(printable(group.settings or "all", 100)), str(group.runs), success, group.returns.text(3),
-            group.rounds.text() if group.rounds else "–", formed,
+            group.rounds.text() if group.rounds else "–", group.formed or "–",
         )  # fmt: skip
     console.print(table)
     if len(groups) > MOST_LINES:

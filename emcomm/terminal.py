@@ -19,6 +19,8 @@ from emcomm.printable import printable
 
 MOST_NOTES = 20
 """Notes of one run that are printed; the report has them all."""
+WIDEST = 10_000
+"""Columns of a table that is not printed on a terminal."""
 MOST_SYMBOLS = 12
 """Symbols of which a line is printed: the most frequent ones."""
 MOST_COLUMNS = 6
@@ -111,10 +113,9 @@ def _shares(tokens: TokenReport) -> Table:
 
 def _dialogues(tokens: TokenReport) -> Table:
     """The commonest dialogues."""
-    twins = tokens.twins.distinct < tokens.dialogues.distinct
     frame = tokens.twin_frame().head(MOST_DIALOGUES)
     figures = [name for name in ("share", "success") if name in frame]
-    table = _plain_table(f"commonest dialogues{' (mirror images as one)' if twins else ''}", *figures)
+    table = _plain_table(f"commonest dialogues{' (mirror images as one)' if tokens.joins_twins else ''}", *figures)
     for column in table.columns[1:]:
         column.justify = "right"
     for _, row in frame.iterrows():
@@ -124,14 +125,19 @@ def _dialogues(tokens: TokenReport) -> Table:
 
 
 def print_table(console: Console, name: str, frame: pd.DataFrame) -> None:
-    """A whole table."""
+    """A whole table: nothing of it is cut, and what is no terminal is as wide as the table."""
     table = _plain_table(*(escape(printable(str(column).replace("_", " "), 60)) for column in frame.columns))
     if table.columns:
         table.columns[0].no_wrap = True
+    for column in table.columns:
+        column.overflow = "fold"
     shares = columns_of_shares(frame)
     for row in frame.itertuples(index=False):
         cells = [shown(value, share) for value, share in zip(row, shares, strict=True)]
         table.add_row(*(escape(printable(cell, 200)) for cell in cells))
     console.print()
     print_line(console, f"table {name}")
+    whole = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+    if not console.is_terminal:
+        console = Console(file=console.file, width=max(whole, console.width), highlight=False)
     console.print(table)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from emcomm.cli import game_options, parse, print_dialogues, print_figures, run_command
 from emcomm.cluster import Cluster, start_ray
-from emcomm.config import PRESETS, Config
+from emcomm.config import PRESETS, Config, named_code, naming
 from emcomm.errors import BadInput
 from emcomm.runs import Run
 from emcomm.schemas import PlayFigures, Summary
@@ -176,7 +176,7 @@ def _finish(training: Training, console: Console) -> int:
     from emcomm.worlds import bounds_of_talk, declaration, notes_of_game
 
     run, config = training.run_folder, training.config
-    where = shlex.quote(str(run.path))
+    where, named = shlex.quote(str(run.path)), naming(config.env, named_code(config))
     does = "resuming" if training.resumed else "training"
     console.print(f"{does} {where}: {_headline(config, training.device)}", soft_wrap=True)
     for note in (*training.notes, *notes_of_game(config), *bounds_of_talk(config)):
@@ -190,7 +190,7 @@ def _finish(training: Training, console: Console) -> int:
         with contextlib.suppress(OSError):  # the terminal may be gone
             console.print(
                 f"interrupted after {training.course.episodes:,} episodes; "
-                f"continue with: python -m emcomm.train --resume {where}", soft_wrap=True,
+                f"continue with: python -m emcomm.train --resume {where}{named}", soft_wrap=True,
             )  # fmt: skip
         return stopped.code if isinstance(stopped, Stopped) else 130
     summary = training.summarise(
@@ -199,17 +199,19 @@ def _finish(training: Training, console: Console) -> int:
     )
     print_dialogues(console, sampled.shown, declaration(config), config.rules.eot)
     print_figures(console, {"sampled": sampled.figures, "greedy moves": greedy.figures}, "the frozen policy")
-    _print_end(console, summary, where)
+    _print_end(console, summary, where, named)
     return 0
 
 
 def _print_finished(console: Console, done: Summary, run: Run) -> None:
     where, figures = shlex.quote(str(run.path)), done.evaluation
+    named = naming(run.config.env, named_code(run.config))
     assert figures is not None
     console.print(
-        f"{where} is finished: {done.episodes:,} episodes, {_reached(figures.sampled)}; nothing was changed. "
-        f"More episodes: --resume {where} --episodes N; next: python -m emcomm.analyze {where}", soft_wrap=True,
-    )  # fmt: skip
+        f"{where} is finished: {done.episodes:,} episodes, {_reached(figures.sampled)}; nothing was changed. More "
+        f"episodes: --resume {where} --episodes N{named}; next: python -m emcomm.analyze {where}{named}",
+        soft_wrap=True,
+    )
 
 
 def _reached(figures: PlayFigures) -> str:
@@ -232,7 +234,7 @@ def _headline(config: Config, device: str) -> str:
     return f"{game}, {channel}, {config.episodes:,} episodes, seed {config.seed}, {workers}{gpu}"
 
 
-def _print_end(console: Console, summary: dict, where: str) -> None:
+def _print_end(console: Console, summary: dict, where: str, named: str) -> None:
     reached, episodes, joint_moves = (summary[key] for key in ("episodes_to_95", "episodes", "joint_moves"))
     several = f" ({joint_moves:,} joint moves)" if joint_moves > episodes else ""
     success = f"95 % success after {reached:,} episodes" if reached else "95 % success not reached during training"
@@ -244,7 +246,7 @@ def _print_end(console: Console, summary: dict, where: str) -> None:
         + "".join(f"; {label} {summary[key]}" for key, label in _COUNTED.items() if summary[key]),
         soft_wrap=True,
     )
-    console.print(f"the run lies in {where}; next: python -m emcomm.analyze {where}", soft_wrap=True)
+    console.print(f"the run lies in {where}; next: python -m emcomm.analyze {where}{named}", soft_wrap=True)
 
 
 def _recent(summary: dict) -> str:

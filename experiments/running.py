@@ -32,9 +32,9 @@ import experiments
 from analysis.agents.optimal_pair import Optimum, optimum
 from analysis.data.runs import LoadedRun
 from analysis.data.runs import load as load_run
-from emcomm.batch import Wanted, make, named_code, state_of
+from emcomm.batch import Wanted, make, state_of
 from emcomm.cli import parse, run_command
-from emcomm.config import Config
+from emcomm.config import Config, named_code
 from emcomm.errors import BadInput, Fault
 from emcomm.worlds import network_rules
 from envs import GAMES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 import analysis
 from analysis.data.dialogue_text import table_of
 from analysis.data.export import write_corpus
+from emcomm.config import Config
 from emcomm.dialogues import DialogueTable, DialogueWriter
 from emcomm.errors import BadInput
+from envs.game import Declaration
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def run(tmp_path: Path) -> analysis.LoadedRun:
 
 
 def test_a_corpus_as_elcc_keeps_it(run: analysis.LoadedRun, tmp_path: Path) -> None:
-    target = analysis.export_corpus(run, tmp_path / "elcc")
+    target = analysis.export_corpus(replace(run, settings={"env": Config.env}), tmp_path / "elcc")
     assert target == tmp_path / "elcc" / "emcomm" / "data" / "run"
     lines = (target / "corpus.jsonl").read_text().splitlines()
     assert lines == ["[4, 2, 5, 5]", "[3, 1, 5, 5, 5]", "[]"]
@@ -37,6 +40,24 @@ def test_a_corpus_as_elcc_keeps_it(run: analysis.LoadedRun, tmp_path: Path) -> N
     system = (tmp_path / "elcc" / "emcomm" / "metadata.yml").read_text()
     assert 'system:\n  game_type: "negotiation"\n' in system
     assert "  symmetric_agents: true\n" in system
+
+
+def test_another_game_says_nothing_of_the_crossing(run: analysis.LoadedRun, tmp_path: Path) -> None:
+    roles = Declaration(
+        ("ann", "bob", "eve"), ("main", "detour"), ("sender", "receiver"), (0, 1, 1), tokens=(5, 5, 5)
+    )  # fmt: skip
+    assert run.facts is not None
+    settings = {"env": "emcomm/signalling-v1", "rules": {"max_rounds": 1}}
+    other = replace(run, settings=settings, facts=run.facts._replace(game=roles))
+    analysis.export_corpus(replace(run, settings={"env": Config.env}), tmp_path / "elcc")
+    target = analysis.export_corpus(other, tmp_path / "elcc")
+    assert target == tmp_path / "elcc" / "emcomm-signalling-v1" / "data" / "run"
+    about = (tmp_path / "elcc" / "emcomm-signalling-v1" / "metadata.yml").read_text()
+    assert about == (
+        'system:\n  game_title: "emcomm/signalling-v1"\n  data_source: "synthetic"\n  symmetric_agents: false\n'
+        "  more_than_2_agents: true\n  multi_utterance: false\n"
+    )
+    assert "arxiv" in (tmp_path / "elcc" / "emcomm" / "metadata.yml").read_text()
 
 
 def test_the_order_of_speaking_is_the_order_of_the_corpus() -> None:

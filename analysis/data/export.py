@@ -15,6 +15,7 @@ structured one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +25,7 @@ import pandas as pd
 
 from analysis.data.runs import LOGS, LoadedRun
 from analysis.data.writing import file_name, replacing, write_whole
+from emcomm.config import Config
 from emcomm.dialogues import DialogueTable
 from emcomm.errors import BadInput
 from envs.negotiation import SILENT
@@ -45,12 +47,26 @@ SYSTEM: dict[str, dict[str, Any]] = {
 """What metadata.yml says of the crossing."""
 
 
+def about_game(run: LoadedRun) -> dict[str, dict[str, Any]]:
+    """What metadata.yml says of any other game: what it declares, its rules of talk, and nothing that is not known."""
+    game, rules = run.declaration(), (run.settings or {}).get("rules") or {}
+    system: dict[str, Any] = {
+        **({"game_title": run.env_name} if run.env_name else {}),
+        "data_source": "synthetic",
+        "symmetric_agents": len(game.roles) == 1,
+        "more_than_2_agents": game.n_agents > 2,
+    }
+    if "max_rounds" in rules:
+        system["multi_utterance"] = rules["max_rounds"] != 1
+    return {"system": system}
+
+
 def export_corpus(
     run: LoadedRun,
     folder: str | Path,
     log: str = "evaluation",
-    system: str = "emcomm",
-    about: Mapping[str, Mapping[str, Any]] = SYSTEM,
+    system: str | None = None,
+    about: Mapping[str, Mapping[str, Any]] | None = None,
     variant: str | None = None,
 ) -> Path:
     """Write the dialogues of one log of a run as a corpus; returns the folder of the variant.
@@ -67,7 +83,8 @@ def export_corpus(
     folder : str or Path
         Where the corpora of one or more runs lie.
     log, system, about, variant
-        Which dialogues, and what the corpus is called and says of itself.
+        Which dialogues, and what the corpus is called and says of itself. By default the crossing is "emcomm", another
+        game has its own name, and `about` is what is known of it.
 
     Returns
     -------
@@ -80,7 +97,12 @@ def export_corpus(
     """
     if log not in LOGS:
         raise BadInput(f"log must be one of {', '.join(LOGS)}, not {log!r}")
-    target = Path(folder) / system / "data" / file_name(variant or run.name)
+    is_crossing = run.env_name == Config.env
+    if system is None:
+        system = "emcomm" if is_crossing or not run.env_name else re.sub("[/:]", "-", run.env_name)
+    if about is None:
+        about = SYSTEM if is_crossing else about_game(run)
+    target = Path(folder) / file_name(system) / "data" / file_name(variant or run.name)
     _keep_out(target, run)
     if run.facts is None or not run.parts[log]:
         raise BadInput(f"{run.path} has no dialogues in {log}/ that can be read")

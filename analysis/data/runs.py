@@ -44,6 +44,10 @@ class TrainedPolicy(NamedTuple):
     """Updates that the weights had seen."""
 
 
+NO_POLICY = "no policy: "
+"""How the note begins that says why a run has no network."""
+
+
 @dataclass
 class LoadedRun:
     """One run on disk, opened for reading."""
@@ -105,7 +109,7 @@ class LoadedRun:
             run = Run.open(self.path, self.env, self.code)
             policy, saved = load_policy(run, version=self._version())
         except (BadInput, OSError, ValueError, TypeError) as error:
-            self._note(f"no policy: {error}")
+            self._note(f"{NO_POLICY}{error}")
             return None
         rules = replace(run.config.rules, window=policy.sizes.window)
         return TrainedPolicy(policy, replace(run.config, rules=rules), int(saved.facts.get("version", 0)))

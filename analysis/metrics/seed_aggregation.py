@@ -17,9 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emcomm.statistics import Rate, rate
+from envs.game import Declaration
 
 FORMED_ABOVE = 0.75
-"""Half way from 0.5, the best that identical agents reach without talk, to 1."""
+"""Half way from 0.5, the best that two identical agents that must differ reach without talk, to 1."""
 STUDENT_BELOW = 10
 """Seeds. So few show too little of a distribution for a bootstrap."""
 
@@ -53,7 +54,7 @@ class SeedSummary(NamedTuple):
     interquartile_mean: Interval
     """Mean of the middle half: a quarter of the seeds, rounded down, is left out at each end."""
     formed: Rate
-    """Seeds in which a protocol formed."""
+    """Seeds in which a protocol formed; no trials where that is not known."""
     apart: tuple[Interval, Interval]
     """The mean of the seeds in which one formed, and of those in which none did."""
 
@@ -70,7 +71,16 @@ class SeedSummary(NamedTuple):
         return self.mean.text(scale=100, unit=" %")
 
 
-def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE) -> SeedSummary:
+def forms_above(game: Declaration) -> float | None:
+    """Success above which a protocol has formed: `FORMED_ABOVE` where two agents that know nothing must differ.
+
+    Of another game what is reached without talk is not known: None.
+    """
+    must_differ = any(decision.kind == "yields" for decision in game.decisions)
+    return FORMED_ABOVE if must_differ and not game.attributes else None
+
+
+def over_seeds(rates: Sequence[Rate], formed_above: float | None = FORMED_ABOVE) -> SeedSummary:
     """What several seeds of one condition amount to.
 
     A protocol has formed where the lower Wilson bound of a seed's success is above `formed_above`. Seeds without
@@ -80,8 +90,8 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE) -> See
     ----------
     rates : sequence of Rate
         The success of each seed.
-    formed_above : float
-        Success above which a protocol has formed (0 to 1).
+    formed_above : float, optional
+        Success above which a protocol has formed (0 to 1); None: that is not known (`forms_above`).
 
     Returns
     -------
@@ -96,20 +106,20 @@ def over_seeds(rates: Sequence[Rate], formed_above: float = FORMED_ABOVE) -> See
     """
     rates = [r for r in rates if r.trials]
     success = np.array([r.value for r in rates])
-    formed = np.array([r.low > formed_above for r in rates], bool)
+    formed = np.array([formed_above is not None and r.low > formed_above for r in rates], bool)
     return SeedSummary(
         tuple(success.tolist()),
         mean_over_seeds(success, bounds=(0, 1)),
         mean_over_seeds(success, cut=0.25, bounds=(0, 1)),
-        rate(int(formed.sum()), len(success)),
+        rate(int(formed.sum()), len(success) if formed_above is not None else 0),
         (mean_over_seeds(success[formed], bounds=(0, 1)), mean_over_seeds(success[~formed], bounds=(0, 1))),
     )
 
 
-def seeds_of(rows: pd.DataFrame, column: str = "success") -> SeedSummary:
+def seeds_of(rows: pd.DataFrame, column: str = "success", formed_above: float | None = FORMED_ABOVE) -> SeedSummary:
     """What the runs in `rows` amount to, one row each; `column` is a share of their evaluation games (`games`)."""
     pairs = rows[[column, "games"]].dropna().itertuples(index=False)
-    return over_seeds([rate(round(share * games), int(games)) for share, games in pairs])
+    return over_seeds([rate(round(share * games), int(games)) for share, games in pairs], formed_above)
 
 
 def mean_over_seeds(

@@ -58,7 +58,7 @@ class SuccessReport:
     course: tuple[CourseBin, ...]
     """Success over training, by number of episode."""
     failures: dict[str, int]
-    """Kind of failure (`analysis.metrics.failure_modes.KINDS`) -> number of dialogues."""
+    """Kind of failure (`analysis.metrics.failure_modes.KINDS`) -> number of episodes, by their last dialogues."""
     judged: bool
     """Whether the game says what success is."""
     episodes: int
@@ -148,7 +148,7 @@ class SuccessTally:
         self._every.add(np.zeros(len(table), np.int64), table)
         self._by_rounds.add(table.n_rounds, table)
         self._cut.add(table.cut, table)
-        kinds = failure_kinds(table, move_probs, joint)
+        kinds = failure_kinds(table, move_probs, joint)[table.last]  # before, the episode goes on
         self._failures += np.bincount(kinds[kinds >= 0], minlength=len(KINDS))
 
     def result(self) -> SuccessReport:

@@ -147,6 +147,11 @@ class TokenReport:
             "dialogues": sizes, "different": self.dialogues.rarefied(sizes), "twins_joined": self.twins.rarefied(sizes),
         })  # fmt: skip
 
+    @property
+    def joins_twins(self) -> bool:
+        """Whether any dialogue and its mirror image were counted as one."""
+        return self.twins.distinct < self.dialogues.distinct
+
     def twin_frame(self) -> pd.DataFrame:
         """The same as `dialogue_frame`, a dialogue and its mirror image counted as one."""
         return _frequent(self.twins)

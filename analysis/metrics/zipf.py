@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from analysis.metrics.entropy import require_counts
 
+FEWEST_RANKS = 3
+"""Fewer points lie on any curve."""
 LARGEST = 20.0
 """Largest exponent that is looked for."""
 BOOTSTRAP_RANKS = 5_000
@@ -22,7 +24,7 @@ BOOTSTRAP_RANKS = 5_000
 
 
 class ZipfFit(NamedTuple):
-    """A Zipf law; NaN where fewer than three outcomes were seen, for two points lie on any curve."""
+    """A Zipf law; NaN where fewer than `FEWEST_RANKS` outcomes were seen."""
 
     exponent: float
     distance: float
@@ -41,7 +43,7 @@ def fit_zipf(counts: NDArray[np.integer], replicates: int = 200, seed: int = 0) 
     """
     require_counts(counts)
     ranked = np.sort(counts[counts > 0])[::-1]
-    if len(ranked) < 3:
+    if len(ranked) < FEWEST_RANKS:
         return ZipfFit(float("nan"), float("nan"), float("nan"), len(ranked))
     exponent = _exponent(ranked)
     distance = _distance(ranked, exponent)

@@ -15,6 +15,7 @@ from analysis.report import figures
 from analysis.report.findings import Findings
 from analysis.report.html import card, chapter, fact, shown, table, text
 from analysis.report.measure import Line, Measure
+from analysis.report.playable import playable
 from analysis.report.study import Study
 from emcomm.printable import printable
 from envs.negotiation import TalkRules
@@ -132,9 +133,10 @@ def _guide(findings: Findings) -> str:
         return ""
     words = words_of(findings.study)
     asked = "whether they succeed" if findings.study.judged else "what they gain"
+    play = "" if "absent" in playable(findings) else "a game against the network, "
     says = (
-        f"{words['goal']} {_how_they_talk(findings.study, words['agents'])} Below are what they say, a game against "
-        f"the network, and chapter by chapter {asked}, by which rule, and what the talk causes: each figure says how "
+        f"{words['goal']} {_how_they_talk(findings.study, words['agents'])} Below are what they say, {play}"
+        f"and chapter by chapter {asked}, by which rule, and what the talk causes: each figure says how "
         "to read it and has its numbers under it, and what does not apply is named at the end with the reason."
     )
     return f"<p class=guide>{text(says)}</p>"
@@ -204,11 +206,10 @@ def _commonest(findings: Findings, number: int) -> str:
         | ({} if f.successes is None else {"success": f.successes / f.uses})
         for f in tally.frequent[:MOST_COMMON]
     ]
-    two = len(findings.study.game.agent_names) == 2
     says = (
         f"The commonest dialogues of the frozen network: what each {words['agent']} says, round by round, with a dot "
         "between the rounds."
-    ) + (" A dialogue and its mirror image are one row." if two else "")
+    ) + (" A dialogue and its mirror image are one row." if findings.tokens.joins_twins else "")
     body = table(pd.DataFrame(rows), "The commonest dialogues", MOST_COMMON)
     return (
         f'<section class=chapter id="said-{number}"><h3>What they say to each other</h3>'

@@ -176,9 +176,10 @@ def rarefaction(report: TokenReport) -> str | None:
         axes = figure.subplots()
         axes.plot(frame.dialogues, frame.dialogues, color=COLOURS["grid"], lw=1.5)
         axes.plot(frame.dialogues, frame.different, color=COLOURS["first"], lw=2, label="different dialogues")
-        axes.plot(
-            frame.dialogues, frame.twins_joined, color=COLOURS["second"], lw=2, label="with its mirror image as one"
-        )
+        if report.joins_twins:
+            axes.plot(
+                frame.dialogues, frame.twins_joined, color=COLOURS["second"], lw=2, label="with its mirror image as one"
+            )
         axes.set(xscale="log", yscale="log", xlabel="dialogues drawn", ylabel="different ones")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_EPISODES)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from analysis.data.decisions import NO_SUCCESS
+from analysis.data.runs import NO_POLICY
 from envs.game import Kind
 
 if TYPE_CHECKING:
@@ -92,7 +93,16 @@ class Measure:
 DIALOGUES = Need(lambda study: None if study.sample is not None else "there are no dialogues that can be read")
 TRAINING = Need(lambda study: None if study.training_sample is not None else "there is no log of training")
 JUDGED = Need(lambda study: None if study.judged else NO_SUCCESS)
-NETWORK = Need(lambda study: None if study.trained is not None else "there is no network beside the log")
+
+
+def _no_network(study: Study) -> str | None:
+    if study.trained is not None:
+        return None
+    noted = next((line for line in study.run.problems if line.startswith(NO_POLICY)), "")
+    return noted or "there is no network beside the log"
+
+
+NETWORK = Need(_no_network)
 
 
 def _one_network(study: Study) -> str | None:

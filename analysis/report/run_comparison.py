@@ -15,7 +15,7 @@ from analysis.agents.cross_play import CrossPlay, Prediction, cosines, cross_pla
 from analysis.agents.players import MachinePlayer, Player
 from analysis.data.decisions import NotApplicable, decisions
 from analysis.explanation.vote_drift import Yields, behavioural_distances
-from analysis.metrics.seed_aggregation import Interval, SeedSummary, mean_over_seeds, over_seeds
+from analysis.metrics.seed_aggregation import Interval, SeedSummary, forms_above, mean_over_seeds, over_seeds
 from analysis.report.findings import Findings
 from analysis.report.to_json import plain
 from emcomm.dialogues import concatenate
@@ -47,11 +47,16 @@ class Group:
         returned = f"mean return {self.returns.text(3)}"
         if self.seeds is None:
             return f"{head}: {returned}"
-        formed = self.seeds.formed
-        return (
-            f"{head}: success {self.seeds.sentence}; {returned}; "
-            f"a protocol formed in {formed.successes} of {formed.trials}"
-        )
+        formed = self.formed
+        told = f"; a protocol formed in {formed}" if formed else ""
+        return f"{head}: success {self.seeds.sentence}; {returned}{told}"
+
+    @property
+    def formed(self) -> str:
+        """In how many of the runs a protocol formed; empty where that is not known."""
+        if self.seeds is None or not self.seeds.formed.trials:
+            return ""
+        return f"{self.seeds.formed.successes} of {self.seeds.formed.trials}"
 
 
 @dataclass
@@ -89,8 +94,8 @@ class Comparison:
             for name, interval, digits in (("return", group.returns, 3), ("rounds", group.rounds, 2)):
                 if interval is not None:
                     line[name] = interval.text(digits)
-            if group.seeds is not None:
-                line["protocol formed"] = f"{group.seeds.formed.successes} of {group.seeds.formed.trials}"
+            if group.formed:
+                line["protocol formed"] = group.formed
             lines.append(line)
         return pd.DataFrame(lines)
 
@@ -199,7 +204,8 @@ def _groups(studied: Sequence[Findings]) -> tuple[Group, ...]:
 
 def _success_over_seeds(group: Sequence[Findings]) -> SeedSummary | None:
     known = [f.success.overall for f in group if f.success is not None]
-    return over_seeds(known) if known else None
+    lines = {forms_above(f.study.game) if f.study is not None else None for f in group}
+    return over_seeds(known, lines.pop() if len(lines) == 1 else None) if known else None
 
 
 def _mean_return(findings: Findings) -> float | None:

@@ -214,7 +214,7 @@ class Study:
         for table in self.frozen():
             success.add(table, self._moves_after_failures(table), self.joint)
             tokens.add(table)
-            failed = ~table.success if table.judged else np.zeros(len(table), np.bool_)
+            failed = ~table.success & table.last if table.judged else np.zeros(len(table), np.bool_)
             failures.append(table[failed][: self.depth.failures_shown])
         return success.result(), tokens.result(), failures
 

@@ -274,12 +274,14 @@ def _rate(rate: Any) -> tuple[float, float, float]:
     return rate.value, rate.low, rate.high
 
 
-def _scored(of: Callable[..., Mapping[str, Estimate]], attributes: int) -> Callable[[Study], Scores]:
+def _scored(of: Callable[..., Mapping[str, Estimate]], attributes: int, alike: str) -> Callable[[Study], Scores]:
+    """The scores of each speaker; where there are none, all is `alike`."""
+
     def compute(study: Study) -> Scores:
         thin = {"replicates": 60, "nulls": 39} if study.depth.cautious else {}
         scores = _of_each(study, lambda said: dict(of(said, **thin)), attributes)
         if all(np.isnan(one.value) for each in scores.values() for one in each.values()):
-            raise NotApplicable("all messages are alike")
+            raise NotApplicable(alike)
         return scores
 
     return compute
@@ -309,7 +311,7 @@ def _score_figure(result: Scores, study: Study) -> str | None:
 
 SIMILARITY = Measure(
     "topographic_similarity",
-    _scored(similarity_of, 2),
+    _scored(similarity_of, 2, "the commonest message is the same for all meanings"),
     "Topographic similarity",
     "Do like meanings have like messages? Spearman correlation of the share of attributes that differ and three "
     "distances of messages (Brighton and Kirby 2006). The tick is what messages given out at random reach (97.5 %)."
@@ -323,7 +325,7 @@ SIMILARITY = Measure(
 )
 DISENTANGLEMENT = Measure(
     "disentanglement",
-    _scored(disentanglement_of, 2),
+    _scored(disentanglement_of, 2, "all messages are alike"),
     "Disentanglement",
     "Does each position (posdis) or each token (bosdis) stand for one attribute? 1 where it does (Chaabouni et al. "
     "2020); less what chance adds where values are many for the dialogues." + ONE_EACH,
@@ -336,7 +338,9 @@ DISENTANGLEMENT = Measure(
 )
 INDEPENDENCE = Measure(
     "context_independence",
-    _scored(lambda said, **options: {"context independence": independence_of(said, **options)}, 1),
+    _scored(
+        lambda said, **options: {"context independence": independence_of(said, **options)}, 1, "nobody says a token"
+    ),
     "Context independence",
     "Has each value of each attribute a token of its own, in whatever round? 1 where it has (Bogin et al. 2018). The "
     "tick is what permuted meanings reach (97.5 %); the interval of what does not pass it reaches down to 0."

@@ -120,6 +120,14 @@ SCORE = Measure(
     ),
 )
 
+
+def of_joint_moves(success: SuccessReport) -> str:
+    """What success means where an episode has several dialogues."""
+    if success.dialogues == success.episodes:
+        return ""
+    return "A game has several dialogues: success is that of the joint move after a dialogue, not of the whole game."
+
+
 BY_LENGTH = Measure(
     "success_by_length",
     lambda study: study.success,
@@ -129,6 +137,7 @@ BY_LENGTH = Measure(
     needs=(DIALOGUES, JUDGED),
     tables=lambda result: {"success": result.to_frame()},
     figure=lambda result, study: figures.by_rounds(result),
+    remark=lambda result, study: of_joint_moves(result),
     in_json=False,
 )
 
@@ -136,8 +145,9 @@ FAILURES = Measure(
     "failures",
     lambda study: study.success,
     "Why it failed",
-    "Every failure ({failure}) by the first cause that fits. Tie: nothing had told the {agents} apart. Slip of "
-    "sampling: the most probable moves would have been right. Misreading: even those were wrong.",
+    "Every game that ended so ({failure}), by the first cause that fits its last dialogue. Tie: nothing had told the "
+    "{agents} apart. Slip of sampling: the most probable moves would have been right. Misreading: even those were "
+    "wrong.",
     chapter="success",
     needs=(DIALOGUES, JUDGED),
     tables=lambda result: {"failures": result.failures_frame()},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from analysis.metrics.token_statistics import TokenReport
+from analysis.metrics.zipf import FEWEST_RANKS
 from analysis.report import figures
 from analysis.report.html import shown
 from analysis.report.measure import DIALOGUES, Line, Measure
+from analysis.report.measures.success import of_joint_moves
 from analysis.report.study import Study
 
 TOKENS = Measure(
@@ -34,6 +36,8 @@ POSITIONS = Measure(
 
 def _law(result: TokenReport, study: Study) -> str:
     fit = result.zipf["tokens"]
+    if fit.ranks < FEWEST_RANKS:
+        return f"{fit.ranks} different tokens are too few for a law."
     return f"Here the exponent is {shown(fit.exponent)}, and the largest gap to the fitted law {shown(fit.distance)}."
 
 
@@ -60,19 +64,24 @@ def _distinct_line(result: TokenReport, study: Study) -> Line | None:
     return Line("different dialogues", shown(distinct.distinct), f"{shown(distinct.distinct_share, share=True)} of all")
 
 
+def _dialogues_say(result: TokenReport, study: Study) -> str:
+    twins = "In the second curve a dialogue and its mirror image count as one." if result.joins_twins else ""
+    return " ".join(filter(None, (twins, of_joint_moves(study.success) if study.judged else "")))
+
+
 DIALOGUES_MEASURE = Measure(
     "dialogues",
     lambda study: study.tokens,
     "Most frequent dialogues",
     "What each {agent} says, round by round, a dot between the rounds; {eot} is EOT. The curve says how many different "
-    "dialogues to expect among so many drawn at random, so that logs of different sizes can be compared; in the second "
-    "one a dialogue and its mirror image count as one.",
+    "dialogues to expect among so many drawn at random, so that logs of different sizes can be compared.",
     chapter="tokens",
     needs=(DIALOGUES,),
     tables=lambda result: {
         "dialogues": result.dialogue_frame(), "twins": result.twin_frame(), "rarefaction": result.rarefaction_frame(),
     },
     figure=lambda result, study: figures.rarefaction(result),
+    remark=_dialogues_say,
     line=_distinct_line,
     in_json=False,
 )  # fmt: skip
