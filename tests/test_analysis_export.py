@@ -60,6 +60,13 @@ def test_another_game_says_nothing_of_the_crossing(run: analysis.LoadedRun, tmp_
     assert "arxiv" in (tmp_path / "elcc" / "emcomm" / "metadata.yml").read_text()
 
 
+@pytest.mark.parametrize("name", ["..", "../../evil", "/etc", ".", None])
+def test_a_game_of_any_name_stays_in_the_folder(run: analysis.LoadedRun, tmp_path: Path, name: str | None) -> None:
+    settings = {"env": name} if name else {}
+    target = analysis.export_corpus(replace(run, settings=settings), tmp_path / "elcc")
+    assert target.resolve().parent.parent.parent == (tmp_path / "elcc").resolve()
+
+
 def test_the_order_of_speaking_is_the_order_of_the_corpus() -> None:
     table = table_of([[(1, 2), (3, 4)]])
     turned = DialogueTable(**{**table.__dict__, "speakers": np.array([[1, 0], [0, 1]], np.int8)})

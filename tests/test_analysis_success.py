@@ -10,12 +10,17 @@ from scipy.stats import binomtest
 
 from analysis.data.dialogue_text import line, table_of
 from analysis.metrics.failure_modes import KINDS, failure_kinds, tied
-from analysis.metrics.seed_aggregation import mean_over_seeds, over_seeds
+from analysis.metrics.seed_aggregation import forms_above, mean_over_seeds, over_seeds
 from analysis.metrics.success import SuccessReport, SuccessTally
+from analysis.report.measures.success import of_joint_moves
+from analysis.report.run_comparison import Group
 from emcomm.dialogues import DialogueTable
 from emcomm.statistics import rate
 from envs.crossing import CrossingGame
+from envs.crossing_priority import CrossingPriorityGame
+from envs.game import declared
 from envs.negotiation import Negotiation, TalkRules
+from envs.signalling import SignallingGame
 
 TALK = [  # the table of the 2022 talk
     ([(4, 2), (5, 5)], True),
@@ -204,6 +209,33 @@ def test_dialogues_of_one_episode_do_not_narrow_the_intervals() -> None:
     assert np.mean(held) > 0.9
 
 
+def test_an_episode_fails_by_its_last_dialogue_only() -> None:
+    """Two games of three joint moves each: one ends well; the other is cut at the end, and was silent before."""
+    rounds = [[], [(0, 0)], [(0, 1)], [], [(0, 0)], [(0, 1)] * 4]
+    moves = [(0, 0), (0, 0), (1, 0), (0, 0), (0, 0), (0, 0)]
+    table = table_of(rounds, moves=moves, cut=[False] * 5 + [True])
+    table = replace(table, episode=np.array([0, 0, 0, 1, 1, 1]), negotiation=np.array([0, 1, 2, 0, 1, 2], np.int32))
+    report = tally(table)
+    assert (report.overall.successes, report.overall.trials) == (1, 2)
+    assert {kind: count for kind, count in report.failures.items() if count} == {"cut": 1}
+    assert "the joint move after a dialogue" in of_joint_moves(report)
+    assert of_joint_moves(tally(talk_table())) == ""
+
+
 def test_where_episodes_have_one_dialogue_the_intervals_are_wilsons() -> None:
     report = tally(table_of([[(0, 0)]] * 10, moves=[(1, 0)] * 8 + [(0, 0)] * 2))
     assert report.of_dialogues == report.by_rounds[1] == report.overall == rate(8, 10)
+
+
+def test_where_the_best_without_talk_is_not_known_no_protocol_is_said_to_form() -> None:
+    rng = np.random.default_rng(0)
+    assert forms_above(declared(CrossingGame(1, rng))) == 0.75
+    for game in (SignallingGame, CrossingPriorityGame):
+        assert forms_above(declared(game(1, rng))) is None
+    unknown = over_seeds([rate(99, 100), rate(50, 100)], formed_above=None)
+    assert unknown.formed.trials == 0
+    assert "formed" not in unknown.sentence
+    group = Group("", 2, unknown, mean_over_seeds([0.9, 0.5]))
+    assert "protocol" not in group.sentence
+    known = replace(group, seeds=over_seeds([rate(990, 1000), rate(500, 1000)]))
+    assert "a protocol formed in 1 of 2" in known.sentence

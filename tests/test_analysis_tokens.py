@@ -14,6 +14,7 @@ from analysis.metrics.entropy import conditional_entropy, entropy
 from analysis.metrics.token_statistics import TokenReport, TokenTally
 from analysis.metrics.zipf import fit_zipf
 from emcomm.dialogues import DialogueTable
+from envs.game import Declaration
 
 TALK = [
     [(4, 2), (5, 5)],
@@ -237,3 +238,13 @@ def test_rarefaction_is_the_mean_over_all_draws() -> None:
     frame = report.rarefaction_frame()
     assert frame.dialogues.iloc[[0, -1]].tolist() == [1, 7]
     assert (frame.twins_joined <= frame.different + 1e-9).all()
+
+
+def test_mirror_images_are_joined_only_where_agents_are_alike() -> None:
+    twins = table_of([[(1, 2)], [(2, 1)]])
+    assert tally(twins).joins_twins
+    roles = Declaration(("ann", "bob"), ("main", "detour"), ("sender", "receiver"), (0, 1), tokens=(5, 5))
+    apart = TokenTally(5, ("main", "detour"), roles)
+    apart.add(twins)
+    assert not apart.result().joins_twins
+    assert not tally(table_of([[(1, 2)], [(1, 2)]])).joins_twins

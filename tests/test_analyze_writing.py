@@ -9,9 +9,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -19,8 +22,11 @@ from analysis.agents.synthetic_protocols import planted_dialogues
 from analysis.data.dialogue_text import table_of
 from analysis.data.writing import claimed
 from analysis.report.measures import MEASURES
+from emcomm.analysing import _print_end
+from emcomm.analyze import AnalyzeOptions
 from emcomm.cli import print_dialogues
 from emcomm.dialogues import DialogueWriter
+from emcomm.terminal import print_table
 from envs.game import plain_declaration
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -247,6 +253,41 @@ def test_eot_is_explained_where_it_is_said(rounds: list, names: bool) -> None:
     console = Console(file=io.StringIO(), width=100)
     print_dialogues(console, table_of([rounds]), plain_declaration(2, ("a", "b")), 5)
     assert ("5 = EOT" in console.file.getvalue()) == names  # type: ignore[attr-defined]
+
+
+def test_a_joint_move_before_the_last_one_is_no_failure() -> None:
+    table = table_of([[(4, 2)], [(4, 2)]], moves=[(0, 0), (0, 0)])
+    table = replace(table, episode=np.zeros(2, int), negotiation=np.arange(2, dtype=np.int32))
+    console = Console(file=io.StringIO(), width=100)
+    print_dialogues(console, table, plain_declaration(2, ("a", "b")), 5)
+    assert re.findall(r"goes on|failure", console.file.getvalue()) == ["goes on", "failure"]  # type: ignore[attr-defined]
+
+
+def test_a_table_is_printed_whole_where_no_terminal_is() -> None:
+    frame = pd.DataFrame({f"a long name {i}": [0.123 + i, 100.456] for i in range(14)})
+    for options in ({"width": 80}, {"width": 80, "force_terminal": True, "no_color": True}):
+        console = Console(file=io.StringIO(), **options)  # type: ignore[arg-type]
+        print_table(console, "numbers", frame)
+        assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+    console = Console(file=io.StringIO(), width=80)
+    print_table(console, "numbers", frame)
+    assert "12.1" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("logs", "quick", "says"),
+    [
+        (("logs/a", "logs/b"), False, "EMCOMM_LOGS=logs jupyter lab"),
+        (("one/a", "two/b"), False, "in a browser\n"),
+        (("logs/a",), False, "EMCOMM_LOGS=logs/a jupyter lab"),
+        (("logs/a", "logs/b"), True, "emcomm.analyze logs/a logs/b --env my:Game --code my:Torso"),
+    ],
+)
+def test_what_to_run_next_can_be_pasted(logs: tuple[str, ...], quick: bool, says: str) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    options = AnalyzeOptions(tuple(map(Path, logs)), quick=quick, env="my:Game", code=("my:Torso",))
+    _print_end(console, options, Path("report/report.html"), {})
+    assert says in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_an_error_line_is_one_line_and_plain(call: Call, tmp_path: Path) -> None:

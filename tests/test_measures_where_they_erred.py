@@ -31,7 +31,7 @@ from analysis.metrics.unseen_meanings import KINDS, MetMeanings, generalisation,
 from analysis.metrics.zipf import fit_zipf
 from analysis.report import meaning_figures
 from analysis.report.html import table as html_table
-from analysis.report.measures import meaning
+from analysis.report.measures import meaning, tokens
 from emcomm.dialogues import DialogueTable
 from emcomm.terminal import print_table
 from envs.game import Attribute, BadGame, Decision, Declaration, declared, plain_declaration
@@ -668,3 +668,18 @@ def test_two_values_of_one_name_are_refused() -> None:
     )
     with pytest.raises(BadGame, match="the attribute 'price' has two values of one name, red, red, blue: give each"):
         declared(game)  # type: ignore[arg-type]
+
+
+def test_commonest_messages_that_are_alike_are_not_all_messages() -> None:
+    rng = np.random.default_rng(0)
+    meanings, symbols = rng.integers(3, size=(300, 2)), rng.integers(9, size=(300, 2))
+    symbols[rng.random(300) < 0.5] = 0
+    study: Any = SimpleNamespace(utterances=(of(meanings, symbols, 9),), depth=SimpleNamespace(cautious=True))
+    with pytest.raises(NotApplicable, match="the commonest message is the same for all meanings"):
+        meaning.SIMILARITY.compute(study)
+
+
+def test_two_symbols_are_too_few_for_a_law() -> None:
+    report: Any = SimpleNamespace(zipf={"tokens": fit_zipf(np.array([5, 3]))})
+    study: Any = None
+    assert tokens._law(report, study) == "2 different tokens are too few for a law."

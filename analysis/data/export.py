@@ -99,7 +99,7 @@ def export_corpus(
         raise BadInput(f"log must be one of {', '.join(LOGS)}, not {log!r}")
     is_crossing = run.env_name == Config.env
     if system is None:
-        system = "emcomm" if is_crossing or not run.env_name else re.sub("[/:]", "-", run.env_name)
+        system = "emcomm" if is_crossing else re.sub(r"[^\w.-]", "-", run.env_name or "").lstrip(".") or "emcomm"
     if about is None:
         about = SYSTEM if is_crossing else about_game(run)
     target = Path(folder) / file_name(system) / "data" / file_name(variant or run.name)
