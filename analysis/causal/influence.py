@@ -29,7 +29,7 @@ class Influence:
 
     For a random round, but one that closes the talk, each symbol the speaker could have said is tried, and the hearer's
     distribution after what was said is compared with the mean over what could have been said, weighted by the speaker's
-    own probabilities.
+    own probabilities: of a speaker that is sure of what it says it is near 0, however much it is heeded.
     """
 
     on_next: float

@@ -130,7 +130,8 @@ INFLUENCE = Measure(
     _influence,
     "Influence",
     "How much one symbol changes what the other says or does next: the symbol is replaced, and nothing else (Jaques et "
-    "al. 2019).",
+    "al. 2019). Each replacement weighs as likely as its speaker is to say it: of one that is sure of what it says "
+    "this is near 0, however much it is heeded.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("influence"),
