@@ -222,7 +222,7 @@ def _share(condition: str) -> Any:
     )
 
 
-EPISODES = {3: 400_000, 4: 800_000}
+EPISODES = {3: 400_000, 4: 1_600_000}
 
 PRISON = with_talk(
     Config(
