@@ -222,8 +222,8 @@ def _share(condition: str) -> Any:
     )
 
 
-EPISODES = {3: 400_000, 4: 800_000}
-"""Of a training, by the number of prisoners; with four half as many as the authors' scripts play."""
+EPISODES = {3: 400_000, 4: 1_600_000}
+"""Of a training, by the number of prisoners; with four as many as the authors' scripts play."""
 
 PRISON = with_talk(
     Config(
@@ -267,9 +267,9 @@ EXPERIMENT = Replication(
     "The paper trains by deep Q-learning, what is said as an action (RIAL) or by gradients through noisy real numbers "
     "(DIAL); here by A3C, what is said as an action, or also by gradients through the symbols that are drawn "
     "(straight-through Gumbel-softmax). Networks that are not shared are left out. The authors' scripts play "
-    "160,000 episodes with three prisoners and 1,600,000 with four. With four the best protocol is hard to find by "
-    "steps that each gain: its bulb tells whether an even or an odd number have been in the room, which says little "
-    "before the last day.",
+    "160,000 episodes with three prisoners and 1,600,000 with four. The settings for four differ in their number of "
+    "episodes, learning rate and exploration. With four the best protocol is hard to find by steps that each gain: its "
+    "bulb tells whether an even or an odd number have been in the room, which says little before the last day.",
     published=(
         *(
             Published(name, "share of the optimum", "1.0", "claim only (figure for n = 3)", _share(name), f"{BEST:.3f}")
