@@ -221,3 +221,13 @@ def test_a_run_says_why_it_cannot_be_played(tmp_path: Path) -> None:
     assert set(opened(GOLDEN)) == {"rules", "network", "machine", "rule"}
     shutil.copytree(GOLDEN / "evaluation", tmp_path / "run" / "evaluation")
     assert opened(tmp_path / "run") == {"absent": "there is no network beside the log"}
+
+
+def test_a_network_whose_code_nobody_named_says_so(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"emcomm/crossing-v0"', '"my.games:Chess"'))
+    run = analysis.load(tmp_path / "run")
+    absent = playable(Findings(run, [], study=Study(run, QUICK)))["absent"]
+    assert absent.startswith("the network is left out: ")
+    assert absent.endswith("is run only if you name it: --env my.games:Chess")
