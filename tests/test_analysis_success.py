@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from scipy.stats import binomtest
 from analysis.data.dialogue_text import line, table_of
 from analysis.metrics.failure_modes import KINDS, failure_kinds, tied
 from analysis.metrics.seed_aggregation import forms_above, mean_over_seeds, over_seeds
-from analysis.metrics.success import SuccessReport, SuccessTally
+from analysis.metrics.success import SuccessReport, SuccessTally, _Grouped
 from analysis.report.measures.success import of_joint_moves
 from analysis.report.run_comparison import Group
 from emcomm.dialogues import DialogueTable
@@ -239,3 +241,12 @@ def test_where_the_best_without_talk_is_not_known_no_protocol_is_said_to_form() 
     assert "protocol" not in group.sentence
     known = replace(group, seeds=over_seeds([rate(990, 1000), rate(500, 1000)]))
     assert "a protocol formed in 1 of 2" in known.sentence
+
+
+def test_rounds_may_be_as_many_as_a_log_can_count() -> None:
+    """The log has them as int32: their product with the number of episodes needs more."""
+    table: Any = SimpleNamespace(episode=np.arange(4), success=np.array([True, False, True, True]))
+    grouped = _Grouped()
+    grouped.add(np.full(4, 2**30, np.int32), table)
+    assert grouped.groups() == [2**30]
+    assert grouped.rate(2**30) == rate(3, 4)

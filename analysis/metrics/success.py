@@ -184,7 +184,7 @@ class _Grouped:
     def add(self, group: Ints | Bools, table: DialogueTable) -> None:
         """Count in the dialogues of `table`, `[D]` of which group each is, from 0."""
         _, episode = np.unique(table.episode, return_inverse=True)
-        pairs, pair = np.unique(group * len(episode) + episode, return_inverse=True)
+        pairs, pair = np.unique(group.astype(np.int64) * len(episode) + episode, return_inverse=True)
         uses, good = np.bincount(pair), np.bincount(pair, table.success).astype(np.int64)
         shape = (int(group.max()) + 1, int(uses.max()) + 1, int(uses.max()) + 1)
         kind = np.ravel_multi_index((pairs // len(episode), uses, good), shape)
