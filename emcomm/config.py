@@ -244,6 +244,11 @@ def named_code(config: Config) -> tuple[str, ...]:
     return (config.rules.channel, config.algorithm, *config.torsos)
 
 
+def naming_of(config: Config) -> str:
+    """`naming` of a run's own configuration."""
+    return naming(config.env, named_code(config))
+
+
 def naming(env: str | None, code: Collection[str]) -> str:
     """What a command needs besides the run to execute its code outside emcomm; empty where it has none.
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from analysis.data.runs import LoadedRun, load
 from analysis.data.writing import claimed, replacing
-from analysis.metrics.seed_aggregation import forms_above, mean_over_seeds, seeds_of
+from analysis.metrics.seed_aggregation import SeedSummary, forms_above, mean_over_seeds, seeds_of
 from analysis.report.pipeline import QUICK
 from analysis.report.run_comparison import Group, compare
 from analysis.report.write import check_folder, write_report
@@ -30,7 +30,7 @@ from emcomm import batch, files
 from emcomm.analysing import study_all
 from emcomm.batch import State, Wanted
 from emcomm.cluster import require_reachable
-from emcomm.config import Config, named_code, naming
+from emcomm.config import Config, named_code, naming_of
 from emcomm.errors import BadInput, Fault
 from emcomm.printable import printable
 from emcomm.runs import Run, command_line, locked, provenance
@@ -38,7 +38,7 @@ from emcomm.schemas import PlayFigures, Summary
 from emcomm.signals import Stopped
 from emcomm.sweep import Plan
 from emcomm.terminal import print_line
-from emcomm.worlds import make_algorithm, make_negotiation, make_policy, place
+from emcomm.worlds import declaration, make_algorithm, make_negotiation, make_policy, place
 
 WIDE = 160
 """Characters of a line where nobody's screen limits it."""
@@ -303,9 +303,7 @@ def _conclude(console: Console, plan: Plan, done: Sequence[Planned], report: Pat
     print_line(console, f"runs: {len(done)} folders in {where}; their figures: {table}")
     if page is not None:
         print_line(console, f"report: {page}")
-    example = shlex.quote(str(log_dir / done[0].wanted.folder.name))
-    config = done[0].wanted.config
-    example += naming(config.env, named_code(config))
+    example = shlex.quote(str(log_dir / done[0].wanted.folder.name)) + naming_of(done[0].wanted.config)
     then = "open the report in a browser; " if page is not None else ""
     print_line(console, f"next: {then}python -m emcomm.analyze {example} looks closely at one run")
     print_line(console, "more seeds or conditions: the same command with them; what is there is not trained again")
@@ -349,9 +347,7 @@ def _groups(plan: Plan, rows: pd.DataFrame) -> tuple[Group, ...]:
         Group(
             str(condition),
             len(own),
-            None  # where the game declares none
-            if own.success.isna().any()
-            else seeds_of(own, formed_above=_forms_above(plan.conditions[str(condition)])),
+            _success_over_seeds(own, plan.conditions[str(condition)]),
             mean_over_seeds(own["return"]),
             mean_over_seeds(own.rounds, bounds=(0, plan.conditions[str(condition)].rules.max_rounds or inf)),
         )
@@ -359,8 +355,9 @@ def _groups(plan: Plan, rows: pd.DataFrame) -> tuple[Group, ...]:
     )
 
 
-def _forms_above(config: Config) -> float | None:
-    return forms_above(make_negotiation(config, 1, np.random.SeedSequence(0)).declaration)
+def _success_over_seeds(rows: pd.DataFrame, config: Config) -> SeedSummary | None:
+    """None where the game declares no success."""
+    return None if rows.success.isna().any() else seeds_of(rows, formed_above=forms_above(declaration(config)))
 
 
 def _print_table(console: Console, groups: Sequence[Group]) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from emcomm.cli import game_options, parse, print_dialogues, print_figures, run_command
 from emcomm.cluster import Cluster, start_ray
-from emcomm.config import PRESETS, Config, named_code, naming
+from emcomm.config import PRESETS, Config, naming_of
 from emcomm.errors import BadInput
 from emcomm.runs import Run
 from emcomm.schemas import PlayFigures, Summary
@@ -176,7 +176,7 @@ def _finish(training: Training, console: Console) -> int:
     from emcomm.worlds import bounds_of_talk, declaration, notes_of_game
 
     run, config = training.run_folder, training.config
-    where, named = shlex.quote(str(run.path)), naming(config.env, named_code(config))
+    where, named = shlex.quote(str(run.path)), naming_of(config)
     does = "resuming" if training.resumed else "training"
     console.print(f"{does} {where}: {_headline(config, training.device)}", soft_wrap=True)
     for note in (*training.notes, *notes_of_game(config), *bounds_of_talk(config)):
@@ -205,7 +205,7 @@ def _finish(training: Training, console: Console) -> int:
 
 def _print_finished(console: Console, done: Summary, run: Run) -> None:
     where, figures = shlex.quote(str(run.path)), done.evaluation
-    named = naming(run.config.env, named_code(run.config))
+    named = naming_of(run.config)
     assert figures is not None
     console.print(
         f"{where} is finished: {done.episodes:,} episodes, {_reached(figures.sampled)}; nothing was changed. More "

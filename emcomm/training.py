@@ -19,7 +19,7 @@ from emcomm import files
 from emcomm.a3c import Contribution, InProcess, Learner, OnRay, State, Worker, seed_of_worker, use_one_core
 from emcomm.checkpoints import Checkpoint, checkpoint_of, load_weights
 from emcomm.cluster import Cluster
-from emcomm.config import Config, named_code, naming
+from emcomm.config import Config, naming_of
 from emcomm.dialogues import DialogueTable, DialogueWriter, LogPosition, rows_of
 from emcomm.errors import BadInput, Fault
 from emcomm.evaluation import Evaluation, evaluate, known
@@ -280,7 +280,7 @@ class Training:
             raise Fault(
                 f"writing to {where} failed ({error.strerror or error}) at episode {self.course.episodes:,}; "
                 f"what lies there is intact: make room, then python -m emcomm.train --resume {where}"
-                f"{naming(self.config.env, named_code(self.config))}"
+                f"{naming_of(self.config)}"
             ) from error
 
     # -- afterwards --------------------------------------------------------------------------------------------------

@@ -232,9 +232,7 @@ def _said(policy: Policy, rules: TalkRules, decided: Decisions, situation: Situa
     setting = situation.setting if situation else None
     n_agents = decided.symbols.shape[2]
     roles = np.array(setting.game.role_of if setting else [0] * n_agents)
-    speaks = (
-        np.ones((len(decided), n_agents), np.bool_) if setting is None or setting.speaks is None else setting.speaks
-    )
+    speaks = situation.speaking() if situation is not None else np.ones((len(decided), n_agents), np.bool_)
     by_round = []
     for t in range(decided.symbols.shape[1]):
         if t and (decided.n_rounds > t).sum() < FEWEST:  # of so few the mean of the distributions is not known

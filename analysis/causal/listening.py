@@ -107,7 +107,7 @@ def listening(
     n_agents = decided.symbols.shape[2]
     roles = np.array(setting.game.role_of if setting else [0] * n_agents)
     names = setting.game.roles if setting else ("agent",)
-    speaks = setting.speaks if setting is not None and setting.speaks is not None else np.ones((len(decided), n_agents))
+    speaks = situation.speaking() if situation is not None else np.ones((len(decided), n_agents), np.bool_)
     found = []
     for role, name in enumerate(names):
         agents = np.flatnonzero(roles == role)
@@ -180,15 +180,11 @@ def _may_heed(situation: Situation | None, dialogues: int, hearer: int) -> Bools
     may = np.ones(dialogues, np.bool_)
     if situation is None:
         return may
-    setting = situation.setting
-    if setting.active is not None:
-        may &= setting.active[:, hearer]
-    speaks = np.ones(setting.features.shape[:2], np.bool_) if setting.speaks is None else setting.speaks
+    setting, speaks = situation.setting, situation.speaking()
+    may &= situation.choosing()[:, hearer]
     may &= np.delete(speaks if setting.active is None else speaks & setting.active, hearer, axis=1).any(axis=1)
     if setting.reaches is not None:
         may &= setting.reaches[:, hearer].any(axis=1)
-    if setting.legal is not None and setting.legal.size:
-        may &= setting.legal[:, hearer].sum(axis=1) > 1
     return may
 
 

@@ -86,11 +86,11 @@ def lexicon(said: Utterances) -> tuple[Entry, ...]:
     kept = np.sort(np.argsort(-uses, kind="stable")[:MOST_ENTRIES])
     found = []
     for v in kept:
-        own = said[meaning == v]
-        count = np.bincount(message[meaning == v], minlength=len(messages))
+        own, told = said[meaning == v], message[meaning == v]
+        count = np.bincount(told, minlength=len(messages))
         order = np.argsort(-count, kind="stable")
         best, other = int(order[0]), int(order[1]) if len(order) > 1 else NONE
-        says, everywhere = message[meaning == v] == best, message == best
+        says, everywhere = told == best, message == best
         second = ""
         if other != NONE and count[other]:
             second = f"{message_text(messages[other], said.eot)} ({100 * count[other] / uses[v]:.0f} %)"
@@ -99,7 +99,7 @@ def lexicon(said: Utterances) -> tuple[Entry, ...]:
                 said.speaker, meaning_text(meanings[v], said.attributes), message_text(messages[best], said.eot),
                 rate_of_rows(says, own.dialogue), rate_of_rows(meaning[everywhere] == v, said.dialogue[everywhere]),
                 second, rate_of_rows(own.success[says], own.dialogue[says]) if said.judged else None,
-                _is_ahead(says, message[meaning == v] == other, own.dialogue),
+                _is_ahead(says, told == other, own.dialogue),
             )
         )  # fmt: skip
     return tuple(found)

@@ -98,8 +98,8 @@ JUDGED = Need(lambda study: None if study.judged else NO_SUCCESS)
 def _no_network(study: Study) -> str | None:
     if study.trained is not None:
         return None
-    noted = next((line for line in study.run.problems if line.startswith(NO_POLICY)), NO_POLICY)
-    if (study.run.path / "checkpoints").is_dir() and noted != NO_POLICY:
+    noted = next((line for line in study.run.problems if line.startswith(NO_POLICY)), None)
+    if noted and (study.run.path / "checkpoints").is_dir():
         return f"the network is left out: {noted.removeprefix(NO_POLICY)}"
     return "there is no network beside the log"
 

@@ -89,8 +89,8 @@ EDITS = Measure(
     _edits,
     "Edits of the dialogue",
     "A finished dialogue is edited and replayed to the network; counted are dialogues that the edit changes, and moves "
-    "of {agents} with a choice. If swapping the symbols of two {agents} reverses the "
-    "decision, it depends on who said what. If shuffling the rounds changes nothing, their order does not matter.",
+    "of {agents} with a choice. If swapping the symbols of two {agents} reverses the decision, it depends on who said "
+    "what. If shuffling the rounds changes nothing, their order does not matter.",
     chapter="causes",
     needs=(DIALOGUES, NETWORK),
     tables=_tables("edits"),
