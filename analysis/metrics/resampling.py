@@ -106,11 +106,18 @@ def rate_of_groups(good: Counts | Reals, uses: Counts | Reals, times: Counts | N
 def rate_of_rows(good: NDArray[np.bool_], dialogue: Counts) -> Rate:
     """The share of rows that are `good` `[U]`; those of one `dialogue` `[U]` are no independent witnesses.
 
+    Where each dialogue has one row they are: the interval is Wilson's.
+
     >>> print(rate_of_rows(np.array([True] * 6 + [False] * 2), np.repeat([3, 1, 7, 0], 2)))
     75.00 % [13.07, 98.36]
+    >>> print(rate_of_rows(np.array([True, False]), np.array([3, 1])))
+    50.00 % [9.45, 90.55]
     """
     _, which = np.unique(dialogue, return_inverse=True)
-    return rate_of_groups(np.bincount(which, good).astype(np.int64), np.bincount(which))
+    uses = np.bincount(which)
+    if uses.max(initial=0) <= 1:
+        return rate(int(good.sum()), len(good))
+    return rate_of_groups(np.bincount(which, good).astype(np.int64), uses)
 
 
 def with_interval(
