@@ -95,7 +95,7 @@ EDITS = Measure(
     needs=(DIALOGUES, NETWORK),
     tables=_tables("edits"),
     figure=lambda result, study: figures.rates(
-        {e.name: e.changed for e in result}, "likelier move changes, with 95 % interval"
+        {e.name: e.changed for e in result}, "likelier move changes,\nwith 95 % interval"
     ),
     in_json=False,  # among the causes
 )
